@@ -1,0 +1,29 @@
+# Flags and helpers of attend's own tests, examples and benchmarks; nothing here reaches a user of the library.
+enable_testing()
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(ATTEND_WARNINGS -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # False alarms of GCC 12: in `"text" + std::string`, and in AVX-512's intrinsics and sanitized libstdc++.
+    list(APPEND ATTEND_WARNINGS -Wno-restrict)
+    if(CMAKE_CXX_FLAGS MATCHES "-march=native|-fsanitize")
+        list(APPEND ATTEND_WARNINGS -Wno-maybe-uninitialized)
+    endif()
+endif()
+
+add_library(attend_development INTERFACE)
+target_link_libraries(attend_development INTERFACE attend::attend)
+target_compile_options(attend_development INTERFACE ${ATTEND_WARNINGS})
+
+# A source says in its first lines what it needs beyond attend: `// needs: openmp` or `// needs: threads`. Where the
+# system has no OpenMP the program is built without it.
+function(attend_link_needs target source)
+    file(STRINGS "${source}" head LIMIT_INPUT 1000)
+    if(head MATCHES "// needs: openmp")
+        find_package(OpenMP QUIET COMPONENTS CXX)
+        target_link_libraries(${target} PRIVATE $<TARGET_NAME_IF_EXISTS:OpenMP::OpenMP_CXX>)
+    endif()
+    if(head MATCHES "// needs: threads")
+        find_package(Threads REQUIRED)
+        target_link_libraries(${target} PRIVATE Threads::Threads)
+    endif()
+endfunction()

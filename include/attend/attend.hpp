@@ -1,0 +1,34 @@
+#pragma once
+/// \file
+/// attend: attention for C++. Everything, in one include.
+
+#include <attend/attention.hpp>
+#include <attend/core/executor.hpp>
+#include <attend/core/options.hpp>
+#include <attend/layer/multi_head.hpp>
+#include <attend/mask/algebra.hpp>
+#include <attend/mask/block_sparse.hpp>
+#include <attend/mask/causal.hpp>
+#include <attend/mask/dense.hpp>
+#include <attend/mask/documents.hpp>
+#include <attend/mask/lambda.hpp>
+#include <attend/mask/lengths.hpp>
+#include <attend/mask/prefix.hpp>
+#include <attend/mask/sliding_window.hpp>
+#include <attend/modifier/adaptive_span.hpp>
+#include <attend/modifier/alibi.hpp>
+#include <attend/modifier/bias.hpp>
+#include <attend/modifier/lambda.hpp>
+#include <attend/modifier/relative_bias.hpp>
+#include <attend/modifier/scale.hpp>
+#include <attend/modifier/soft_cap.hpp>
+#include <attend/normalizer/entmax15.hpp>
+#include <attend/normalizer/sigmoid.hpp>
+#include <attend/normalizer/sink.hpp>
+#include <attend/normalizer/sparsemax.hpp>
+#include <attend/normalizer/top_k.hpp>
+#include <attend/position/rope.hpp>
+#include <attend/position/sinusoidal.hpp>
+#include <attend/softmax/online.hpp>
+#include <attend/softmax/softmax.hpp>
+#include <attend/version.hpp>

@@ -1,0 +1,310 @@
+#pragma once
+/// \file
+/// An attention: the value that `score >> modifiers >> mask >> normalizer` composes, and the ready-made ones.
+
+#include <concepts>
+#include <tuple>
+#include <type_traits>
+#include <utility>
+
+#include <attend/core/concepts.hpp>
+#include <attend/core/dual.hpp>
+#include <attend/core/parameters.hpp>
+#include <attend/kernel/reference.hpp>
+#include <attend/mask/algebra.hpp>
+#include <attend/score/additive.hpp>
+#include <attend/score/cosine.hpp>
+#include <attend/score/dot.hpp>
+#include <attend/score/general.hpp>
+#include <attend/score/lambda.hpp>
+#include <attend/score/scaled_dot.hpp>
+#include <attend/softmax/softmax.hpp>
+
+namespace attend {
+
+/// Modifiers in order, first to last, as one.
+template <Modifier... Ms>
+struct Modifiers {
+    std::tuple<Ms...> each;
+
+    static void parameters(auto& self, auto&& visit) {
+        [&]<std::size_t... i>(std::index_sequence<i...>) {
+            (visit(std::to_string(i), std::get<i>(self.each)), ...);
+        }(std::index_sequence_for<Ms...>());
+    }
+    void check(const Shape& shape) const {
+        std::apply([&](const auto&... m) { (detail::check_part(m, shape), ...); }, each);
+    }
+
+    template <class S, class P>
+    S operator()(S s, const P& p) const {
+        std::apply([&](const auto&... m) { ((s = static_cast<S>(m(s, p))), ...); }, each);
+        return s;
+    }
+
+    /// Of ds_out, the loss's derivative in the modified score, makes the one in the score `s` that came in, and adds
+    /// the parameters' gradients. Derivatives come from the modifiers' own formulas, by dual numbers.
+    template <std::size_t i = 0, class T, class P>
+    T backward(T s, const P& p, T ds_out, Modifiers* gradient) const {
+        if constexpr (i == sizeof...(Ms)) {
+            return ds_out;
+        } else {
+            const auto& m = std::get<i>(each);
+            const Dual<T> y = m(Dual<T>::variable(s), p);
+            const T dy = backward<i + 1>(y.value, p, ds_out, gradient);
+            if constexpr (requires { m.backward(s, p, dy, std::get<i>(gradient->each)); }) {
+                if (gradient != nullptr) m.backward(s, p, dy, std::get<i>(gradient->each));
+            }
+            return dy == T(0) ? T(0) : dy * y.derivative();  // a score of −∞ has weight 0, whatever its slope
+        }
+    }
+};
+
+/// The normalizer of an attention to which none was given.
+struct DefaultSoftmax : Softmax {};
+
+/// softmax(modified, masked scores) · V, or with another normalizer: a plain value. Its parts are members, and the
+/// members of its score (`query_weight`, `scale`, …) are its own.
+///
+/// Operands are dense Eigen expressions of one scalar type and any storage order, `heads(x, n)` or strided views: q is
+/// n_q × d_q, k is n_kv × d_k, v is n_kv × d_v for every head of every sequence. Throws `std::invalid_argument`, naming
+/// the operands and their shapes, before anything is written. O(n_q · n_kv · d) operations, O(n · d) memory.
+template <Score S, class M, Mask K, Normalizer N>
+struct Attention : S {
+    static constexpr Kind kind = Kind::attention;
+
+    [[no_unique_address]] M modifiers{};
+    [[no_unique_address]] K mask{};
+    [[no_unique_address]] N normalizer{};
+
+    constexpr Attention()
+        requires std::default_initializable<S>
+    = default;
+    /// Builds the score from its own arguments: `AdditiveAttention<float>(d_q, d_k, hidden, seed)`.
+    template <class... Arguments>
+        requires(sizeof...(Arguments) > 0 && std::constructible_from<S, Arguments...> &&
+                 !(std::derived_from<std::remove_cvref_t<Arguments>, S> || ...))
+    constexpr explicit Attention(Arguments&&... arguments) : S(std::forward<Arguments>(arguments)...) {}
+    constexpr explicit Attention(S score) : S(std::move(score)) {}
+    constexpr Attention(S score, M modifiers_, K mask_, N normalizer_)
+        : S(std::move(score)),
+          modifiers(std::move(modifiers_)),
+          mask(std::move(mask_)),
+          normalizer(std::move(normalizer_)) {}
+
+    constexpr S& score() { return *this; }
+    constexpr const S& score() const { return *this; }
+
+    static void parameters(auto& self, auto&& visit) {
+        visit("", self.score());
+        visit("modifiers", self.modifiers);
+        visit("mask", self.mask);
+        visit("normalizer", self.normalizer);
+    }
+
+    /// Returns the output, n_q × d_v: sequences below each other, heads side by side, in the storage order of q.
+    template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
+    auto operator()(const Q& q, const Key& k, const V& v,
+                    ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
+        constexpr int rows = detail::Operand<Q>::rows_at_compile_time,
+                      columns = detail::Operand<V>::columns_at_compile_time;
+        constexpr bool row_major = (detail::Operand<Q>::row_major || rows == 1) && columns != 1;
+        Eigen::Matrix<detail::ScalarOf<Q>, rows, columns, row_major ? Eigen::RowMajor : Eigen::ColMajor> out;
+        (*this)(q, k, v, out, options);
+        return out;
+    }
+
+    /// Writes the output to `out`, and what the options ask for.
+    template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
+    void operator()(const Q& q, const Key& k, const V& v, Output<detail::ScalarOf<Q>> out,
+                    ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
+        require_one_scalar<Q, Key, V>();
+        const detail::Operand q_operand(q), k_operand(k), v_operand(v);
+        forward(detail::Problem(q_operand.view(), k_operand.view(), v_operand.view(), options.query_offset,
+                                options.sequences, options.key_sequences),
+                out, options);
+    }
+
+    /// Given `dout`, the gradient of a loss in the output, adds the gradients of q, k and v, and with `.gradient` those
+    /// of the parameters. `out` and `lse` are what the forward call gave. Empty gradients are resized and start at 0.
+    template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V, detail::OperandLike Out,
+              detail::OperandLike Lse, detail::OperandLike DOut>
+    void backward(const Q& q, const Key& k, const V& v, const Out& out, const Lse& lse, const DOut& dout,
+                  Output<detail::ScalarOf<Q>> dq, Output<detail::ScalarOf<Q>> dk, Output<detail::ScalarOf<Q>> dv,
+                  BackwardOptions<Attention> options = {}) const {
+        require_one_scalar<Q, Key, V, Out, DOut>();
+        static_assert(std::is_same_v<detail::ScalarOf<Lse>, Compute<detail::ScalarOf<Q>>>,
+                      "attend: lse must have the scalar type that the attention computes in");
+        const detail::Operand q_operand(q), k_operand(k), v_operand(v), out_operand(out), lse_operand(lse),
+            dout_operand(dout);
+        const detail::Problem problem(q_operand.view(), k_operand.view(), v_operand.view(), options.query_offset,
+                                      options.sequences, options.key_sequences);
+        problem.query_input(out_operand.view(), "out", problem.v.columns);
+        problem.query_input(lse_operand.view(), "lse", 1);
+        backward(problem, problem.query_input(dout_operand.view(), "dout", problem.v.columns), dq, dk, dv, options);
+    }
+
+private:
+    template <class First, class... Others>
+    static void require_one_scalar() {
+        static_assert((std::is_same_v<detail::ScalarOf<First>, detail::ScalarOf<Others>> && ...),
+                      "attend: all operands must have one scalar type: cast them first");
+    }
+    template <class X>
+    void check(const detail::Problem<X>& problem) const {
+        if constexpr (requires { score().check(problem.shape); }) {
+            score().check(problem.shape);
+        } else {
+            detail::require(problem.q.columns == problem.k.columns, detail::named("q", problem.q), " and ",
+                            detail::named("k", problem.k), " must have the same width");
+        }
+        detail::check_part(modifiers, problem.shape);
+        detail::check_part(mask, problem.shape);
+        detail::check_part(normalizer, problem.shape);
+    }
+
+    template <class X, class T>
+    void forward(const detail::Problem<X>& problem, Output<X> out, ForwardOptions<T>& options) const {
+        check(problem);
+        detail::require(static_cast<bool>(out), "the output must be given");
+        problem.check_query_output(out, "out", problem.v.columns);
+        problem.check_query_output(options.lse, "lse", 1);
+        problem.check_pair_output(options.weights, "weights");
+        detail::require_apart(out, "out", problem.q, "q");
+        detail::require_apart(out, "out", problem.k, "k");
+        detail::require_apart(out, "out", problem.v, "v");
+        detail::require_apart(options.lse, "lse", out, "out");
+        detail::require_apart(options.weights, "weights", out, "out");
+        detail::with_scratch(
+            options.workspace, detail::reference::workspace_bytes<T>(*this, problem.shape, false, options.executor),
+            [&](std::byte* block) {
+                detail::reference::forward<T>(*this, problem, problem.query_output(out, problem.v.columns),
+                                              problem.query_output(options.lse, 1),
+                                              problem.pair_output(options.weights), block, options.executor);
+            });
+    }
+
+    template <class X>
+    void backward(const detail::Problem<X>& problem, const StridedView<const X>& dout, Output<X> dq, Output<X> dk,
+                  Output<X> dv, const BackwardOptions<Attention>& options) const {
+        using T = Compute<X>;
+        check(problem);
+        problem.check_query_output(dq, "dq", problem.q.columns);
+        problem.check_key_output(dk, "dk", problem.k.columns);
+        problem.check_key_output(dv, "dv", problem.v.columns);
+        const auto apart = [&](const Output<X>& output, std::string_view name) {
+            detail::require_apart(output, name, problem.q, "q");
+            detail::require_apart(output, name, problem.k, "k");
+            detail::require_apart(output, name, problem.v, "v");
+            detail::require_apart(output, name, dout, "dout");
+        };
+        apart(dq, "dq"), apart(dk, "dk"), apart(dv, "dv");
+        detail::require_apart(dq, "dq", dk, "dk");
+        detail::require_apart(dq, "dq", dv, "dv");
+        detail::require_apart(dk, "dk", dv, "dv");
+        detail::with_scratch(
+            options.workspace, detail::reference::workspace_bytes<T>(*this, problem.shape, true, options.executor),
+            [&](std::byte* block) {
+                detail::reference::backward<T>(*this, problem, dout, problem.query_output(dq, problem.q.columns),
+                                               problem.key_output(dk, problem.k.columns),
+                                               problem.key_output(dv, problem.v.columns), options.gradient, block,
+                                               options.executor);
+            });
+    }
+};
+
+/// An attention by `S` alone: no modifier, no mask, softmax.
+template <Score S>
+using Plain = Attention<S, Modifiers<>, Everything, DefaultSoftmax>;
+template <Score S>
+Attention(S) -> Attention<S, Modifiers<>, Everything, DefaultSoftmax>;
+
+using DotProductAttention = Plain<DotScore>;
+using ScaledDotProductAttention = Plain<ScaledDotScore>;
+using CosineAttention = Plain<CosineScore>;
+template <class T>
+using GeneralAttention = Plain<GeneralScore<T>>;
+template <class T>
+using AdditiveAttention = Plain<AdditiveScore<T>>;
+
+/// softmax(Q Kᵀ) V (Luong et al. 2015).
+inline constexpr DotProductAttention dot_product{};
+/// softmax(Q Kᵀ / √d_k) V (Vaswani et al. 2017); `ScaledDotProductAttention(scale)` for another scale.
+inline constexpr ScaledDotProductAttention scaled_dot_product{};
+/// softmax(scale · cos(q, k)) V.
+constexpr CosineAttention cosine(double scale) { return CosineAttention(scale); }
+/// softmax(Σ_a f(q_a, k_a)) V for a formula `[](auto q, auto k) { … }`.
+template <class F>
+Plain<LambdaScore<F>> score(F formula) {
+    return Plain<LambdaScore<F>>(LambdaScore<F>{std::move(formula)});
+}
+
+namespace detail {
+
+template <class S, class... Ms, class K, class N, class Part>
+constexpr auto append_modifier(Attention<S, Modifiers<Ms...>, K, N>&& attention, Part&& part) {
+    using All = Modifiers<Ms..., std::remove_cvref_t<Part>>;
+    return Attention<S, All, K, N>(
+        std::move(attention.score()),
+        All{std::tuple_cat(std::move(attention.modifiers.each), std::tuple<std::remove_cvref_t<Part>>(part))},
+        std::move(attention.mask), std::move(attention.normalizer));
+}
+
+}  // namespace detail
+
+/// Composition: *score >> modifiers >> mask >> normalizer*, left to right. A second mask narrows the first; any other
+/// order is refused.
+template <Score S, class M, Mask K, Normalizer N, class Part>
+constexpr auto operator>>(Attention<S, M, K, N> attention, Part&& part) {
+    using P = std::remove_cvref_t<Part>;
+    constexpr bool open = std::is_same_v<N, DefaultSoftmax>, unmasked = std::is_same_v<K, Everything>;
+    constexpr bool starts = OfKind<P, Kind::score> || OfKind<P, Kind::attention>;
+    static_assert(
+        Functor<P>,
+        "attend: only a modifier, a mask or a normalizer can follow >>; wrap a lambda in modifier(…) or mask(…)");
+    static_assert(!starts, "attend: a score stands first: score >> modifiers >> mask >> normalizer");
+    static_assert(open || starts || !Functor<P>, "attend: a normalizer stands last: nothing can follow it");
+    static_assert(!(OfKind<P, Kind::modifier> && open) || unmasked,
+                  "attend: a modifier stands before the mask: behind it, it could revive masked keys");
+    static_assert(!OfKind<P, Kind::mask> || Mask<P>, "attend: this mask lacks bool operator()(Position) const");
+    static_assert(!OfKind<P, Kind::normalizer> || Normalizer<P>,
+                  "attend: this normalizer lacks normalize(row, where) or backward(p, dp, lse, where, gradient)");
+    if constexpr (Modifier<P>) {
+        return detail::append_modifier(std::move(attention), std::forward<Part>(part));
+    } else if constexpr (Mask<P> && unmasked) {
+        return Attention<S, M, P, N>(std::move(attention.score()), std::move(attention.modifiers),
+                                     std::forward<Part>(part), std::move(attention.normalizer));
+    } else if constexpr (Mask<P>) {
+        return Attention<S, M, MaskAnd<K, P>, N>(std::move(attention.score()), std::move(attention.modifiers),
+                                                 std::move(attention.mask) & std::forward<Part>(part),
+                                                 std::move(attention.normalizer));
+    } else if constexpr (Normalizer<P>) {
+        return Attention<S, M, K, P>(std::move(attention.score()), std::move(attention.modifiers),
+                                     std::move(attention.mask), std::forward<Part>(part));
+    }
+}
+
+/// A composition may also start with a bare score.
+template <Score S, class Part>
+constexpr auto operator>>(S score, Part&& part) {
+    return Plain<S>(std::move(score)) >> std::forward<Part>(part);
+}
+
+// What does not make sense is refused in words.
+template <Functor First, class Part>
+    requires(OfKind<First, Kind::modifier> || OfKind<First, Kind::mask> || OfKind<First, Kind::normalizer>)
+constexpr void operator>>(const First&, const Part&) {
+    static_assert(OfKind<First, Kind::score>, "attend: a score stands first: score >> modifiers >> mask >> normalizer");
+}
+template <Score S, class M, Mask K, Normalizer N, class Part>
+constexpr void operator&(const Attention<S, M, K, N>&, const Part&) {
+    static_assert(!Mask<Part> && !Functor<Part>,
+                  "attend: >> binds more tightly than &: put the masks in parentheses, a >> (mask & mask)");
+}
+template <Score S, class M, Mask K, Normalizer N, class Part>
+constexpr void operator|(const Attention<S, M, K, N>&, const Part&) {
+    static_assert(!Mask<Part> && !Functor<Part>,
+                  "attend: >> binds more tightly than |: put the masks in parentheses, a >> (mask | mask)");
+}
+
+}  // namespace attend

@@ -1,0 +1,90 @@
+#pragma once
+/// \file
+/// What the parts of an attention must offer. A part is a plain value with a `kind`; kernels know parts only through
+/// what stands here, so a new functor is a small header that nothing else has to know.
+///
+/// Every part may also have
+/// - `void check(const Shape&) const`: throws what is wrong with a call of this shape, before anything is written;
+/// - `static void parameters(auto& self, auto&& visit)`: `visit("name", self.member)` for every parameter, a scalar
+///   or a dense Eigen object. The gradient of a part is a part of the same type whose parameters hold the gradients.
+
+#include <concepts>
+#include <span>
+#include <type_traits>
+
+#include <attend/core/types.hpp>
+
+namespace attend {
+
+enum class Kind { score, modifier, mask, normalizer, attention };
+
+/// A row of scores: one query of one head.
+struct RowPosition {
+    Index query = 0, row = 0, head = 0, kv_head = 0, sequence = 0;
+
+    constexpr Position at(Index key) const { return {query, key, row, head, kv_head, sequence}; }
+};
+
+template <class F, Kind kind_>
+concept OfKind = requires { requires std::remove_cvref_t<F>::kind == kind_; };
+
+template <class F>
+concept Functor = requires {
+    { std::remove_cvref_t<F>::kind } -> std::convertible_to<Kind>;
+};
+
+/// Which pairs exist: `bool operator()(Position) const`; optionally `Cover cover(const Tile&) const`, which must never
+/// contradict the pairs.
+template <class M>
+concept Mask = OfKind<M, Kind::mask> && requires(const std::remove_cvref_t<M>& mask, Position p) {
+    { mask(p) } -> std::convertible_to<bool>;
+};
+
+/// Changes a score, knowing its position: `operator()(auto s, auto p) const`, written once for scalars and dual
+/// numbers, which give the derivative in s. One with parameters also has
+/// `void backward(T s, const P& p, T ds_out, Self& gradient) const`, adding the parameters' gradients for a score `s`
+/// that came in, where `ds_out` is the loss's derivative in the score that went out.
+template <class M>
+concept Modifier = OfKind<M, Kind::modifier>;
+
+/// Turns a row of scores (−∞ where masked) into weights, in place.
+/// `T normalize(std::span<T> row, const RowPosition&) const` returns the row's natural-log LSE;
+/// `void backward(std::span<const T> p, std::span<T> dp, T lse, const RowPosition&, Self* gradient) const` turns dp
+/// into ds.
+template <class N>
+concept Normalizer =
+    OfKind<N, Kind::normalizer> && requires(const std::remove_cvref_t<N>& normalizer, std::span<double> row,
+                                            const RowPosition& where, std::remove_cvref_t<N>* gradient) {
+        { normalizer.normalize(row, where) } -> std::convertible_to<double>;
+        normalizer.backward(std::span<const double>(row), row, 0.0, where, gradient);
+    };
+
+/// How the mapped features of a query and a key become a score.
+enum class Pairing {
+    dot,         ///< s = Σ_a q'_a k'_a
+    elementwise  ///< s = Σ_a pair(q'_a, k'_a, a), with the functor's `pair`
+};
+
+/// How a query matches a key: both are mapped to features of one width, then paired.
+/// A score has `static constexpr Pairing pairing` and may have, each with an identity as default,
+/// - `Index features(Index d_q, Index d_k) const`;
+/// - `map_queries(q, mapped) const` and `map_queries_backward(q, dmapped, dq, Self* gradient) const`: q is rows × d_q,
+/// mapped
+///   rows × features in the computing scalar, dq is added into; the same for `map_keys`;
+/// - where the pairing is elementwise, `pair(auto q, auto k, Index a) const`, written once for scalars and dual
+/// numbers, and
+///   `pair_backward(T q, T k, Index a, T ds, Self& gradient) const` where it has parameters.
+template <class S>
+concept Score = OfKind<S, Kind::score> && requires {
+    { std::remove_cvref_t<S>::pairing } -> std::convertible_to<Pairing>;
+};
+
+namespace detail {
+
+template <class F>
+void check_part(const F& part, const Shape& shape) {
+    if constexpr (requires { part.check(shape); }) part.check(shape);
+}
+
+}  // namespace detail
+}  // namespace attend

@@ -1,0 +1,95 @@
+#pragma once
+/// \file
+/// The optional arguments of a call.
+
+#include <initializer_list>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <attend/core/executor.hpp>
+#include <attend/core/output.hpp>
+#include <attend/core/workspace.hpp>
+
+namespace attend {
+
+/// Where the sequences of a stack of rows begin: n + 1 offsets for n sequences, the first 0, the last the number of
+/// rows.
+class Sequences {
+public:
+    explicit Sequences(std::vector<Index> offsets) : offsets_(std::move(offsets)) {
+        detail::require(!offsets_.empty() && offsets_.front() == 0, "sequences: offsets must start at 0");
+        for (std::size_t i = 1; i < offsets_.size(); ++i) {
+            detail::require(offsets_[i - 1] <= offsets_[i], "sequences: offsets must not decrease, but ", offsets_[i],
+                            " follows ", offsets_[i - 1]);
+        }
+    }
+    const std::vector<Index>& offsets() const { return offsets_; }
+
+private:
+    std::vector<Index> offsets_;
+};
+
+/// A ragged batch: `sequences({0, 17, 40})` are the rows 0–16 and 17–39.
+inline Sequences sequences(std::initializer_list<Index> offsets) { return Sequences(std::vector<Index>(offsets)); }
+inline Sequences sequences(std::vector<Index> offsets) { return Sequences(std::move(offsets)); }
+
+namespace detail {
+
+/// Borrowed offsets of a ragged batch; none stands for "as the operands say".
+class SequencesRef {
+public:
+    SequencesRef() = default;
+    SequencesRef(const Sequences& sequences)  // NOLINT(google-explicit-constructor)
+        : offsets_(sequences.offsets().data()), count_(static_cast<Index>(sequences.offsets().size()) - 1) {}
+
+    /// Borrows n + 1 offsets that a `Sequences` has checked before.
+    explicit SequencesRef(std::span<const Index> offsets)
+        : offsets_(offsets.empty() ? nullptr : offsets.data()), count_(static_cast<Index>(offsets.size()) - 1) {}
+    std::span<const Index> offsets() const {
+        return offsets_ == nullptr ? std::span<const Index>()
+                                   : std::span(offsets_, static_cast<std::size_t>(count_ + 1));
+    }
+
+    explicit operator bool() const { return offsets_ != nullptr; }
+    Index count() const { return count_; }
+    Index total() const { return offsets_[count_]; }
+    Index begin(Index sequence) const { return offsets_[sequence]; }
+    Index length(Index sequence) const { return offsets_[sequence + 1] - offsets_[sequence]; }
+    Index longest() const {
+        Index most = 0;
+        for (Index s = 0; s < count_; ++s) most = length(s) > most ? length(s) : most;
+        return most;
+    }
+
+private:
+    const Index* offsets_ = nullptr;
+    Index count_ = 0;
+};
+
+}  // namespace detail
+
+/// Optional arguments of a forward call that computes in T.
+template <class T>
+struct ForwardOptions {
+    Workspace* workspace = nullptr;         ///< scratch; none: the call allocates its own
+    detail::ExecutorRef executor = serial;  ///< where threads come from
+    Output<T> lse = {};                     ///< rows × heads: natural-log log-sum-exp of each row of final scores
+    Output<T> weights = {};               ///< (heads · rows) × keys: the weights, the heads' blocks below each other
+    Index query_offset = 0;               ///< absolute position of the first query; keys start at 0
+    detail::SequencesRef sequences = {};  ///< ragged batch: where the sequences of q begin
+    detail::SequencesRef key_sequences = {};  ///< the same for k and v; by default as for q
+};
+
+/// Optional arguments of a backward call on an attention of type A.
+template <class A>
+struct BackwardOptions {
+    Workspace* workspace = nullptr;
+    detail::ExecutorRef executor = serial;
+    A* gradient = nullptr;  ///< where the parameters' gradients are added: see `zero_gradient`
+    Index query_offset = 0;
+    detail::SequencesRef sequences = {};
+    detail::SequencesRef key_sequences = {};
+};
+
+}  // namespace attend

@@ -1,0 +1,96 @@
+#pragma once
+/// \file
+/// Where a call writes: any writable Eigen object or view, resized where it is empty and can be.
+
+#include <string_view>
+
+#include <attend/core/view.hpp>
+
+namespace attend {
+
+/// How the heads of a plain matrix stand: side by side, as in every operand, or below each other, as score matrices do.
+enum class HeadBlocks { side_by_side, below_each_other };
+
+/// An optional output of a call. Built implicitly from a writable dense Eigen object, a temporary map or block of one,
+/// or a `StridedView`; a default-constructed one means "not asked for" and costs nothing. An Eigen object of size 0 is
+/// resized to what the call writes; any other must have exactly that shape.
+template <class T>
+class Output {
+public:
+    Output() = default;
+    Output(const StridedView<T>& view) : view_(view), wanted_(true) {}
+    template <detail::WritableMemory X>
+        requires std::is_same_v<typename std::remove_cvref_t<X>::Scalar, T>
+    Output(X&& x) : view_(detail::view_of(x.data(), x)), wanted_(true) {
+        using Matrix = std::remove_cvref_t<X>;
+        if constexpr (std::is_base_of_v<Eigen::PlainObjectBase<Matrix>, Matrix> &&
+                      Matrix::SizeAtCompileTime == Eigen::Dynamic) {
+            object_ = &x;
+            fixed_ = {Matrix::RowsAtCompileTime, Matrix::ColsAtCompileTime};
+            resize_ = [](void* object, Index rows, Index columns) {
+                auto& matrix = *static_cast<Matrix*>(object);
+                matrix.resize(rows, columns);
+                matrix.setZero();
+                return detail::view_of(matrix.data(), matrix);
+            };
+        }
+    }
+
+    explicit operator bool() const { return wanted_; }
+
+    /// Throws unless the output is, or can be resized to, `sequences` × `heads` blocks of `rows` × `columns`.
+    void check(std::string_view name, Index sequences, Index heads, Index rows, Index columns,
+               HeadBlocks blocks = HeadBlocks::side_by_side) const {
+        if (!wanted_) return;
+        const bool split = view_.sequences > 1 || view_.heads > 1;
+        if (split) {
+            detail::require(
+                view_.sequences == sequences && view_.heads == heads && view_.rows == rows && view_.columns == columns,
+                name, " (", detail::shape_words(view_.sequences, view_.heads, view_.rows, view_.columns), ") must be ",
+                detail::shape_words(sequences, heads, rows, columns));
+            return;
+        }
+        const auto [all_rows, all_columns] = extent(sequences, heads, rows, columns, blocks);
+        const bool fits = resizable() ? (fixed_.rows == Eigen::Dynamic || fixed_.rows == all_rows) &&
+                                            (fixed_.columns == Eigen::Dynamic || fixed_.columns == all_columns)
+                                      : view_.rows == all_rows && view_.columns == all_columns;
+        detail::require(fits, detail::named(name, view_.rows, view_.columns), " must be ", all_rows, "x", all_columns,
+                        resize_ != nullptr ? ", or empty to be resized" : "");
+    }
+
+    /// The output as a view of those blocks, resized first if it is empty. `check` must have passed.
+    StridedView<T> as(Index sequences, Index heads, Index rows, Index columns,
+                      HeadBlocks blocks = HeadBlocks::side_by_side) {
+        if (!wanted_) return {};
+        if (resizable()) {
+            const auto [all_rows, all_columns] = extent(sequences, heads, rows, columns, blocks);
+            view_ = resize_(object_, all_rows, all_columns);
+        }
+        if (view_.sequences > 1 || view_.heads > 1) return view_;
+        const Index head_stride =
+            blocks == HeadBlocks::side_by_side ? columns * view_.column_stride : sequences * rows * view_.row_stride;
+        return {view_.data,       sequences,          heads, rows, columns, rows * view_.row_stride, head_stride,
+                view_.row_stride, view_.column_stride};
+    }
+
+    /// The memory as it was given, for the check against aliasing.
+    StridedView<const T> given() const { return view_; }
+
+private:
+    struct Extent {
+        Index rows, columns;
+    };
+    static Extent extent(Index sequences, Index heads, Index rows, Index columns, HeadBlocks blocks) {
+        return blocks == HeadBlocks::side_by_side ? Extent{sequences * rows, heads * columns}
+                                                  : Extent{heads * sequences * rows, columns};
+    }
+    bool resizable() const { return resize_ != nullptr && view_.rows * view_.columns == 0; }
+
+    StridedView<T> view_;
+    void* object_ = nullptr;
+    StridedView<T> (*resize_)(void*, Index, Index) = nullptr;
+    Extent fixed_{Eigen::Dynamic, Eigen::Dynamic};  ///< what a resize cannot change
+    bool wanted_ = false;
+};
+
+}  // namespace attend

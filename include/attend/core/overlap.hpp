@@ -1,0 +1,71 @@
+#pragma once
+/// \file
+/// Do two strided views share an element? Decides the error "output aliases input".
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include <attend/core/view.hpp>
+
+namespace attend::detail {
+
+/// The memory of a view, in bytes: where it starts, how far it reaches, and its loops.
+struct Footprint {
+    struct Loop {
+        std::intptr_t stride, count;
+    };
+    std::intptr_t begin = 0;
+    std::intptr_t element = 0;
+    std::array<Loop, 4> loops{};
+    bool empty = true;
+
+    template <class T>
+    explicit Footprint(const StridedView<T>& v)
+        : begin(reinterpret_cast<std::intptr_t>(v.data)),
+          element(static_cast<std::intptr_t>(sizeof(T))),
+          loops{loop<T>(v.sequence_stride, v.sequences), loop<T>(v.head_stride, v.heads), loop<T>(v.row_stride, v.rows),
+                loop<T>(v.column_stride, v.columns)},
+          empty(v.data == nullptr || v.sequences * v.heads * v.rows * v.columns == 0) {}
+
+    /// Bytes from the first element to behind the last, over the loops whose stride is below `period`.
+    std::intptr_t extent(std::intptr_t period) const {
+        std::intptr_t bytes = element;
+        for (const Loop& l : loops) {
+            if (l.stride < period) bytes += (l.count - 1) * l.stride;
+        }
+        return bytes;
+    }
+    bool repeats_at(std::intptr_t period) const {
+        return std::all_of(loops.begin(), loops.end(),
+                           [&](const Loop& l) { return l.stride < period || l.stride % period == 0; }) &&
+               extent(period) <= period;
+    }
+
+private:
+    template <class T>
+    static Loop loop(Index stride, Index count) {
+        return {count > 1 ? static_cast<std::intptr_t>(stride) * static_cast<std::intptr_t>(sizeof(T)) : 0,
+                static_cast<std::intptr_t>(count)};
+    }
+};
+
+/// False only where no element can be shared: the ranges are apart, or both repeat with one period and stand in
+/// different columns of it, as the heads or the q, k, v of one packed matrix do.
+template <class A, class B>
+bool may_overlap(const StridedView<A>& view_a, const StridedView<B>& view_b) {
+    constexpr std::intptr_t everything = INTPTR_MAX;
+    const Footprint a(view_a), b(view_b);
+    if (a.empty || b.empty) return false;
+    if (a.begin + a.extent(everything) <= b.begin || b.begin + b.extent(everything) <= a.begin) return false;
+    for (const auto& loop : a.loops) {
+        const std::intptr_t period = loop.stride;
+        if (period == 0 || !a.repeats_at(period) || !b.repeats_at(period)) continue;
+        const std::intptr_t shift =
+            ((b.begin - a.begin) % period + period) % period;  // where b starts, seen from a's start
+        if (a.extent(period) <= shift && shift + b.extent(period) <= period) return false;
+    }
+    return true;
+}
+
+}  // namespace attend::detail

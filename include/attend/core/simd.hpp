@@ -1,0 +1,135 @@
+#pragma once
+/// \file
+/// Packets: as many scalars as one register holds. A thin layer over Eigen's, which exist for SSE2, AVX2, AVX-512, NEON
+/// and others in Eigen 3.4 and 5 alike; the only header that names Eigen::internal.
+///
+/// Where Eigen does not vectorise a type (long double, or EIGEN_DONT_VECTORIZE) its packet is the scalar itself, of width 1.
+
+#include <bit>
+#include <cstdint>
+#include <type_traits>
+
+#include <attend/core/types.hpp>
+
+// GCC 12 takes the undefined lanes inside its own AVX-512 intrinsics for uninitialised variables of their callers.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+
+namespace attend::detail::simd {
+
+template <class T>
+using Packet = typename Eigen::internal::packet_traits<T>::type;
+
+template <class T>
+inline constexpr Index width = Eigen::internal::packet_traits<T>::size;
+
+template <class T>
+Packet<T> broadcast(T x) {
+    return Eigen::internal::pset1<Packet<T>>(x);
+}
+
+/// Loads a whole packet, from any alignment.
+template <class T>
+Packet<T> load(const T* from) {
+    return Eigen::internal::ploadu<Packet<T>>(from);
+}
+
+/// Stores a whole packet, to any alignment.
+template <class T>
+void store(T* to, const Packet<T>& x) {
+    Eigen::internal::pstoreu(to, x);
+}
+
+/// Loads the first `count` lanes, 1 to the width; the others become `fill`. Nothing behind `from + count` is read.
+template <class T>
+Packet<T> load(const T* from, Index count, T fill) {
+    if (count == width<T>) return load(from);
+    T lanes[width<T>];
+    for (Index i = 0; i < width<T>; ++i) lanes[i] = i < count ? from[i] : fill;
+    return load(lanes);
+}
+
+/// Stores the first `count` lanes, 1 to the width.
+template <class T>
+void store(T* to, const Packet<T>& x, Index count) {
+    if (count == width<T>) return store(to, x);
+    T lanes[width<T>];
+    store(lanes, x);
+    for (Index i = 0; i < count; ++i) to[i] = lanes[i];
+}
+
+template <class P>
+P add(const P& a, const P& b) {
+    return Eigen::internal::padd(a, b);
+}
+template <class P>
+P sub(const P& a, const P& b) {
+    return Eigen::internal::psub(a, b);
+}
+template <class P>
+P mul(const P& a, const P& b) {
+    return Eigen::internal::pmul(a, b);
+}
+
+/// a·b + c, rounded once where the target has such an instruction.
+template <class P>
+P madd(const P& a, const P& b, const P& c) {
+    return Eigen::internal::pmadd(a, b, c);
+}
+
+/// x, computed as it is written: not to be rearranged together with what is done to it, even under -ffast-math.
+template <class P>
+P as_written(P x) {
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__)
+    EIGEN_OPTIMIZATION_BARRIER(x)
+#endif
+    return x;
+}
+
+/// The smaller of the two; `a` where `a` is NaN.
+template <class P>
+P min(const P& a, const P& b) {
+    return Eigen::internal::pmin(a, b);
+}
+/// The larger of the two; `a` where `a` is NaN.
+template <class P>
+P max(const P& a, const P& b) {
+    return Eigen::internal::pmax(a, b);
+}
+
+/// `then` where a equals b, `otherwise` elsewhere (so also where either is NaN).
+template <class P>
+P select_equal(const P& a, const P& b, const P& then, const P& otherwise) {
+    return Eigen::internal::pselect(Eigen::internal::pcmp_eq(a, b), then, otherwise);
+}
+
+/// Each lane's bits, as an unsigned integer, shifted left by `count`.
+template <int count, class P>
+P shift_left(const P& x) {
+    // Not Eigen's packets of integers: version 3.4 has none of 64 bits for SSE2 and AVX2.
+    using T = typename Eigen::internal::unpacket_traits<P>::type;
+    using Bits [[gnu::vector_size(sizeof(P))]] = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+    return std::bit_cast<P>(std::bit_cast<Bits>(x) << count);
+}
+
+template <class T>
+T first(const Packet<T>& x) {
+    return Eigen::internal::pfirst(x);
+}
+template <class T>
+T sum(const Packet<T>& x) {
+    return Eigen::internal::predux(x);
+}
+template <class T>
+T largest(const Packet<T>& x) {
+    return Eigen::internal::predux_max(x);
+}
+
+}  // namespace attend::detail::simd
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif

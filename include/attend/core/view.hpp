@@ -1,0 +1,154 @@
+#pragma once
+/// \file
+/// Strided views: how every operand, whatever it was, reaches a kernel. No layout is ever copied to get one.
+
+#include <array>
+#include <type_traits>
+
+#include <attend/core/errors.hpp>
+
+namespace attend {
+
+/// Memory of anybody's, read as sequences × heads × rows × columns through four strides, counted in elements.
+template <class T>
+struct StridedView {
+    T* data = nullptr;
+    Index sequences = 1, heads = 1, rows = 0, columns = 0;
+    Index sequence_stride = 0, head_stride = 0, row_stride = 0, column_stride = 1;
+
+    operator StridedView<const T>() const
+        requires(!std::is_const_v<T>)
+    {
+        return {data, sequences, heads, rows, columns, sequence_stride, head_stride, row_stride, column_stride};
+    }
+};
+
+/// A view of foreign memory, such as a NumPy, PyTorch or ONNX tensor: `strided(p, {batch, heads, rows, columns}, {…})`.
+/// Strides count elements and must not be negative. The memory is not copied and must outlive the call that uses it.
+template <class T>
+StridedView<T> strided(T* data, const std::array<Index, 4>& sizes, const std::array<Index, 4>& strides) {
+    for (std::size_t i = 0; i < 4; ++i) {
+        detail::require(sizes[i] >= 0 && strides[i] >= 0, "strided: sizes {", sizes[0], ", ", sizes[1], ", ", sizes[2],
+                        ", ", sizes[3], "} and strides {", strides[0], ", ", strides[1], ", ", strides[2], ", ",
+                        strides[3], "} must not be negative");
+    }
+    return {data, sizes[0], sizes[1], sizes[2], sizes[3], strides[0], strides[1], strides[2], strides[3]};
+}
+
+namespace detail {
+
+template <class X>
+struct IsStridedView : std::false_type {};
+template <class T>
+struct IsStridedView<StridedView<T>> : std::true_type {};
+
+/// A dense Eigen expression.
+template <class X>
+concept Dense = std::is_base_of_v<Eigen::DenseBase<std::remove_cvref_t<X>>, std::remove_cvref_t<X>>;
+
+/// A dense Eigen expression that is memory: it has a pointer and strides.
+template <class X>
+concept DenseMemory = Dense<X> && (std::remove_cvref_t<X>::Flags & Eigen::DirectAccessBit) != 0;
+
+/// One whose coefficients may be written: an lvalue, or a temporary map or block of one.
+template <class X>
+concept WritableMemory = DenseMemory<X> && !std::is_const_v<std::remove_reference_t<X>> &&
+                         (std::remove_cvref_t<X>::Flags & Eigen::LvalueBit) != 0;
+
+template <class T, class X>
+StridedView<T> view_of(T* data, const X& x) {
+    constexpr bool row_major = X::IsRowMajor;
+    const Index outer = x.outerStride(), inner = x.innerStride();
+    return {data, 1, 1, x.rows(), x.cols(), 0, 0, row_major ? outer : inner, row_major ? inner : outer};
+}
+
+/// Something to be changed in place, as a view: a writable matrix, or a strided view.
+template <WritableMemory X>
+auto in_place(X&& x) {
+    return view_of(x.data(), x);
+}
+template <class T>
+StridedView<T> in_place(const StridedView<T>& view) {
+    return view;
+}
+
+/// An operand of a call as a read-only view; evaluates expressions that are not memory (`2 * q`) into a matrix of its
+/// own.
+template <class X>
+class Operand;
+
+template <DenseMemory X>
+class Operand<X> {
+public:
+    using Scalar = typename X::Scalar;
+    static constexpr int rows_at_compile_time = X::RowsAtCompileTime;
+    static constexpr int columns_at_compile_time = X::ColsAtCompileTime;
+    static constexpr bool row_major = X::IsRowMajor;
+
+    explicit Operand(const X& x) : x_(x) {}
+    StridedView<const Scalar> view() const { return view_of<const Scalar>(x_.data(), x_); }
+
+private:
+    const X& x_;
+};
+
+template <Dense X>
+    requires(!DenseMemory<X>)
+class Operand<X> : public Operand<typename X::PlainObject> {
+public:
+    explicit Operand(const X& x) : Operand(typename X::PlainObject(x)) {}
+    Operand(const Operand&) = delete;
+
+private:
+    explicit Operand(typename X::PlainObject&& value)
+        : Operand<typename X::PlainObject>(value_), value_(std::move(value)) {}
+    typename X::PlainObject value_;
+};
+
+template <class T>
+class Operand<StridedView<T>> {
+public:
+    using Scalar = std::remove_const_t<T>;
+    static constexpr int rows_at_compile_time = Eigen::Dynamic;
+    static constexpr int columns_at_compile_time = Eigen::Dynamic;
+    static constexpr bool row_major = true;
+
+    explicit Operand(const StridedView<T>& view) : view_(view) {}
+    StridedView<const Scalar> view() const { return view_; }
+
+private:
+    StridedView<T> view_;
+};
+
+template <class X>
+Operand(const X&) -> Operand<X>;
+
+/// What may stand where a query, key or value is expected.
+template <class X>
+concept OperandLike = Dense<X> || IsStridedView<std::remove_cvref_t<X>>::value;
+
+template <class X>
+using ScalarOf = typename Operand<std::remove_cvref_t<X>>::Scalar;
+
+}  // namespace detail
+
+/// The columns of `x` as `count` heads side by side: head h is columns [h·d, (h+1)·d), d = columns / count. No copy.
+/// Works for inputs and outputs; throws unless `count` divides the columns.
+template <detail::DenseMemory X>
+auto heads(X&& x, Index count) {
+    detail::require(count > 0 && x.cols() % count == 0, "heads: ", count, " heads do not divide the ", x.cols(),
+                    " columns of x (", x.rows(), "x", x.cols(), ")");
+    auto view = detail::view_of(x.data(), x);
+    view.heads = count;
+    view.columns = x.cols() / count;
+    view.head_stride = view.columns * view.column_stride;
+    return view;
+}
+template <detail::Dense X>
+    requires(!detail::DenseMemory<X>)
+auto heads(X&&, Index) {
+    static_assert(detail::DenseMemory<X>,
+                  "attend: heads(x, n) views memory: evaluate the expression first, heads(x.eval(), n)");
+}
+
+}  // namespace attend

@@ -1,0 +1,147 @@
+#pragma once
+/// \file
+/// One call, checked: its operands as views, its shape, and the slice of each head of each sequence.
+
+#include <algorithm>
+
+#include <attend/core/errors.hpp>
+#include <attend/core/options.hpp>
+#include <attend/core/overlap.hpp>
+#include <attend/core/view.hpp>
+
+namespace attend::detail {
+
+/// One head of one sequence of an operand: rows × columns, any strides.
+template <class X>
+using Slice = Eigen::Map<std::conditional_t<std::is_const_v<X>, const RowMatrix<std::remove_const_t<X>>, RowMatrix<X>>,
+                         Eigen::Unaligned, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>>;
+
+template <class T>
+std::string named(std::string_view name, const StridedView<T>& v) {
+    return words(name, " (", shape_words(v.sequences, v.heads, v.rows, v.columns), ")");
+}
+
+/// The operands of a call on elements of type X, after every check that needs no functor.
+template <class X>
+class Problem {
+public:
+    StridedView<const X> q, k, v;
+    Shape shape;
+
+    Problem(const StridedView<const X>& q_, const StridedView<const X>& k_, const StridedView<const X>& v_,
+            Index query_offset, SequencesRef query_sequences, SequencesRef key_sequences)
+        : q(q_), k(k_), v(v_), query_sequences_(query_sequences), key_sequences_(key_sequences) {
+        require(k.rows == v.rows, named("k", k), " and ", named("v", v), " must have one row each for every key");
+        require(k.heads == v.heads, named("k", k), " and ", named("v", v), " must have the same number of heads");
+        require(k.heads > 0 && q.heads > 0 && q.heads % k.heads == 0, "the ", k.heads, " key/value heads of ",
+                named("k", k), " must divide the ", q.heads, " query heads of ", named("q", q));
+        require(q.sequences == k.sequences && k.sequences == v.sequences, named("q", q), ", ", named("k", k), " and ",
+                named("v", v), " must have the same number of sequences");
+        if (query_sequences_ && !key_sequences_) key_sequences_ = query_sequences_;
+        require(!key_sequences_ || query_sequences_, "key_sequences needs sequences for the queries as well");
+        if (query_sequences_) {
+            require(q.sequences == 1, "sequences cuts the rows of plain operands, but ", named("q", q),
+                    " is a batch already");
+            require(query_sequences_.count() == key_sequences_.count(), "sequences holds ", query_sequences_.count(),
+                    " sequences of queries, but key_sequences ", key_sequences_.count());
+            require(query_sequences_.total() == q.rows, "sequences must end at the ", q.rows, " rows of ",
+                    named("q", q), ", not at ", query_sequences_.total());
+            require(key_sequences_.total() == k.rows, "key_sequences must end at the ", k.rows, " rows of ",
+                    named("k", k), ", not at ", key_sequences_.total());
+        }
+        shape = {.sequences = query_sequences_ ? query_sequences_.count() : q.sequences,
+                 .heads = q.heads,
+                 .kv_heads = k.heads,
+                 .queries = query_sequences_ ? query_sequences_.longest() : q.rows,
+                 .keys = key_sequences_ ? key_sequences_.longest() : k.rows,
+                 .d_q = q.columns,
+                 .d_k = k.columns,
+                 .d_v = v.columns,
+                 .query_offset = query_offset};
+    }
+
+    Index queries(Index sequence) const { return query_sequences_ ? query_sequences_.length(sequence) : q.rows; }
+    Index keys(Index sequence) const { return key_sequences_ ? key_sequences_.length(sequence) : k.rows; }
+
+    template <class T>
+    Slice<T> query_slice(const StridedView<T>& view, Index sequence, Index head) const {
+        return slice(view, sequence, head, query_sequences_, queries(sequence));
+    }
+    template <class T>
+    Slice<T> key_slice(const StridedView<T>& view, Index sequence, Index head) const {
+        return slice(view, sequence, head, key_sequences_, keys(sequence));
+    }
+    RowPosition row_position(Index sequence, Index head, Index row) const {
+        return {shape.query_offset + row, row, head, head / shape.group(), sequence};
+    }
+
+    /// Shape errors of an output, by its name: one row a query (or key), `columns` columns a head.
+    template <class T>
+    void check_query_output(const Output<T>& output, std::string_view name, Index columns) const {
+        output.check(name, q.sequences, q.heads, q.rows, columns);
+    }
+    template <class T>
+    void check_key_output(const Output<T>& output, std::string_view name, Index columns) const {
+        output.check(name, k.sequences, k.heads, k.rows, columns);
+    }
+    template <class T>
+    StridedView<T> query_output(Output<T>& output, Index columns) const {
+        return output.as(q.sequences, q.heads, q.rows, columns);
+    }
+    template <class T>
+    StridedView<T> key_output(Output<T>& output, Index columns) const {
+        return output.as(k.sequences, k.heads, k.rows, columns);
+    }
+
+    /// Scores of all pairs: the heads' blocks below each other, each as wide as the most keys of a sequence.
+    template <class T>
+    void check_pair_output(const Output<T>& output, std::string_view name) const {
+        output.check(name, q.sequences, q.heads, q.rows, shape.keys, HeadBlocks::below_each_other);
+    }
+    template <class T>
+    StridedView<T> pair_output(Output<T>& output) const {
+        return output.as(q.sequences, q.heads, q.rows, shape.keys, HeadBlocks::below_each_other);
+    }
+
+    /// A plain matrix that goes with the queries (out, dout), as a view of their sequences and heads.
+    template <class T>
+    StridedView<const T> query_input(StridedView<const T> x, std::string_view name, Index columns) const {
+        if (x.sequences == 1 && x.heads == 1 && x.rows == q.sequences * q.rows && x.columns == q.heads * columns) {
+            x.sequence_stride = q.rows * x.row_stride;
+            x.head_stride = columns * x.column_stride;
+            x.sequences = q.sequences;
+            x.heads = q.heads;
+            x.rows = q.rows;
+            x.columns = columns;
+        }
+        require(x.sequences == q.sequences && x.heads == q.heads && x.rows == q.rows && x.columns == columns,
+                named(name, x), " must be ", shape_words(q.sequences, q.heads, q.rows, columns), " to go with ",
+                named("q", q));
+        return x;
+    }
+
+private:
+    template <class T>
+    Slice<T> slice(const StridedView<T>& view, Index sequence, Index head, const SequencesRef& ragged,
+                   Index rows) const {
+        const Index first = ragged ? ragged.begin(sequence) * view.row_stride : sequence * view.sequence_stride;
+        return Slice<T>(view.data + first + head * view.head_stride, rows, view.columns,
+                        {view.row_stride, view.column_stride});
+    }
+
+    SequencesRef query_sequences_, key_sequences_;
+};
+
+/// Throws where an output shares memory with an input.
+template <class T, class X>
+void require_apart(const Output<T>& output, std::string_view output_name, const StridedView<const X>& input,
+                   std::string_view input_name) {
+    require(!may_overlap(output.given(), input), named(output_name, output.given()), " aliases ",
+            named(input_name, input), ": give the call memory of its own to write to");
+}
+template <class T, class X>
+void require_apart(const Output<T>& a, std::string_view a_name, const Output<X>& b, std::string_view b_name) {
+    require_apart(a, a_name, b.given(), b_name);
+}
+
+}  // namespace attend::detail

@@ -1,0 +1,313 @@
+#pragma once
+/// \file
+/// Multi-head attention.
+
+#include <cstdint>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <attend/attention.hpp>
+#include <attend/core/random.hpp>
+#include <attend/layer/linear.hpp>
+#include <attend/position/rope.hpp>
+
+namespace attend {
+
+/// The shape of a multi-head block.
+struct MultiHeadShape {
+    Index d_model = 0;   ///< width of x and of the result
+    Index heads = 1;     ///< query heads
+    Index kv_heads = 0;  ///< key/value heads, which divide the query heads; 0: as many
+    Index d_head = 0;    ///< width of a head; 0: d_model / heads
+    Index d_memory = 0;  ///< width of the memory that keys and values come from; 0: d_model
+    bool bias = true;
+    std::optional<Rope> rope = {};  ///< turns queries and keys by their positions
+};
+
+/// What `backward` needs to know of a forward call, and the memory that both reuse from step to step. O(n · d_model).
+template <class T>
+struct MultiHeadTape {
+    RowMatrix<T> x, memory;     ///< the inputs; memory is empty for self-attention
+    RowMatrix<T> q, k, v;       ///< projected, and turned where there is RoPE
+    RowMatrix<T> context;       ///< the heads' outputs side by side
+    RowMatrix<Compute<T>> lse;  ///< rows × heads
+    RowMatrix<T> dq, dk, dv, dcontext;
+    Index query_offset = 0;
+    std::vector<Index> sequences, key_sequences;
+};
+
+/// Optional arguments of a block's forward call.
+template <class T>
+struct MultiHeadOptions {
+    Workspace* workspace = nullptr;
+    detail::ExecutorRef executor = serial;
+    MultiHeadTape<T>* tape = nullptr;  ///< records what `backward` needs; given again, its memory is reused
+    Output<Compute<T>> weights = {};   ///< (heads · rows) × keys, the heads' blocks below each other
+    Index query_offset = 0;
+    detail::SequencesRef sequences = {};
+    detail::SequencesRef key_sequences = {};
+};
+
+/// Optional arguments of a block's backward call.
+template <class Block>
+struct MultiHeadBackwardOptions {
+    Workspace* workspace = nullptr;
+    detail::ExecutorRef executor = serial;
+    Block* gradient = nullptr;  ///< where the parameters' gradients are added: see `zero_gradient`
+};
+
+/// concat(head_1 … head_h) W_o + b_o with head_i = attention(x W_q, memory W_k, memory W_v), for any attention A
+/// (Vaswani et al. 2017; grouped heads: Ainslie et al. 2023). All heads share the value `attention`; what differs
+/// between them (ALiBi slopes, sinks, …) it takes by head. Weights are in × out: y = x W + b. Throws
+/// `std::invalid_argument` where shapes do not fit.
+template <class T, class A = ScaledDotProductAttention>
+class MultiHeadAttention {
+public:
+    using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
+    using Tape = MultiHeadTape<T>;
+    using Options = MultiHeadOptions<T>;
+    using BackwardOptions = MultiHeadBackwardOptions<MultiHeadAttention>;
+
+    Matrix query_weight, key_weight, value_weight, output_weight;
+    ColumnVector<T> query_bias, key_bias, value_bias, output_bias;  ///< empty without bias
+    A attention;
+
+    /// Xavier-uniform weights from `seed`, biases 0.
+    explicit MultiHeadAttention(const MultiHeadShape& shape, A attention_ = A(), std::uint64_t seed = 0)
+        : attention(std::move(attention_)), shape_(completed(shape)) {
+        const Index query_width = shape_.heads * shape_.d_head, kv_width = shape_.kv_heads * shape_.d_head;
+        query_weight.resize(shape_.d_model, query_width);
+        key_weight.resize(shape_.d_memory, kv_width);
+        value_weight.resize(shape_.d_memory, kv_width);
+        output_weight.resize(query_width, shape_.d_model);
+        Random random(seed);
+        for (Matrix* weight : {&query_weight, &key_weight, &value_weight, &output_weight}) fill_xavier(*weight, random);
+        if (!shape_.bias) return;
+        query_bias.setZero(query_width);
+        key_bias.setZero(kv_width);
+        value_bias.setZero(kv_width);
+        output_bias.setZero(shape_.d_model);
+    }
+
+    const MultiHeadShape& shape() const { return shape_; }
+
+    static void parameters(auto& self, auto&& visit) {
+        visit("query_weight", self.query_weight);
+        visit("key_weight", self.key_weight);
+        visit("value_weight", self.value_weight);
+        visit("output_weight", self.output_weight);
+        if (self.shape_.bias) {
+            visit("query_bias", self.query_bias);
+            visit("key_bias", self.key_bias);
+            visit("value_bias", self.value_bias);
+            visit("output_bias", self.output_bias);
+        }
+        visit("attention", self.attention);
+    }
+
+    /// Takes over the weights of PyTorch's `nn.MultiheadAttention`: `in_proj_weight` holds the query, key and value
+    /// projections below each other, each out × in; so does `in_proj_bias`. Give empty biases for a block without.
+    template <class InWeight, class InBias, class OutWeight, class OutBias>
+    void import_torch(const Eigen::MatrixBase<InWeight>& in_proj_weight, const Eigen::MatrixBase<InBias>& in_proj_bias,
+                      const Eigen::MatrixBase<OutWeight>& out_proj_weight,
+                      const Eigen::MatrixBase<OutBias>& out_proj_bias) {
+        const Index q = query_weight.cols(), kv = key_weight.cols();
+        detail::require(shape_.d_memory == shape_.d_model,
+                        "import_torch: a packed in_proj_weight needs a memory as wide as x, got d_model ",
+                        shape_.d_model, " and d_memory ", shape_.d_memory);
+        detail::require(in_proj_weight.rows() == q + 2 * kv && in_proj_weight.cols() == shape_.d_model,
+                        detail::named("in_proj_weight", in_proj_weight.rows(), in_proj_weight.cols()), " must be ",
+                        q + 2 * kv, "x", shape_.d_model);
+        detail::require(out_proj_weight.rows() == shape_.d_model && out_proj_weight.cols() == q,
+                        detail::named("out_proj_weight", out_proj_weight.rows(), out_proj_weight.cols()), " must be ",
+                        shape_.d_model, "x", q);
+        const Index in_bias = shape_.bias ? q + 2 * kv : 0, out_bias = shape_.bias ? shape_.d_model : 0;
+        detail::require(in_proj_bias.size() == in_bias && out_proj_bias.size() == out_bias, "in_proj_bias (",
+                        in_proj_bias.size(), ") and out_proj_bias (", out_proj_bias.size(), ") must hold ", in_bias,
+                        " and ", out_bias, " values");
+        query_weight = in_proj_weight.topRows(q).transpose().template cast<T>();
+        key_weight = in_proj_weight.middleRows(q, kv).transpose().template cast<T>();
+        value_weight = in_proj_weight.bottomRows(kv).transpose().template cast<T>();
+        output_weight = out_proj_weight.transpose().template cast<T>();
+        if (!shape_.bias) return;
+        const ColumnVector<T> packed = in_proj_bias.reshaped().template cast<T>();
+        query_bias = packed.head(q);
+        key_bias = packed.segment(q, kv);
+        value_bias = packed.tail(kv);
+        output_bias = out_proj_bias.reshaped().template cast<T>();
+    }
+
+    /// Self-attention: x is n × d_model, and so is the result.
+    template <detail::Dense X>
+    RowMatrix<T> operator()(const X& x, Options options = {}) const {
+        RowMatrix<T> y;
+        forward(x, y, options);
+        return y;
+    }
+    /// Cross-attention: queries from x, keys and values from `memory`, n_kv × d_memory.
+    template <detail::Dense X, detail::Dense Memory>
+    RowMatrix<T> operator()(const X& x, const Memory& memory, Options options = {}) const {
+        RowMatrix<T> y;
+        forward(x, memory, y, options);
+        return y;
+    }
+    template <detail::Dense X>
+    void forward(const X& x, Output<T> y, Options options = {}) const {
+        detail::require(shape_.d_memory == shape_.d_model, "self-attention needs d_memory (", shape_.d_memory,
+                        ") equal to d_model (", shape_.d_model, ")");
+        Tape own;
+        Tape& tape = options.tape == nullptr ? own : *options.tape;
+        check_input(x, "x", shape_.d_model);
+        tape.x = x;
+        tape.memory.resize(0, shape_.d_memory);
+        record(tape, options, options.sequences);
+        run(tape, tape.x, y, options);
+    }
+    template <detail::Dense X, detail::Dense Memory>
+    void forward(const X& x, const Memory& memory, Output<T> y, Options options = {}) const {
+        Tape own;
+        Tape& tape = options.tape == nullptr ? own : *options.tape;
+        check_input(x, "x", shape_.d_model);
+        check_input(memory, "memory", shape_.d_memory);
+        tape.x = x;
+        tape.memory = memory;
+        record(tape, options, options.key_sequences ? options.key_sequences : options.sequences);
+        run(tape, tape.memory, y, options);
+    }
+
+    /// Given dy, the gradient of a loss in the result of the call that `tape` recorded, adds the gradient of x and with
+    /// `.gradient` those of the parameters. An empty dx is resized and starts at 0.
+    template <detail::Dense DY>
+    void backward(Tape& tape, const DY& dy, Output<T> dx, BackwardOptions options = {}) const {
+        detail::require(
+            tape.memory.rows() == 0,
+            "backward: the tape holds a call with a memory: ask for its gradient too, backward(tape, dy, dx, dmemory)");
+        backward_to_projections(tape, dy, dx, options);
+        auto dx_rows = rows_of(dx, tape.x);
+        dx_rows.noalias() += tape.dq * query_weight.transpose();
+        dx_rows.noalias() += tape.dk * key_weight.transpose();
+        dx_rows.noalias() += tape.dv * value_weight.transpose();
+        add_key_gradients(tape, tape.x, options);
+    }
+    /// The same for cross-attention.
+    template <detail::Dense DY>
+    void backward(Tape& tape, const DY& dy, Output<T> dx, Output<T> dmemory, BackwardOptions options = {}) const {
+        dmemory.check("dmemory", 1, 1, tape.memory.rows(), tape.memory.cols());
+        backward_to_projections(tape, dy, dx, options);
+        rows_of(dx, tape.x).noalias() += tape.dq * query_weight.transpose();
+        auto dmemory_rows = rows_of(dmemory, tape.memory);
+        dmemory_rows.noalias() += tape.dk * key_weight.transpose();
+        dmemory_rows.noalias() += tape.dv * value_weight.transpose();
+        add_key_gradients(tape, tape.memory, options);
+    }
+
+private:
+    static MultiHeadShape completed(MultiHeadShape shape) {
+        detail::require(shape.d_model > 0 && shape.heads > 0, "multi_head: d_model and heads must be above 0, got ",
+                        shape.d_model, " and ", shape.heads);
+        if (shape.kv_heads == 0) shape.kv_heads = shape.heads;
+        if (shape.d_memory == 0) shape.d_memory = shape.d_model;
+        detail::require(shape.kv_heads > 0 && shape.heads % shape.kv_heads == 0, "multi_head: ", shape.kv_heads,
+                        " kv_heads do not divide ", shape.heads, " heads");
+        if (shape.d_head == 0) {
+            detail::require(shape.d_model % shape.heads == 0, "multi_head: ", shape.heads,
+                            " heads do not divide d_model ", shape.d_model, ": give d_head");
+            shape.d_head = shape.d_model / shape.heads;
+        }
+        detail::require(shape.d_head > 0 && shape.d_memory > 0, "multi_head: d_head and d_memory must be above 0, got ",
+                        shape.d_head, " and ", shape.d_memory);
+        return shape;
+    }
+    template <class X>
+    static void check_input(const X& x, std::string_view name, Index width) {
+        static_assert(std::is_same_v<typename X::Scalar, T>,
+                      "attend: the inputs of a block must have its scalar type: cast them first");
+        detail::require(x.cols() == width, detail::named(name, x.rows(), x.cols()), " must have ", width, " columns");
+    }
+    static void record(Tape& tape, const Options& options, const detail::SequencesRef& key_sequences) {
+        const auto q = options.sequences.offsets(), k = key_sequences.offsets();
+        tape.sequences.assign(q.begin(), q.end());
+        tape.key_sequences.assign(k.begin(), k.end());
+        tape.query_offset = options.query_offset;
+    }
+
+    void run(Tape& tape, const RowMatrix<T>& memory, Output<T> y, Options& options) const {
+        y.check("y", 1, 1, tape.x.rows(), shape_.d_model);
+        detail::linear(tape.x, query_weight, query_bias, tape.q);
+        detail::linear(memory, key_weight, key_bias, tape.k);
+        detail::linear(memory, value_weight, value_bias, tape.v);
+        turn(tape.q, shape_.heads, tape.sequences, tape.query_offset, false);
+        turn(tape.k, shape_.kv_heads, tape.key_sequences, 0, false);
+        tape.context.resize(tape.x.rows(), output_weight.rows());
+        tape.lse.resize(tape.x.rows(), shape_.heads);
+        attention(heads(tape.q, shape_.heads), heads(tape.k, shape_.kv_heads), heads(tape.v, shape_.kv_heads),
+                  heads(tape.context, shape_.heads),
+                  {.workspace = options.workspace,
+                   .executor = options.executor,
+                   .lse = tape.lse,
+                   .weights = options.weights,
+                   .query_offset = tape.query_offset,
+                   .sequences = detail::SequencesRef(std::span<const Index>(tape.sequences)),
+                   .key_sequences = detail::SequencesRef(std::span<const Index>(tape.key_sequences))});
+        auto y_rows = rows_of(y, tape.x);
+        detail::linear(tape.context, output_weight, output_bias, y_rows);
+    }
+
+    /// From dy back to the gradients of the projected queries, keys and values.
+    template <class DY>
+    void backward_to_projections(Tape& tape, const DY& dy, Output<T>& dx, BackwardOptions& options) const {
+        detail::require(dy.rows() == tape.x.rows() && dy.cols() == shape_.d_model,
+                        detail::named("dy", dy.rows(), dy.cols()), " must be ", tape.x.rows(), "x", shape_.d_model,
+                        ", as the result of the call that the tape holds");
+        dx.check("dx", 1, 1, tape.x.rows(), tape.x.cols());
+        tape.dcontext.noalias() = dy * output_weight.transpose();
+        tape.dq.setZero(tape.q.rows(), tape.q.cols());
+        tape.dk.setZero(tape.k.rows(), tape.k.cols());
+        tape.dv.setZero(tape.v.rows(), tape.v.cols());
+        const Index h = shape_.heads, g = shape_.kv_heads;
+        attention.backward(heads(tape.q, h), heads(tape.k, g), heads(tape.v, g), heads(tape.context, h), tape.lse,
+                           heads(tape.dcontext, h), heads(tape.dq, h), heads(tape.dk, g), heads(tape.dv, g),
+                           {.workspace = options.workspace,
+                            .executor = options.executor,
+                            .gradient = options.gradient == nullptr ? nullptr : &options.gradient->attention,
+                            .query_offset = tape.query_offset,
+                            .sequences = detail::SequencesRef(std::span<const Index>(tape.sequences)),
+                            .key_sequences = detail::SequencesRef(std::span<const Index>(tape.key_sequences))});
+        turn(tape.dq, h, tape.sequences, tape.query_offset, true);
+        turn(tape.dk, g, tape.key_sequences, 0, true);
+        if (options.gradient == nullptr) return;
+        detail::linear_parameters_backward(tape.context, dy, options.gradient->output_weight,
+                                           options.gradient->output_bias);
+        detail::linear_parameters_backward(tape.x, tape.dq, options.gradient->query_weight,
+                                           options.gradient->query_bias);
+    }
+    static void add_key_gradients(const Tape& tape, const RowMatrix<T>& memory, BackwardOptions& options) {
+        if (options.gradient == nullptr) return;
+        detail::linear_parameters_backward(memory, tape.dk, options.gradient->key_weight, options.gradient->key_bias);
+        detail::linear_parameters_backward(memory, tape.dv, options.gradient->value_weight,
+                                           options.gradient->value_bias);
+    }
+
+    /// RoPE, each sequence from its own first position.
+    void turn(RowMatrix<T>& x, Index count, const std::vector<Index>& offsets, Index first, bool back) const {
+        if (!shape_.rope) return;
+        const std::size_t sequences = offsets.empty() ? 1 : offsets.size() - 1;
+        for (std::size_t s = 0; s < sequences; ++s) {
+            const Index begin = offsets.empty() ? 0 : offsets[s], end = offsets.empty() ? x.rows() : offsets[s + 1];
+            const auto view = heads(x.middleRows(begin, end - begin), count);
+            back ? shape_.rope->inverse(view, first) : (*shape_.rope)(view, first);
+        }
+    }
+
+    /// An output with the shape of `like` as an Eigen object.
+    template <class Like>
+    static auto rows_of(Output<T>& output, const Like& like) {
+        const auto view = output.as(1, 1, like.rows(), like.cols());
+        return detail::Slice<T>(view.data, view.rows, view.columns, {view.row_stride, view.column_stride});
+    }
+
+    MultiHeadShape shape_;
+};
+
+}  // namespace attend

@@ -1,0 +1,88 @@
+#pragma once
+/// \file
+/// Masks combined: `a & b`, `a | b`, `~a`; and the mask that keeps everything.
+
+#include <utility>
+
+#include <attend/core/concepts.hpp>
+
+namespace attend {
+
+/// Keeps every pair: what an attention has before a mask is given.
+struct Everything {
+    static constexpr Kind kind = Kind::mask;
+
+    constexpr bool operator()(const Position&) const { return true; }
+    constexpr Cover cover(const Tile&) const { return Cover::all; }
+};
+
+/// A mask's cover of a tile; `some` where it offers none.
+template <Mask M>
+constexpr Cover cover_of(const M& mask, const Tile& tile) {
+    if constexpr (requires { mask.cover(tile); }) {
+        return mask.cover(tile);
+    } else {
+        return Cover::some;
+    }
+}
+
+template <Mask A, Mask B>
+struct MaskAnd {
+    static constexpr Kind kind = Kind::mask;
+
+    [[no_unique_address]] A a;
+    [[no_unique_address]] B b;
+
+    void check(const Shape& shape) const { detail::check_part(a, shape), detail::check_part(b, shape); }
+    constexpr bool operator()(const Position& p) const { return a(p) && b(p); }
+    constexpr Cover cover(const Tile& t) const {
+        const Cover x = cover_of(a, t), y = cover_of(b, t);
+        if (x == Cover::none || y == Cover::none) return Cover::none;
+        return x == Cover::all && y == Cover::all ? Cover::all : Cover::some;
+    }
+};
+
+template <Mask A, Mask B>
+struct MaskOr {
+    static constexpr Kind kind = Kind::mask;
+
+    [[no_unique_address]] A a;
+    [[no_unique_address]] B b;
+
+    void check(const Shape& shape) const { detail::check_part(a, shape), detail::check_part(b, shape); }
+    constexpr bool operator()(const Position& p) const { return a(p) || b(p); }
+    constexpr Cover cover(const Tile& t) const {
+        const Cover x = cover_of(a, t), y = cover_of(b, t);
+        if (x == Cover::all || y == Cover::all) return Cover::all;
+        return x == Cover::none && y == Cover::none ? Cover::none : Cover::some;
+    }
+};
+
+template <Mask A>
+struct MaskNot {
+    static constexpr Kind kind = Kind::mask;
+
+    [[no_unique_address]] A a;
+
+    void check(const Shape& shape) const { detail::check_part(a, shape); }
+    constexpr bool operator()(const Position& p) const { return !a(p); }
+    constexpr Cover cover(const Tile& t) const {
+        const Cover x = cover_of(a, t);
+        return x == Cover::all ? Cover::none : x == Cover::none ? Cover::all : Cover::some;
+    }
+};
+
+template <Mask A, Mask B>
+constexpr MaskAnd<A, B> operator&(A a, B b) {
+    return {std::move(a), std::move(b)};
+}
+template <Mask A, Mask B>
+constexpr MaskOr<A, B> operator|(A a, B b) {
+    return {std::move(a), std::move(b)};
+}
+template <Mask A>
+constexpr MaskNot<A> operator~(A a) {
+    return {std::move(a)};
+}
+
+}  // namespace attend

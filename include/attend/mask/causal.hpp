@@ -1,0 +1,21 @@
+#pragma once
+/// \file
+/// Causal mask.
+
+#include <attend/core/concepts.hpp>
+
+namespace attend {
+
+/// Keeps key ≤ query, in absolute positions.
+struct Causal {
+    static constexpr Kind kind = Kind::mask;
+
+    constexpr bool operator()(const Position& p) const { return p.key <= p.query; }
+    constexpr Cover cover(const Tile& t) const {
+        if (t.key_end - 1 <= t.query_begin) return Cover::all;
+        return t.key_begin <= t.query_end - 1 ? Cover::some : Cover::none;
+    }
+};
+inline constexpr Causal causal{};
+
+}  // namespace attend

@@ -1,0 +1,50 @@
+#pragma once
+/// \file
+/// Dense boolean mask.
+
+#include <type_traits>
+
+#include <attend/core/broadcast_view.hpp>
+#include <attend/core/concepts.hpp>
+
+namespace attend {
+
+/// Keeps the pairs whose entry is true. The matrix is n_q × n_kv, rows counted from the call's first query, and serves
+/// all heads and sequences; those shorter use its upper left corner.
+struct DenseMask {
+    static constexpr Kind kind = Kind::mask;
+
+    RowMatrix<bool> keep;
+
+    void check(const Shape& shape) const {
+        detail::require(keep.rows() == shape.queries && keep.cols() == shape.keys,
+                        detail::named("dense_mask", keep.rows(), keep.cols()), " must be ", shape.queries, "x",
+                        shape.keys, ": a row a query, a column a key");
+    }
+    bool operator()(const Position& p) const { return keep(p.row, p.key); }
+};
+
+/// The same for foreign memory of booleans (sequence, head, row, key), without a copy. Dimensions of size 1 serve all.
+struct DenseMaskView {
+    static constexpr Kind kind = Kind::mask;
+
+    detail::BroadcastView<bool> keep;
+
+    void check(const Shape& shape) const { keep.check("dense_mask", shape); }
+    bool operator()(const Position& p) const { return keep.at(p); }
+};
+
+/// `dense_mask(keep)`: any dense boolean expression, copied.
+template <detail::Dense X>
+    requires std::is_same_v<typename X::Scalar, bool>
+DenseMask dense_mask(const X& keep) {
+    return {keep.matrix()};
+}
+/// Reads the caller's memory.
+template <class T>
+    requires std::is_same_v<std::remove_const_t<T>, bool>
+DenseMaskView dense_mask(const StridedView<T>& keep) {
+    return {{keep}};
+}
+
+}  // namespace attend

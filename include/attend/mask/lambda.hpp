@@ -1,0 +1,30 @@
+#pragma once
+/// \file
+/// A mask from a user's predicate.
+
+#include <concepts>
+#include <utility>
+
+#include <attend/core/concepts.hpp>
+
+namespace attend {
+
+/// Keeps the pairs for which `keep(Position)` is true.
+template <class F>
+struct LambdaMask {
+    static constexpr Kind kind = Kind::mask;
+
+    [[no_unique_address]] F keep;
+
+    bool operator()(const Position& p) const { return static_cast<bool>(keep(p)); }
+};
+
+/// `mask([](Position p) { return p.key % 2 == 0 || p.key == p.query; })`
+template <class F>
+LambdaMask<F> mask(F keep) {
+    static_assert(std::predicate<const F&, Position>,
+                  "attend: a mask is a predicate of a position: [](Position p) { return …; }");
+    return {std::move(keep)};
+}
+
+}  // namespace attend

@@ -1,0 +1,46 @@
+#pragma once
+/// \file
+/// Valid lengths: padding is masked.
+
+#include <algorithm>
+#include <initializer_list>
+#include <utility>
+#include <vector>
+
+#include <attend/core/concepts.hpp>
+#include <attend/core/errors.hpp>
+
+namespace attend {
+
+/// Keeps the first `length[sequence]` keys of each sequence.
+struct Lengths {
+    static constexpr Kind kind = Kind::mask;
+
+    std::vector<Index> length;
+
+    explicit Lengths(std::vector<Index> length_) : length(std::move(length_)) {
+        for (const Index n : length) detail::require(n >= 0, "lengths: a length must not be negative, got ", n);
+    }
+
+    void check(const Shape& shape) const {
+        detail::require(static_cast<Index>(length.size()) == shape.sequences, "lengths: ", length.size(),
+                        " lengths for ", shape.sequences, " sequences");
+        for (const Index n : length) {
+            detail::require(n <= shape.keys, "lengths: a length of ", n, " is more than the ", shape.keys, " keys");
+        }
+    }
+    bool operator()(const Position& p) const { return p.key < of(p.sequence); }
+    Cover cover(const Tile& t) const {
+        const Index n = of(t.sequence);
+        return t.key_end <= n ? Cover::all : t.key_begin < n ? Cover::some : Cover::none;
+    }
+
+private:
+    Index of(Index sequence) const { return length[static_cast<std::size_t>(sequence)]; }
+};
+
+/// `lengths({17, 40})`: one valid number of keys for each sequence of the batch.
+inline Lengths lengths(std::initializer_list<Index> length) { return Lengths(std::vector<Index>(length)); }
+inline Lengths lengths(std::vector<Index> length) { return Lengths(std::move(length)); }
+
+}  // namespace attend

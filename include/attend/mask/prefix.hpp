@@ -1,0 +1,27 @@
+#pragma once
+/// \file
+/// Prefix mask.
+
+#include <attend/core/concepts.hpp>
+#include <attend/core/errors.hpp>
+
+namespace attend {
+
+/// Keeps the first `length` keys for every query: `causal | prefix(n)` is a prefix language model's mask.
+struct Prefix {
+    static constexpr Kind kind = Kind::mask;
+
+    Index length = 0;
+
+    constexpr bool operator()(const Position& p) const { return p.key < length; }
+    constexpr Cover cover(const Tile& t) const {
+        return t.key_end <= length ? Cover::all : t.key_begin < length ? Cover::some : Cover::none;
+    }
+};
+
+inline Prefix prefix(Index length) {
+    detail::require(length >= 0, "prefix: the length must not be negative, got ", length);
+    return {length};
+}
+
+}  // namespace attend

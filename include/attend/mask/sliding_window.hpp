@@ -1,0 +1,40 @@
+#pragma once
+/// \file
+/// Sliding window mask.
+
+#include <limits>
+
+#include <attend/core/concepts.hpp>
+#include <attend/core/errors.hpp>
+
+namespace attend {
+
+/// Keeps −right ≤ query − key ≤ left, in absolute positions.
+struct SlidingWindow {
+    static constexpr Kind kind = Kind::mask;
+    static constexpr Index unbounded = std::numeric_limits<Index>::max() / 4;
+
+    Index left = unbounded, right = unbounded;
+
+    constexpr bool operator()(const Position& p) const { return -right <= p.query - p.key && p.query - p.key <= left; }
+    constexpr Cover cover(const Tile& t) const {
+        const Index least = t.query_begin - (t.key_end - 1), most = t.query_end - 1 - t.key_begin;  // of query − key
+        if (-right <= least && most <= left) return Cover::all;
+        return most < -right || left < least ? Cover::none : Cover::some;
+    }
+};
+
+/// Keeps query − key < n: with `causal`, the n latest keys, the query's own included. Throws unless n > 0.
+inline SlidingWindow sliding_window(Index n) {
+    detail::require(n > 0, "sliding_window: the window must hold at least one key, got ", n);
+    return {n - 1, SlidingWindow::unbounded};
+}
+/// Keeps −right ≤ query − key ≤ left; −1 leaves a side unbounded, other negative widths throw.
+inline SlidingWindow sliding_window(Index left, Index right) {
+    detail::require(left >= -1 && right >= -1,
+                    "sliding_window: widths must be at least 0, or -1 for unbounded, got left ", left, " and right ",
+                    right);
+    return {left == -1 ? SlidingWindow::unbounded : left, right == -1 ? SlidingWindow::unbounded : right};
+}
+
+}  // namespace attend

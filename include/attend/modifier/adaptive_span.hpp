@@ -1,0 +1,56 @@
+#pragma once
+/// \file
+/// Adaptive attention span.
+
+#include <cmath>
+#include <limits>
+
+#include <attend/core/concepts.hpp>
+#include <attend/core/dual.hpp>
+#include <attend/core/per_head.hpp>
+
+namespace attend {
+
+/// Multiplies a weight by m = clamp((ramp + span − |query − key|) / ramp, 0, 1) before the row is normalised, that is
+/// s ↦ s + log m, with a span that trains, for all heads or one a head (Sukhbaatar et al. 2019). Beyond span + ramp the
+/// weight is 0.
+template <class Span>
+struct AdaptiveSpan {
+    static constexpr Kind kind = Kind::modifier;
+
+    Span span;          ///< in tokens
+    double ramp = 1.0;  ///< in tokens, a constant of the model
+
+    static void parameters(auto& self, auto&& visit) { visit("span", self.span); }
+    void check(const Shape& shape) const { detail::check_per_head(span, "adaptive_span: span", shape); }
+
+    auto operator()(auto s, auto p) const {
+        using std::log;
+        using S = decltype(s);
+        const S m = reached<S>(p);
+        const S inside = select(m > S(0), m, S(1));  // no logarithm of 0: its slope is NaN
+        return select(m > S(0), select(m < S(1), s + log(inside), s), S(-std::numeric_limits<double>::infinity()));
+    }
+    template <class T, class P>
+    void backward(T, const P& p, T ds_out, AdaptiveSpan& gradient) const {
+        const T m = reached<T>(p);
+        if (m > T(0) && m < T(1))
+            detail::at_head(gradient.span, p.head) += static_cast<double>(ds_out / (m * static_cast<T>(ramp)));
+    }
+
+private:
+    template <class S, class P>
+    S reached(const P& p) const {
+        using std::abs;
+        return (S(ramp + detail::at_head(span, p.head)) - abs(S(p.query - p.key))) / S(ramp);
+    }
+};
+
+/// `adaptive_span(100.0, 32.0)`, or a vector of spans, one a head. Throws unless the ramp is above 0.
+template <class Span>
+AdaptiveSpan<detail::PerHeadOf<Span>> adaptive_span(const Span& span, double ramp) {
+    detail::require(ramp > 0, "adaptive_span: the ramp must be above 0, got ", ramp);
+    return {detail::store_per_head(span), ramp};
+}
+
+}  // namespace attend

@@ -1,0 +1,69 @@
+#pragma once
+/// \file
+/// Dense bias: any matrix, added to the scores.
+
+#include <type_traits>
+
+#include <attend/core/broadcast_view.hpp>
+#include <attend/core/concepts.hpp>
+
+namespace attend {
+
+/// s ↦ s + values(row, key), for a learned bias. The matrix is n_q × n_kv and serves all heads, or heads · n_q × n_kv
+/// with a block a head; rows count from the call's first query. It serves all sequences; those shorter use its upper
+/// left corner.
+template <class T>
+struct DenseBias {
+    static constexpr Kind kind = Kind::modifier;
+
+    RowMatrix<T> values;
+    Index heads = 1;
+
+    static void parameters(auto& self, auto&& visit) { visit("values", self.values); }
+    void check(const Shape& shape) const {
+        detail::require(heads == 1 || heads == shape.heads, "bias: holds ", heads, " heads, the call has ",
+                        shape.heads);
+        detail::require(values.rows() == heads * shape.queries && values.cols() == shape.keys,
+                        detail::named("bias", values.rows(), values.cols()), " must be ", heads * shape.queries, "x",
+                        shape.keys, ": a row a query", heads == 1 ? "" : " and head", ", a column a key");
+    }
+
+    auto operator()(auto s, auto p) const { return s + decltype(s)(values(index_row(p), p.key)); }
+    template <class C, class P>
+    void backward(C, const P& p, C ds_out, DenseBias& gradient) const {
+        gradient.values(index_row(p), p.key) += static_cast<T>(ds_out);
+    }
+
+private:
+    template <class P>
+    Index index_row(const P& p) const {
+        return heads == 1 ? p.row : p.head * (values.rows() / heads) + p.row;
+    }
+};
+
+/// s ↦ s + view(sequence, head, row, key), for foreign memory that is read and not trained. Dimensions of size 1 serve
+/// all.
+template <class T>
+struct BiasView {
+    static constexpr Kind kind = Kind::modifier;
+
+    detail::BroadcastView<T> values;
+
+    void check(const Shape& shape) const { values.check("bias", shape); }
+    auto operator()(auto s, auto p) const { return s + decltype(s)(values.at(p)); }
+};
+
+/// `bias(matrix)` for all heads, or `bias(matrix, heads)` with a block of rows a head. Holds a copy, which trains.
+template <detail::Dense X>
+DenseBias<typename X::Scalar> bias(const X& values, Index heads = 1) {
+    detail::require(heads > 0 && values.rows() % heads == 0, "bias: ", heads, " heads do not divide the rows of ",
+                    detail::named("values", values.rows(), values.cols()));
+    return {values, heads};
+}
+/// `bias(strided(…))`: reads the caller's memory, without a copy and without gradient.
+template <class T>
+BiasView<std::remove_const_t<T>> bias(const StridedView<T>& view) {
+    return {{view}};
+}
+
+}  // namespace attend

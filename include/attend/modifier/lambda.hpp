@@ -1,0 +1,38 @@
+#pragma once
+/// \file
+/// A modifier from a user's formula.
+
+#include <concepts>
+#include <utility>
+
+#include <attend/core/concepts.hpp>
+
+namespace attend {
+
+/// s ↦ f(s, p), where p has `query`, `key`, `row`, `head`, `kv_head` and `sequence`. Written once as `(auto s, auto
+/// p)`, it trains: dual numbers give its derivative in s. With a plain scalar type instead of `auto` it serves forward
+/// calls only.
+template <class F>
+struct LambdaModifier {
+    static constexpr Kind kind = Kind::modifier;
+
+    [[no_unique_address]] F formula;
+
+    template <class S, class P>
+    S operator()(const S& s, const P& p) const {
+        static_assert(std::invocable<const F&, S, P>,
+                      "attend: this modifier takes no dual numbers, so its derivative is unknown: write it as [](auto "
+                      "s, auto p) { … }");
+        return static_cast<S>(formula(s, p));
+    }
+};
+
+/// `modifier([](auto s, auto p) { return s - 0.1f * tanh(decltype(s)(p.query - p.key)); })`
+template <class F>
+LambdaModifier<F> modifier(F formula) {
+    static_assert(std::invocable<const F&, float, Position>,
+                  "attend: a modifier is a formula of a score and its position: [](auto s, auto p) { … }");
+    return {std::move(formula)};
+}
+
+}  // namespace attend

@@ -1,0 +1,93 @@
+#pragma once
+/// \file
+/// T5's relative position bias.
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include <attend/core/concepts.hpp>
+#include <attend/core/errors.hpp>
+#include <attend/core/view.hpp>
+
+namespace attend {
+
+/// How T5 puts relative positions into buckets.
+struct RelativeBuckets {
+    Index buckets = 32;
+    Index max_distance = 128;
+    bool bidirectional = true;
+};
+
+/// The bucket of `relative` = key − query (Raffel et al. 2020): half of the buckets hold one distance each, the others
+/// grow logarithmically up to `max_distance`; a bidirectional table keeps its upper half for keys behind the query.
+inline Index t5_bucket(Index relative, const RelativeBuckets& options = {}) {
+    Index buckets = options.buckets, bucket = 0;
+    Index n = std::max<Index>(-relative, 0);
+    if (options.bidirectional) {
+        buckets /= 2;
+        bucket = relative > 0 ? buckets : 0;
+        n = std::abs(relative);
+    }
+    const Index exact = buckets / 2;
+    if (n < exact) return bucket + n;
+    // Divided as in T5, so that distances on a bucket's border fall where T5 puts them.
+    const double octaves = std::log(static_cast<double>(n) / static_cast<double>(exact)) /
+                           std::log(static_cast<double>(options.max_distance) / static_cast<double>(exact));
+    const Index grown = exact + static_cast<Index>(octaves * static_cast<double>(buckets - exact));
+    return bucket + std::min(grown, buckets - 1);
+}
+
+/// s ↦ s + table(bucket(key − query), head), for a learned table of buckets × heads (or × 1 for all heads).
+template <class T>
+struct RelativeBias {
+    static constexpr Kind kind = Kind::modifier;
+
+    RowMatrix<T> table;
+
+    RelativeBias(RowMatrix<T> table_, const RelativeBuckets& options)
+        : table(std::move(table_)), reach_(options.max_distance) {
+        detail::require(
+            options.buckets >= (options.bidirectional ? 4 : 2) && options.max_distance > options.buckets / 2,
+            "relative_bias: needs at least ", options.bidirectional ? 4 : 2,
+            " buckets and a max_distance above half of them, got ", options.buckets, " buckets and max_distance ",
+            options.max_distance);
+        detail::require(table.rows() == options.buckets, detail::named("table", table.rows(), table.cols()),
+                        " must have a row for each of the ", options.buckets, " buckets");
+        for (Index relative = -reach_; relative <= reach_; ++relative) bucket_.push_back(t5_bucket(relative, options));
+    }
+
+    static void parameters(auto& self, auto&& visit) { visit("table", self.table); }
+    void check(const Shape& shape) const {
+        detail::require(table.cols() == 1 || table.cols() == shape.heads,
+                        "relative_bias: ", detail::named("table", table.rows(), table.cols()),
+                        " must have one column, or one for each of the ", shape.heads, " heads");
+    }
+
+    auto operator()(auto s, auto p) const { return s + decltype(s)(table(bucket(p), column(p))); }
+    template <class C, class P>
+    void backward(C, const P& p, C ds_out, RelativeBias& gradient) const {
+        gradient.table(bucket(p), column(p)) += static_cast<T>(ds_out);
+    }
+
+private:
+    template <class P>
+    Index bucket(const P& p) const {
+        const Index relative = std::clamp<Index>(p.key - p.query, -reach_, reach_);
+        return bucket_[static_cast<std::size_t>(relative + reach_)];
+    }
+    template <class P>
+    Index column(const P& p) const {
+        return table.cols() == 1 ? 0 : p.head;
+    }
+
+    Index reach_;                ///< from here on the bucket does not change
+    std::vector<Index> bucket_;  ///< of the distances −reach … reach: no logarithm a pair
+};
+
+template <detail::Dense X>
+RelativeBias<typename X::Scalar> relative_bias(const X& table, const RelativeBuckets& options = {}) {
+    return {table, options};
+}
+
+}  // namespace attend

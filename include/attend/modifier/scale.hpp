@@ -1,0 +1,26 @@
+#pragma once
+/// \file
+/// Multiplies scores.
+
+#include <attend/core/concepts.hpp>
+
+namespace attend {
+
+/// s ↦ factor · s, with a factor that trains (a learned inverse temperature).
+struct Scale {
+    static constexpr Kind kind = Kind::modifier;
+
+    double factor = 1.0;
+
+    static void parameters(auto& self, auto&& visit) { visit("factor", self.factor); }
+
+    constexpr auto operator()(auto s, auto) const { return s * decltype(s)(factor); }
+    template <class T, class P>
+    void backward(T s, const P&, T ds_out, Scale& gradient) const {
+        gradient.factor += static_cast<double>(ds_out * s);
+    }
+};
+
+constexpr Scale scale(double factor) { return {factor}; }
+
+}  // namespace attend

@@ -1,0 +1,40 @@
+#pragma once
+/// \file
+/// Soft cap.
+
+#include <cmath>
+
+#include <attend/core/concepts.hpp>
+#include <attend/core/errors.hpp>
+
+namespace attend {
+
+/// s ↦ cap · tanh(s / cap): scores stay within ±cap (Bello et al. 2016; Gemma 2, 2024). The cap trains.
+struct SoftCap {
+    static constexpr Kind kind = Kind::modifier;
+
+    double cap = 1.0;
+
+    static void parameters(auto& self, auto&& visit) { visit("cap", self.cap); }
+
+    auto operator()(auto s, auto) const {
+        using std::tanh;
+        using S = decltype(s);
+        return S(cap) * tanh(s / S(cap));
+    }
+    /// ∂/∂cap = tanh(x) − x (1 − tanh² x), x = s / cap.
+    template <class T, class P>
+    void backward(T s, const P&, T ds_out, SoftCap& gradient) const {
+        using std::tanh;
+        const T x = s / static_cast<T>(cap), t = tanh(x);
+        gradient.cap += static_cast<double>(ds_out * (t - x * (T(1) - t * t)));
+    }
+};
+
+/// Throws unless the cap is above 0.
+inline SoftCap soft_cap(double cap) {
+    detail::require(cap > 0, "soft_cap: the cap must be above 0, got ", cap);
+    return {cap};
+}
+
+}  // namespace attend

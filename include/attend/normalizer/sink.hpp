@@ -1,0 +1,48 @@
+#pragma once
+/// \file
+/// Softmax with an attention sink.
+
+#include <cmath>
+#include <span>
+
+#include <attend/core/concepts.hpp>
+#include <attend/core/per_head.hpp>
+#include <attend/softmax/softmax.hpp>
+
+namespace attend {
+
+/// p_j = e^{s_j} / (e^{sink} + Σ e^{s}): a logit that takes weight and gives no value, so a row may attend to nothing
+/// (Xiao et al. 2024; gpt-oss, 2025). The LSE includes it, except for an empty row, whose LSE stays −∞. The sink
+/// trains; one for all heads or one a head.
+template <class Logit>
+struct SoftmaxWithSink {
+    static constexpr Kind kind = Kind::normalizer;
+
+    Logit sink;
+
+    static void parameters(auto& self, auto&& visit) { visit("sink", self.sink); }
+    void check(const Shape& shape) const { detail::check_per_head(sink, "softmax_with_sink: sink", shape); }
+
+    template <class T>
+    T normalize(std::span<T> row, const RowPosition& where) const {
+        return detail::softmax_row(row, static_cast<T>(detail::at_head(sink, where.head)));
+    }
+    /// The sink's weight is e^{sink − lse}; its dp is 0, as it has no value.
+    template <class T>
+    void backward(std::span<const T> p, std::span<T> dp, T lse, const RowPosition& where,
+                  SoftmaxWithSink* gradient) const {
+        const T delta = detail::softmax_row_backward(p, dp);
+        if (gradient == nullptr || delta == T(0)) return;
+        using std::exp;
+        double& dsink = detail::at_head(gradient->sink, where.head);
+        dsink -= static_cast<double>(exp(static_cast<T>(detail::at_head(sink, where.head)) - lse) * delta);
+    }
+};
+
+/// `>> softmax_with_sink(0.7f)`, or a vector of logits, one a head.
+template <class Logit>
+SoftmaxWithSink<detail::PerHeadOf<Logit>> softmax_with_sink(const Logit& sink) {
+    return {detail::store_per_head(sink)};
+}
+
+}  // namespace attend

@@ -1,0 +1,100 @@
+#pragma once
+/// \file
+/// Bahdanau's additive score.
+
+#include <cmath>
+#include <cstdint>
+
+#include <attend/core/concepts.hpp>
+#include <attend/core/errors.hpp>
+#include <attend/core/outer_products.hpp>
+#include <attend/core/random.hpp>
+
+namespace attend {
+
+/// s = vᵀ tanh(Wqᵀ q + Wkᵀ k + b) with learned Wq, Wk, b and v (Bahdanau et al. 2014). Queries and keys are projected
+/// once, n × hidden; scores are then formed pair by pair, so no n_q × n_kv × hidden tensor exists.
+template <class T>
+struct AdditiveScore {
+    static constexpr Kind kind = Kind::score;
+    static constexpr Pairing pairing = Pairing::elementwise;
+
+    Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> query_weight;  ///< Wq, d_q × hidden
+    Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> key_weight;    ///< Wk, d_k × hidden
+    ColumnVector<T> bias;                                           ///< b, hidden
+    ColumnVector<T> score_weight;                                   ///< v, hidden
+
+    /// Xavier-uniform weights from `seed`, bias 0.
+    AdditiveScore(Index d_q, Index d_k, Index hidden, std::uint64_t seed)
+        : query_weight(d_q, hidden),
+          key_weight(d_k, hidden),
+          bias(ColumnVector<T>::Zero(hidden)),
+          score_weight(hidden) {
+        Random random(seed);
+        fill_xavier(query_weight, random);
+        fill_xavier(key_weight, random);
+        fill_xavier(score_weight, random);
+    }
+
+    static void parameters(auto& self, auto&& visit) {
+        visit("query_weight", self.query_weight);
+        visit("key_weight", self.key_weight);
+        visit("bias", self.bias);
+        visit("score_weight", self.score_weight);
+    }
+
+    void check(const Shape& shape) const {
+        detail::require(shape.d_q == query_weight.rows(), detail::named("q", shape.queries, shape.d_q),
+                        " must be as wide as the additive score's ",
+                        detail::named("query_weight", query_weight.rows(), query_weight.cols()), " has rows");
+        detail::require(shape.d_k == key_weight.rows(), detail::named("k", shape.keys, shape.d_k),
+                        " must be as wide as the additive score's ",
+                        detail::named("key_weight", key_weight.rows(), key_weight.cols()), " has rows");
+        const Index hidden = score_weight.size();
+        detail::require(query_weight.cols() == hidden && key_weight.cols() == hidden && bias.size() == hidden,
+                        "the additive score's ",
+                        detail::named("query_weight", query_weight.rows(), query_weight.cols()), ", ",
+                        detail::named("key_weight", key_weight.rows(), key_weight.cols()), ", bias (", bias.size(),
+                        ") and score_weight (", hidden, ") must agree on the hidden width");
+    }
+    Index features(Index, Index) const { return score_weight.size(); }
+
+    template <class Rows, class Mapped>
+    void map_queries(const Rows& q, Mapped& mapped) const {
+        using C = typename Mapped::Scalar;
+        mapped.noalias() = q.template cast<C>() * query_weight.template cast<C>();
+        mapped.rowwise() += bias.template cast<C>().transpose();
+    }
+    template <class Rows, class Mapped>
+    void map_keys(const Rows& k, Mapped& mapped) const {
+        using C = typename Mapped::Scalar;
+        mapped.noalias() = k.template cast<C>() * key_weight.template cast<C>();
+    }
+    template <class Rows, class Mapped, class Gradient>
+    void map_queries_backward(const Rows& q, const Mapped& dmapped, Gradient& dq, AdditiveScore* gradient) const {
+        using C = typename Mapped::Scalar;
+        dq += (dmapped * query_weight.template cast<C>().transpose()).template cast<typename Gradient::Scalar>();
+        if (gradient == nullptr) return;
+        detail::add_outer_products(gradient->query_weight, q, dmapped);
+        gradient->bias += dmapped.colwise().sum().transpose().template cast<T>();
+    }
+    template <class Rows, class Mapped, class Gradient>
+    void map_keys_backward(const Rows& k, const Mapped& dmapped, Gradient& dk, AdditiveScore* gradient) const {
+        using C = typename Mapped::Scalar;
+        dk += (dmapped * key_weight.template cast<C>().transpose()).template cast<typename Gradient::Scalar>();
+        if (gradient != nullptr) detail::add_outer_products(gradient->key_weight, k, dmapped);
+    }
+
+    template <class X>
+    X pair(const X& q, const X& k, Index a) const {
+        using std::tanh;
+        return tanh(q + k) * X(score_weight[a]);
+    }
+    template <class C>
+    void pair_backward(C q, C k, Index a, C ds, AdditiveScore& gradient) const {
+        using std::tanh;
+        gradient.score_weight[a] += static_cast<T>(ds * tanh(q + k));
+    }
+};
+
+}  // namespace attend

@@ -1,0 +1,15 @@
+#pragma once
+/// \file
+/// Dot-product score.
+
+#include <attend/core/concepts.hpp>
+
+namespace attend {
+
+/// s = q · k, for q and k of one width (Luong et al. 2015, "dot"). No parameters.
+struct DotScore {
+    static constexpr Kind kind = Kind::score;
+    static constexpr Pairing pairing = Pairing::dot;
+};
+
+}  // namespace attend

@@ -1,0 +1,51 @@
+#pragma once
+/// \file
+/// Luong's general score.
+
+#include <cstdint>
+
+#include <attend/core/concepts.hpp>
+#include <attend/core/errors.hpp>
+#include <attend/core/outer_products.hpp>
+#include <attend/core/random.hpp>
+
+namespace attend {
+
+/// s = qᵀ W k with a learned W (Luong et al. 2015, "general"); q and k may differ in width.
+template <class T>
+struct GeneralScore {
+    static constexpr Kind kind = Kind::score;
+    static constexpr Pairing pairing = Pairing::dot;
+
+    Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> weight;  ///< d_q × d_k
+
+    /// Xavier-uniform weights from `seed`.
+    GeneralScore(Index d_q, Index d_k, std::uint64_t seed) : weight(d_q, d_k) {
+        Random random(seed);
+        fill_xavier(weight, random);
+    }
+
+    static void parameters(auto& self, auto&& visit) { visit("weight", self.weight); }
+
+    void check(const Shape& shape) const {
+        detail::require(shape.d_q == weight.rows() && shape.d_k == weight.cols(),
+                        detail::named("q", shape.queries, shape.d_q), " and ",
+                        detail::named("k", shape.keys, shape.d_k), " must be as wide as the general score's ",
+                        detail::named("weight", weight.rows(), weight.cols()), " has rows and columns");
+    }
+    Index features(Index, Index d_k) const { return d_k; }
+
+    template <class Rows, class Mapped>
+    void map_queries(const Rows& q, Mapped& mapped) const {
+        using C = typename Mapped::Scalar;
+        mapped.noalias() = q.template cast<C>() * weight.template cast<C>();
+    }
+    template <class Rows, class Mapped, class Gradient>
+    void map_queries_backward(const Rows& q, const Mapped& dmapped, Gradient& dq, GeneralScore* gradient) const {
+        using C = typename Mapped::Scalar;
+        dq += (dmapped * weight.template cast<C>().transpose()).template cast<typename Gradient::Scalar>();
+        if (gradient != nullptr) detail::add_outer_products(gradient->weight, q, dmapped);
+    }
+};
+
+}  // namespace attend

@@ -1,0 +1,26 @@
+#pragma once
+/// \file
+/// A score from a user's formula.
+
+#include <utility>
+
+#include <attend/core/concepts.hpp>
+
+namespace attend {
+
+/// s = Σ_a f(q_a, k_a), for q and k of one width. f is a generic formula `(auto q, auto k)` of two features; dual
+/// numbers give its derivatives, so the score trains.
+template <class F>
+struct LambdaScore {
+    static constexpr Kind kind = Kind::score;
+    static constexpr Pairing pairing = Pairing::elementwise;
+
+    [[no_unique_address]] F formula;
+
+    template <class X>
+    X pair(const X& q, const X& k, Index) const {
+        return static_cast<X>(formula(q, k));
+    }
+};
+
+}  // namespace attend

@@ -1,0 +1,132 @@
+#pragma once
+/// \file
+/// Softmax-weighted sums in one pass: partial results over some of the keys, which take in another key or each other.
+///
+/// Sources: Milakov and Gimelshein 2018 (the running maximum and sum); Dao et al. 2022 (the weighted output with them).
+
+#include <cmath>
+#include <limits>
+
+#include <attend/core/output.hpp>
+#include <attend/softmax/exp.hpp>
+
+namespace attend {
+
+namespace detail {
+
+/// What two sums that are relative to the scores a and b become relative to the larger of these: factors e^{a − max}, e^{b − max}.
+template <class T>
+struct Rescaling {
+    T max, a, b;
+
+    Rescaling(T score_a, T score_b)
+        : max(score_b > score_a ? score_b : score_a), a(factor(score_a)), b(factor(score_b)) {}
+
+private:
+    T factor(T score) const { return score == max ? T(1) : scalar_exp(score - max); }  // ∞ − ∞ would be NaN
+};
+
+}  // namespace detail
+
+/// The softmax-weighted sum of the values of some keys, in the scalar T; `Width` is that of the values where it is fixed.
+/// In what order keys come, and how they are spread over states that merge, changes the result by rounding only.
+template <class T, int Width = Eigen::Dynamic>
+class SoftmaxState {
+public:
+    using Row = Eigen::Matrix<T, 1, Width>;
+
+    /// The state of no keys.
+    explicit SoftmaxState(Index width = Width == Eigen::Dynamic ? 0 : Width) : output_(Row::Zero(width)) {}
+
+    Index width() const { return output_.size(); }
+
+    /// Takes in a key: its score and its value, a vector. A score of −∞ means absent; the value is then not looked at.
+    template <detail::Dense Value>
+        requires(bool(Value::IsVectorAtCompileTime))
+    void absorb(T score, const Value& value) {
+        detail::require(value.size() == width(), "absorb: ", detail::named("value", value.rows(), value.cols()),
+                        " must have the width of the state, ", width());
+        if (score == -std::numeric_limits<T>::infinity()) return;
+        const detail::Rescaling<T> scale(max_, score);
+        max_ = scale.max;
+        sum_ = scale.a * sum_ + scale.b;
+        if constexpr (Value::RowsAtCompileTime == 1) {
+            output_ = scale.a * output_ + scale.b * value.matrix().template cast<T>();
+        } else {
+            output_ = scale.a * output_ + scale.b * value.matrix().transpose().template cast<T>();
+        }
+    }
+
+    /// Takes in the keys of another state.
+    void merge(const SoftmaxState& other) {
+        detail::require(other.width() == width(), "merge: the states have widths ", width(), " and ", other.width());
+        const detail::Rescaling<T> scale(max_, other.max_);
+        max_ = scale.max;
+        sum_ = scale.a * sum_ + scale.b * other.sum_;
+        output_ = scale.a * output_ + scale.b * other.output_;
+    }
+
+    /// Σ p v; 0 without a key.
+    Row finish() const {
+        if (sum_ == T(0)) return Row::Zero(width());
+        return output_ / sum_;
+    }
+    /// The natural-log LSE of the scores; −∞ without a key.
+    T lse() const { return max_ + std::log(sum_); }
+
+private:
+    T max_ = -std::numeric_limits<T>::infinity();
+    T sum_ = 0;   // Σ e^{s − max}
+    Row output_;  // Σ e^{s − max} v
+};
+
+/// The state of the keys of both.
+template <class T, int Width>
+SoftmaxState<T, Width> merge(SoftmaxState<T, Width> a, const SoftmaxState<T, Width>& b) {
+    a.merge(b);
+    return a;
+}
+
+/// Merges the results of one attention over two disjoint ranges of keys: outputs n × d_v with their natural-log LSEs, n × 1.
+/// A row whose LSE is −∞ saw no key and is not looked at. `out` and `lse` may be inputs, and are resized where empty.
+template <detail::DenseMemory OutA, detail::DenseMemory LseA, detail::DenseMemory OutB, detail::DenseMemory LseB,
+          detail::WritableMemory Out, detail::WritableMemory Lse>
+void merge(const OutA& out_a, const LseA& lse_a, const OutB& out_b, const LseB& lse_b, Out&& out, Lse&& lse) {
+    using OutScalar = typename std::remove_cvref_t<Out>::Scalar;
+    using LseScalar = typename std::remove_cvref_t<Lse>::Scalar;
+    using T = Compute<OutScalar>;
+    constexpr T lowest = -std::numeric_limits<T>::infinity();
+    const Index rows = out_a.rows(), columns = out_a.cols();
+
+    detail::require(out_b.rows() == rows && out_b.cols() == columns, "merge: ", detail::named("out_a", rows, columns), " and ",
+                    detail::named("out_b", out_b.rows(), out_b.cols()), " must have the same shape");
+    detail::require(lse_a.rows() == rows && lse_a.cols() == 1 && lse_b.rows() == rows && lse_b.cols() == 1, "merge: ",
+                    detail::named("lse_a", lse_a.rows(), lse_a.cols()), " and ",
+                    detail::named("lse_b", lse_b.rows(), lse_b.cols()), " must be ", rows, "x1, one entry a row of ",
+                    detail::named("out_a", rows, columns));
+    Output<OutScalar> out_output(out);
+    Output<LseScalar> lse_output(lse);
+    out_output.check("out", 1, 1, rows, columns);
+    lse_output.check("lse", 1, 1, rows, 1);
+    out_output.as(1, 1, rows, columns);
+    lse_output.as(1, 1, rows, 1);
+
+    for (Index i = 0; i < rows; ++i) {
+        const T a = static_cast<T>(lse_a(i, 0)), b = static_cast<T>(lse_b(i, 0));
+        const detail::Rescaling<T> scale(a, b);
+        const T sum = scale.a + scale.b;
+        lse(i, 0) = static_cast<LseScalar>(a == lowest ? b : b == lowest ? a : scale.max + std::log(sum));
+        if (a == lowest && b == lowest) {
+            out.row(i).setZero();
+        } else if (a == lowest) {
+            out.row(i) = out_b.row(i).template cast<OutScalar>();
+        } else if (b == lowest) {
+            out.row(i) = out_a.row(i).template cast<OutScalar>();
+        } else {
+            const auto row_a = out_a.row(i).template cast<T>(), row_b = out_b.row(i).template cast<T>();
+            out.row(i) = ((scale.a * row_a + scale.b * row_b) / sum).template cast<OutScalar>();
+        }
+    }
+}
+
+}  // namespace attend
