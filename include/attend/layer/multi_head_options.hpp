@@ -1,0 +1,56 @@
+#pragma once
+/// \file
+/// The shape of a multi-head block, and what its calls take and record.
+
+#include <optional>
+#include <vector>
+
+#include <attend/core/options.hpp>
+#include <attend/position/rope.hpp>
+
+namespace attend {
+
+/// The shape of a multi-head block.
+struct MultiHeadShape {
+    Index d_model = 0;   ///< width of x and of the result
+    Index heads = 1;     ///< query heads
+    Index kv_heads = 0;  ///< key/value heads, which divide the query heads; 0: as many
+    Index d_head = 0;    ///< width of a head; 0: d_model / heads
+    Index d_memory = 0;  ///< width of the memory that keys and values come from; 0: d_model
+    bool bias = true;
+    std::optional<Rope> rope = {};  ///< turns queries and keys by their positions
+};
+
+/// What `backward` needs to know of a forward call, and the memory that both reuse from step to step. O(n · d_model).
+template <class T>
+struct MultiHeadTape {
+    RowMatrix<T> x, memory;     ///< the inputs; memory is empty for self-attention
+    RowMatrix<T> q, k, v;       ///< projected, and turned where there is RoPE
+    RowMatrix<T> context;       ///< the heads' outputs side by side
+    RowMatrix<Compute<T>> lse;  ///< rows × heads
+    RowMatrix<T> dq, dk, dv, dcontext;
+    Index query_offset = 0;
+    std::vector<Index> sequences, key_sequences;
+};
+
+/// Optional arguments of a block's forward call.
+template <class T>
+struct MultiHeadOptions {
+    Workspace* workspace = nullptr;
+    detail::ExecutorRef executor = serial;
+    MultiHeadTape<T>* tape = nullptr;  ///< records what `backward` needs; given again, its memory is reused
+    Output<Compute<T>> weights = {};   ///< (heads · rows) × keys, the heads' blocks below each other
+    Index query_offset = 0;
+    detail::SequencesRef sequences = {};
+    detail::SequencesRef key_sequences = {};
+};
+
+/// Optional arguments of a block's backward call.
+template <class Block>
+struct MultiHeadBackwardOptions {
+    Workspace* workspace = nullptr;
+    detail::ExecutorRef executor = serial;
+    Block* gradient = nullptr;  ///< where the parameters' gradients are added: see `zero_gradient`
+};
+
+}  // namespace attend

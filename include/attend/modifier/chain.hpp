@@ -1,0 +1,52 @@
+#pragma once
+/// \file
+/// Modifiers one after another.
+
+#include <string>
+#include <tuple>
+#include <utility>
+
+#include <attend/core/concepts.hpp>
+#include <attend/core/dual.hpp>
+
+namespace attend {
+
+/// Modifiers in order, first to last, as one.
+template <Modifier... Ms>
+struct Modifiers {
+    std::tuple<Ms...> each;
+
+    static void parameters(auto& self, auto&& visit) {
+        [&]<std::size_t... i>(std::index_sequence<i...>) {
+            (visit(std::to_string(i), std::get<i>(self.each)), ...);
+        }(std::index_sequence_for<Ms...>());
+    }
+    void check(const Shape& shape) const {
+        std::apply([&](const auto&... m) { (detail::check_part(m, shape), ...); }, each);
+    }
+
+    template <class S, class P>
+    S operator()(S s, const P& p) const {
+        std::apply([&](const auto&... m) { ((s = static_cast<S>(m(s, p))), ...); }, each);
+        return s;
+    }
+
+    /// Of ds_out, the loss's derivative in the modified score, makes the one in the score `s` that came in, and adds
+    /// the parameters' gradients. Derivatives come from the modifiers' own formulas, by dual numbers.
+    template <std::size_t i = 0, class T, class P>
+    T backward(T s, const P& p, T ds_out, Modifiers* gradient) const {
+        if constexpr (i == sizeof...(Ms)) {
+            return ds_out;
+        } else {
+            const auto& m = std::get<i>(each);
+            const Dual<T> y = m(Dual<T>::variable(s), p);
+            const T dy = backward<i + 1>(y.value, p, ds_out, gradient);
+            if constexpr (requires { m.backward(s, p, dy, std::get<i>(gradient->each)); }) {
+                if (gradient != nullptr) m.backward(s, p, dy, std::get<i>(gradient->each));
+            }
+            return dy == T(0) ? T(0) : dy * y.derivative();  // a score of −∞ has weight 0, whatever its slope
+        }
+    }
+};
+
+}  // namespace attend
