@@ -41,11 +41,8 @@ struct Attention : S {
     constexpr Attention()
         requires std::default_initializable<S>
     = default;
-    /// Builds the score from its own arguments: `AdditiveAttention<float>(d_q, d_k, hidden, seed)`.
-    template <class... Arguments>
-        requires(sizeof...(Arguments) > 0 && std::constructible_from<S, Arguments...> &&
-                 !(std::derived_from<std::remove_cvref_t<Arguments>, S> || ...))
-    constexpr explicit Attention(Arguments&&... arguments) : S(std::forward<Arguments>(arguments)...) {}
+    /// Those of the score: `AdditiveAttention<float>(d_q, d_k, hidden, seed)`.
+    using S::S;
     constexpr explicit Attention(S score) : S(std::move(score)) {}
     constexpr Attention(S score, M modifiers_, K mask_, N normalizer_)
         : S(std::move(score)),
@@ -80,7 +77,9 @@ struct Attention : S {
     void operator()(const Q& q, const Key& k, const V& v, Output<detail::ScalarOf<Q>> out,
                     ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
         require_one_scalar<Q, Key, V>();
-        const detail::Operand q_operand(q), k_operand(k), v_operand(v);
+        const detail::Operand q_operand(q);
+        const detail::Operand k_operand(k);
+        const detail::Operand v_operand(v);
         forward(detail::Problem(q_operand.view(), k_operand.view(), v_operand.view(), options.query_offset,
                                 options.sequences, options.key_sequences),
                 out, options);
@@ -96,8 +95,12 @@ struct Attention : S {
         require_one_scalar<Q, Key, V, Out, DOut>();
         static_assert(std::is_same_v<detail::ScalarOf<Lse>, Compute<detail::ScalarOf<Q>>>,
                       "attend: lse must have the scalar type that the attention computes in");
-        const detail::Operand q_operand(q), k_operand(k), v_operand(v), out_operand(out), lse_operand(lse),
-            dout_operand(dout);
+        const detail::Operand q_operand(q);
+        const detail::Operand k_operand(k);
+        const detail::Operand v_operand(v);
+        const detail::Operand out_operand(out);
+        const detail::Operand lse_operand(lse);
+        const detail::Operand dout_operand(dout);
         const detail::Problem problem(q_operand.view(), k_operand.view(), v_operand.view(), options.query_offset,
                                       options.sequences, options.key_sequences);
         problem.query_input(out_operand.view(), "out", problem.v.columns);

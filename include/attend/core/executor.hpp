@@ -30,7 +30,7 @@ struct OpenMPExecutor {
 
     Index concurrency() const { return threads; }
     template <class F>
-    void parallel_for(Index count, F&& f) const {
+    void parallel_for([[maybe_unused]] Index count, [[maybe_unused]] F&& f) const {
 #if defined(_OPENMP)
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
         for (Index i = 0; i < count; ++i) f(i);

@@ -5,6 +5,7 @@
 ///
 /// Where Eigen does not vectorise a type (long double, or EIGEN_DONT_VECTORIZE) its packet is the scalar itself, of width 1.
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <type_traits>
@@ -48,8 +49,9 @@ template <class T>
 Packet<T> load(const T* from, Index count, T fill) {
     if (count == width<T>) return load(from);
     T lanes[width<T>];
-    for (Index i = 0; i < width<T>; ++i) lanes[i] = i < count ? from[i] : fill;
-    return load(lanes);
+    store(lanes, broadcast(fill));
+    std::copy_n(from, count, lanes);
+    return load<T>(lanes);
 }
 
 /// Stores the first `count` lanes, 1 to the width.
@@ -58,7 +60,7 @@ void store(T* to, const Packet<T>& x, Index count) {
     if (count == width<T>) return store(to, x);
     T lanes[width<T>];
     store(lanes, x);
-    for (Index i = 0; i < count; ++i) to[i] = lanes[i];
+    std::copy_n(lanes, count, to);
 }
 
 template <class P>

@@ -47,45 +47,48 @@ struct ExpConstants<double> {
 /// e^x on each lane of a packet of T.
 ///
 /// For float and double at most 2 ulp off over the whole range: results go down through the denormals to 0 (e^−∞ is exactly
-/// 0) and up to +∞; NaN stays NaN. A lane's bits depend on nothing but its own value.
+/// 0) and up to +∞; NaN stays NaN. A lane's bits depend on nothing but its own value. Other types use their own exp.
 template <class T>
-    requires std::is_same_v<T, float> || std::is_same_v<T, double>
 simd::Packet<T> exp_packet(const simd::Packet<T>& x) {
-    using C = ExpConstants<T>;
-    // Adding this rounds to an integer k and leaves k + bias in the lowest bits of the sum, ready to become an exponent.
-    constexpr T rounder = T(3) * T(std::uint64_t{1} << (C::mantissa_bits - 1)) + C::exponent_bias;
-    constexpr T log2e = T(1.44269504088896340736L);
-    const auto c = [](T constant) { return simd::broadcast(constant); };
+    if constexpr (!std::is_same_v<T, float> && !std::is_same_v<T, double>) {
+        using std::exp;
+        return exp(x);
+    } else {
+        using C = ExpConstants<T>;
+        // Adding this rounds to an integer k and leaves k + bias in the lowest bits of the sum, ready to become an exponent.
+        constexpr T rounder = T(3) * T(std::uint64_t{1} << (C::mantissa_bits - 1)) + C::exponent_bias;
+        constexpr T log2e = T(1.44269504088896340736L);
+        const auto c = [](T constant) { return simd::broadcast(constant); };
 
-    const auto clamped = simd::max(simd::min(x, c(C::highest)), c(C::lowest));  // in this order NaN survives
-    const auto n_rounder = simd::as_written(simd::madd(clamped, c(log2e), c(rounder)));
-    const auto n = simd::sub(n_rounder, c(rounder));
-    const auto r_upper = simd::as_written(simd::madd(n, c(-C::ln2_upper), clamped));
-    const auto r = simd::madd(n, c(-C::ln2_lower), r_upper);
+        const auto clamped = simd::max(simd::min(x, c(C::highest)), c(C::lowest));  // in this order NaN survives
+        const auto n_rounder = simd::as_written(simd::madd(clamped, c(log2e), c(rounder)));
+        const auto n = simd::sub(n_rounder, c(rounder));
+        const auto r_upper = simd::as_written(simd::madd(n, c(-C::ln2_upper), clamped));
+        const auto r = simd::madd(n, c(-C::ln2_lower), r_upper);
 
-    auto q = c(C::polynomial[0]);
-    for (std::size_t i = 1; i < std::size(C::polynomial); ++i) q = simd::madd(q, r, c(C::polynomial[i]));
-    const auto e_r = simd::add(c(T(1)), simd::madd(q, simd::mul(r, r), r));
+        auto q = c(C::polynomial[0]);
+        for (std::size_t i = 1; i < std::size(C::polynomial); ++i) q = simd::madd(q, r, c(C::polynomial[i]));
+        const auto e_r = simd::add(c(T(1)), simd::madd(q, simd::mul(r, r), r));
 
-    // 2^n itself may be no normal number, so it is split into two that are; only the last product rounds.
-    const auto half_rounder = simd::as_written(simd::madd(clamped, c(T(0.5) * log2e), c(rounder)));
-    const auto half = simd::as_written(simd::sub(half_rounder, c(rounder)));
-    const auto upper = simd::shift_left<C::mantissa_bits>(half_rounder);
-    const auto lower = simd::shift_left<C::mantissa_bits>(simd::sub(n_rounder, half));
-    return simd::mul(simd::mul(e_r, upper), lower);
+        // 2^n itself may be no normal number, so it is split into two that are; only the last product rounds.
+        const auto half_rounder = simd::as_written(simd::madd(clamped, c(T(0.5) * log2e), c(rounder)));
+        const auto half = simd::as_written(simd::sub(half_rounder, c(rounder)));
+        const auto upper = simd::shift_left<C::mantissa_bits>(half_rounder);
+        const auto lower = simd::shift_left<C::mantissa_bits>(simd::sub(n_rounder, half));
+        return simd::mul(simd::mul(e_r, upper), lower);
+    }
 }
 
-/// Other scalars have packets of one lane.
+/// e^{a − b} on each lane, and 1 for equal infinities, whose difference would be NaN.
 template <class T>
-T exp_packet(const T& x) {
-    using std::exp;
-    return exp(x);
+simd::Packet<T> exp_difference(const simd::Packet<T>& a, const simd::Packet<T>& b) {
+    return simd::select_equal(a, b, simd::broadcast(T(1)), exp_packet<T>(simd::sub(a, b)));
 }
 
-/// e^x, with the bits that `exp_packet` gives.
+/// The same for scalars, with the bits that a lane has.
 template <class T>
-T scalar_exp(T x) {
-    return simd::first<T>(exp_packet<T>(simd::broadcast(x)));
+T exp_difference(T a, T b) {
+    return simd::first<T>(exp_difference<T>(simd::broadcast(a), simd::broadcast(b)));
 }
 
 }  // namespace attend::detail

@@ -14,16 +14,13 @@ namespace attend {
 
 namespace detail {
 
-/// What two sums that are relative to the scores a and b become relative to the larger of these: factors e^{a − max}, e^{b − max}.
+/// What two sums relative to the scores a and b are worth relative to the larger of these: factors e^{a − max}, e^{b − max}.
 template <class T>
 struct Rescaling {
     T max, a, b;
 
     Rescaling(T score_a, T score_b)
-        : max(score_b > score_a ? score_b : score_a), a(factor(score_a)), b(factor(score_b)) {}
-
-private:
-    T factor(T score) const { return score == max ? T(1) : scalar_exp(score - max); }  // ∞ − ∞ would be NaN
+        : max(score_b > score_a ? score_b : score_a), a(exp_difference(score_a, max)), b(exp_difference(score_b, max)) {}
 };
 
 }  // namespace detail

@@ -15,127 +15,67 @@
 
 namespace attend::detail {
 
-/// Scalars at equal distances in memory.
-template <class T>
-struct StridedRow {
-    T* data;
-    Index size;
-    Index stride;
-
-    StridedRow(T* first, Index count, Index step) : data(first), size(count), stride(step) {}
-    StridedRow(std::span<T> row) : StridedRow(row.data(), std::ssize(row), 1) {}
-
-    StridedRow<const T> read_only() const { return {data, size, stride}; }
-};
-
-/// A part of a row as contiguous scalars of the computing type: the row's own memory where it is that, otherwise a copy,
-/// which is written back at the end unless the row is const.
-template <class T>
-class Chunk {
-public:
-    using Scalar = Compute<std::remove_const_t<T>>;
-    static constexpr Index capacity = 512;
-
-    Chunk(const StridedRow<T>& row, Index begin)
-        : row_{row.data + begin * row.stride, std::min(capacity, row.size - begin), row.stride} {
-        if constexpr (std::is_same_v<std::remove_const_t<T>, Scalar>) {
-            if (row.stride == 1) {
-                values_ = row_.data;
-                return;
-            }
-        }
-        for (Index i = 0; i < size(); ++i) copy_[i] = static_cast<Scalar>(row_.data[i * row_.stride]);
-        values_ = copy_;
-    }
-    Chunk(const Chunk&) = delete;
-    Chunk& operator=(const Chunk&) = delete;
-    ~Chunk() {
-        if constexpr (!std::is_const_v<T>) {
-            if (values_ != copy_) return;
-            for (Index i = 0; i < size(); ++i) row_.data[i * row_.stride] = static_cast<T>(copy_[i]);
-        }
-    }
-
-    Index size() const { return row_.size; }
-    simd::Packet<Scalar> load(Index i, Index count, Scalar fill) const {
-        return simd::load<Scalar>(values_ + i, count, fill);
-    }
-    void store_unless_const(Index i, const simd::Packet<Scalar>& x, Index count) const {
-        if constexpr (!std::is_const_v<T>) simd::store<Scalar>(values_ + i, x, count);
-    }
-
-private:
-    StridedRow<T> row_;
-    std::conditional_t<std::is_const_v<T>, const Scalar, Scalar>* values_;
-    Scalar copy_[capacity];
-};
-
-template <class C, class F, class First, class... Others>
-void for_each_packet_of_chunks(C fill, F& f, const Chunk<First>& first, const Chunk<Others>&... others) {
-    for (Index i = 0; i < first.size(); i += simd::width<C>) {
-        const Index count = std::min(simd::width<C>, first.size() - i);
-        [&](auto x, auto... y) {
-            f(x, y...);
-            first.store_unless_const(i, x, count);
-            (others.store_unless_const(i, y, count), ...);
-        }(first.load(i, count, fill), others.load(i, count, fill)...);
-    }
-}
-
 /// Calls `f(packet, …)` for the packets of rows of one size, in order; what f makes of them goes into the rows that are
 /// not const. The last packets are filled up with lanes of `fill`.
 ///
-/// How a row is cut into packets depends on its size alone, so sums have the same bits at every alignment and stride.
-template <class C, class F, class First, class... Others>
-void for_each_packet(C fill, F f, const StridedRow<First>& first, const StridedRow<Others>&... others) {
-    for (Index begin = 0; begin < first.size; begin += Chunk<First>::capacity) {
-        for_each_packet_of_chunks(fill, f, Chunk<First>(first, begin), Chunk<Others>(others, begin)...);
+/// How a row is cut depends on its size alone, never on its alignment, so sums have the same bits wherever it stands.
+template <class T, class F, class First, class... Others>
+void for_each_packet(T fill, F f, std::span<First> first, std::span<Others>... others) {
+    const auto store = [](auto row, Index i, const simd::Packet<T>& x, Index count) {
+        if constexpr (!std::is_const_v<typename decltype(row)::element_type>) simd::store<T>(row.data() + i, x, count);
+    };
+    const Index size = std::ssize(first);
+    for (Index i = 0; i < size; i += simd::width<T>) {
+        const Index count = std::min(simd::width<T>, size - i);
+        [&](auto x, auto... y) {
+            f(x, y...);
+            store(first, i, x, count);
+            (store(others, i, y, count), ...);
+        }(simd::load<T>(first.data() + i, count, fill), simd::load<T>(others.data() + i, count, fill)...);
     }
 }
+
+/// The score that stands for none.
+template <class T>
+inline constexpr T absent = -std::numeric_limits<T>::infinity();
 
 /// What makes weights of the scores s of a row: p = e^{s − shift} / total.
 template <class T>
 struct RowSum {
-    static constexpr T lowest = -std::numeric_limits<T>::infinity();
-
     T shift;      ///< the largest score, so that nothing overflows; 0 where there is none, as −∞ − −∞ would be NaN
     T total = 0;  ///< Σ e^{s − shift}: 0 where there is no score, otherwise at least 1
 
-    /// `largest` may miss the largest score of a row that has a NaN: its total will be NaN.
-    explicit RowSum(T largest) : shift(largest == lowest ? T(0) : largest) {}
+    /// `largest` may be any score in a row with a NaN, whose total will be NaN.
+    explicit RowSum(T largest) : shift(largest == absent<T> ? T(0) : largest) {}
 
-    /// e^{s − shift}; 1 where both are +∞, whose difference would be NaN.
-    simd::Packet<T> term(const simd::Packet<T>& s) const {
-        const auto m = simd::broadcast(shift);
-        return simd::select_equal(s, m, simd::broadcast(T(1)), exp_packet<T>(simd::sub(s, m)));
-    }
-    /// Adds the terms of a row and puts them in the place of its scores, unless it is const.
+    /// Adds the terms e^{s − shift} of a row and, unless it is const, puts them in the place of the scores.
     template <class Score>
-    void add_terms(const StridedRow<Score>& row) {
+    void add_terms(std::span<Score> row) {
+        const auto m = simd::broadcast(shift);
         auto sum = simd::broadcast(T(0));
         const auto replace_and_add = [&](auto& s) {
-            s = term(s);
+            s = exp_difference<T>(s, m);
             sum = simd::add(sum, s);
         };
-        for_each_packet(lowest, replace_and_add, row);
+        for_each_packet(absent<T>, replace_and_add, row);
         total += simd::sum<T>(sum);
     }
+    void add_term(T score) { total += exp_difference(score, shift); }
+
     T lse() const { return shift + std::log(total); }
 };
 
-/// The largest score, −∞ if there is none. Of a row with a NaN this may be any other value.
+/// The largest score. In a row with a NaN it may be any other.
 template <class T>
-Compute<T> largest_score(const StridedRow<const T>& row) {
-    using C = Compute<T>;
-    constexpr C lowest = RowSum<C>::lowest;
-    auto largest = simd::broadcast(lowest);
-    for_each_packet(lowest, [&](const auto& s) { largest = simd::max(largest, s); }, row);
-    return simd::largest<C>(largest);
+T largest_score(std::span<const T> scores) {
+    auto largest = simd::broadcast(absent<T>);
+    for_each_packet(absent<T>, [&](const auto& s) { largest = simd::max(largest, s); }, scores);
+    return simd::largest<T>(largest);
 }
 
 template <class T>
-RowSum<Compute<T>> row_sum(const StridedRow<const T>& scores) {
-    RowSum<Compute<T>> sum(largest_score(scores));
+RowSum<T> row_sum(std::span<const T> scores) {
+    RowSum<T> sum(largest_score(scores));
     sum.add_terms(scores);
     return sum;
 }
@@ -143,103 +83,79 @@ RowSum<Compute<T>> row_sum(const StridedRow<const T>& scores) {
 /// Scores -> weights in place. A `sink` is one more logit, which takes weight and stands nowhere. Returns the LSE, which
 /// includes the sink unless the row itself has no score.
 template <class T>
-Compute<T> softmax_row(const StridedRow<T>& row, Compute<T> sink = RowSum<Compute<T>>::lowest) {
-    using C = Compute<T>;
-    constexpr C lowest = RowSum<C>::lowest;
-    constexpr bool holds_terms = std::is_same_v<T, C>;  // 16 bits would round a term once more before it is divided
+T softmax_row(std::span<T> row, T sink = absent<T>) {
+    const T largest = largest_score(std::span<const T>(row));
+    RowSum<T> sum(std::max(largest, sink));
+    sum.add_terms(row);
+    const bool empty = largest == absent<T> && sum.total == T(0);
+    if (sink != absent<T>) sum.add_term(sink);
 
-    const C largest = largest_score(row.read_only());
-    RowSum<C> sum(std::max(largest, sink));
-    if constexpr (holds_terms) {
-        sum.add_terms(row);
-    } else {
-        sum.add_terms(row.read_only());
-    }
-    const bool empty = largest == lowest && sum.total == C(0);
-    sum.add_terms(StridedRow<const C>{&sink, 1, 1});
-
-    const auto factor = simd::broadcast(sum.total == C(0) ? C(0) : C(1) / sum.total);
-    const auto divide = [&](auto& s) {
-        if constexpr (!holds_terms) s = sum.term(s);
-        s = simd::mul(s, factor);
-    };
-    for_each_packet(lowest, divide, row);
-    return empty ? lowest : sum.lse();
-}
-template <class T>
-T softmax_row(std::span<T> row, T sink = RowSum<T>::lowest) {
-    return softmax_row(StridedRow<T>(row), sink);
+    const auto factor = simd::broadcast(sum.total == T(0) ? T(0) : T(1) / sum.total);
+    for_each_packet(T(0), [&](auto& term) { term = simd::mul(term, factor); }, row);
+    return empty ? absent<T> : sum.lse();
 }
 
 /// dp -> ds in place, given the weights: ds = p (dp − δ). Returns δ = Σ p dp.
-template <class P, class T>
-Compute<T> softmax_row_backward(const StridedRow<P>& p, const StridedRow<T>& dp) {
-    using C = Compute<T>;
-    const auto zero = simd::broadcast(C(0));
+template <class T>
+T softmax_row_backward(std::span<const T> p, std::span<T> dp) {
+    const auto zero = simd::broadcast(T(0));
     auto products = zero;
     const auto add_product = [&](const auto& w, const auto& d) {
         products = simd::madd(w, simd::select_equal(w, zero, zero, d), products);
     };
-    for_each_packet(C(0), add_product, p, dp.read_only());
-    const C delta = simd::sum<C>(products);
+    for_each_packet(T(0), add_product, p, std::span<const T>(dp));
+    const T delta = simd::sum<T>(products);
     const auto make_ds = [&, shift = simd::broadcast(delta)](const auto& w, auto& d) {
         d = simd::select_equal(w, zero, zero, simd::mul(w, simd::sub(d, shift)));
     };
-    for_each_packet(C(0), make_ds, p, dp);
+    for_each_packet(T(0), make_ds, p, dp);
     return delta;
-}
-template <class T>
-T softmax_row_backward(std::span<const T> p, std::span<T> dp) {
-    return softmax_row_backward(StridedRow<const T>(p), StridedRow<T>(dp));
 }
 
 template <class T>
-Compute<T> row_logsumexp(const StridedRow<const T>& scores) {
-    return row_sum(scores).lse();
-}
-template <class T>
 T row_logsumexp(std::span<const T> scores) {
-    return row_logsumexp(StridedRow<const T>(scores));
+    return row_sum(scores).lse();
 }
 
 /// Scores -> gradients in place, given the row's LSE and its gradient: ds = e^{s − lse} · dlse.
 template <class T>
-void row_logsumexp_backward(const StridedRow<T>& row, Compute<T> lse, Compute<T> dlse) {
-    using C = Compute<T>;
-    const auto lowest = simd::broadcast(RowSum<C>::lowest), zero = simd::broadcast(C(0));
-    RowSum<C> sum(lse);
-    if (lse == -RowSum<C>::lowest) sum.add_terms(row.read_only());  // counts what shares the weight
-    const auto scale = simd::broadcast(sum.total > C(0) ? dlse / sum.total : dlse);
-    const auto make_ds = [&](auto& s) { s = simd::select_equal(s, lowest, zero, simd::mul(sum.term(s), scale)); };
-    for_each_packet(RowSum<C>::lowest, make_ds, row);
+void row_logsumexp_backward(std::span<T> row, T lse, T dlse) {
+    RowSum<T> sum(lse);
+    if (lse == -absent<T>) sum.add_terms(std::span<const T>(row));  // counts the +∞ among which the weight is shared
+    const auto shift = simd::broadcast(sum.shift), scale = simd::broadcast(sum.total > T(0) ? dlse / sum.total : dlse);
+    const auto none = simd::broadcast(absent<T>), zero = simd::broadcast(T(0));
+    const auto make_ds = [&](auto& s) {
+        s = simd::select_equal(s, none, zero, simd::mul(exp_difference<T>(s, shift), scale));
+    };
+    for_each_packet(absent<T>, make_ds, row);
 }
 
 /// Scores -> log-weights in place: s − lse.
 template <class T>
-void log_softmax_row(const StridedRow<T>& row) {
-    using C = Compute<T>;
-    const RowSum<C> sum = row_sum(row.read_only());
-    const auto shift = simd::broadcast(sum.shift), zero = simd::broadcast(C(0));
-    const auto log_total = simd::broadcast(sum.total == C(0) ? C(0) : std::log(sum.total));
-    // In two steps, as lse may be too large to hold the bits of log(total); +∞ − +∞ is 0 here.
-    const auto subtract = [&](auto& s) { s = simd::sub(simd::select_equal(s, shift, zero, simd::sub(s, shift)), log_total); };
-    for_each_packet(RowSum<C>::lowest, subtract, row);
+void log_softmax_row(std::span<T> row) {
+    const RowSum<T> sum = row_sum(std::span<const T>(row));
+    const auto shift = simd::broadcast(sum.shift), zero = simd::broadcast(T(0));
+    const auto log_total = simd::broadcast(sum.total == T(0) ? T(0) : std::log(sum.total));
+    // In two steps, as an lse of large scores has lost the bits of log(total). Equal infinities differ by 0 here.
+    const auto subtract = [&](auto& s) {
+        s = simd::sub(simd::select_equal(s, shift, zero, simd::sub(s, shift)), log_total);
+    };
+    for_each_packet(absent<T>, subtract, row);
 }
 
 /// dlog_p -> ds in place, given the log-weights: ds = dlog_p − p Σ dlog_p.
-template <class P, class T>
-void log_softmax_row_backward(const StridedRow<P>& log_p, const StridedRow<T>& dlog_p) {
-    using C = Compute<T>;
-    const auto lowest = simd::broadcast(RowSum<C>::lowest), zero = simd::broadcast(C(0));
+template <class T>
+void log_softmax_row_backward(std::span<const T> log_p, std::span<T> dlog_p) {
+    const auto none = simd::broadcast(absent<T>), zero = simd::broadcast(T(0));
     auto sum = zero;
     const auto add = [&](const auto& log_w, const auto& d) {
-        sum = simd::add(sum, simd::select_equal(log_w, lowest, zero, d));
+        sum = simd::add(sum, simd::select_equal(log_w, none, zero, d));
     };
-    for_each_packet(RowSum<C>::lowest, add, log_p, dlog_p.read_only());
-    const auto make_ds = [&, minus_sum = simd::broadcast(-simd::sum<C>(sum))](const auto& log_w, auto& d) {
-        d = simd::select_equal(log_w, lowest, zero, simd::madd(exp_packet<C>(log_w), minus_sum, d));
+    for_each_packet(absent<T>, add, log_p, std::span<const T>(dlog_p));
+    const auto make_ds = [&, minus_sum = simd::broadcast(-simd::sum<T>(sum))](const auto& log_w, auto& d) {
+        d = simd::select_equal(log_w, none, zero, simd::madd(exp_packet<T>(log_w), minus_sum, d));
     };
-    for_each_packet(RowSum<C>::lowest, make_ds, log_p, dlog_p);
+    for_each_packet(absent<T>, make_ds, log_p, dlog_p);
 }
 
 }  // namespace attend::detail

@@ -7,37 +7,22 @@
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/output.hpp>
+#include <attend/softmax/lines.hpp>
 #include <attend/softmax/row.hpp>
 
 namespace attend {
-
-/// Which lines of a matrix are one distribution each. Rows are the default everywhere; a column vector holds rows of one
-/// scalar, so its softmax is `softmax(x, columnwise)`.
-enum class Along { rows, columns };
-inline constexpr std::integral_constant<Along, Along::rows> rowwise;
-inline constexpr std::integral_constant<Along, Along::columns> columnwise;
-
 namespace detail {
 
 template <class X>
 concept RealDense = Dense<X> && !Eigen::NumTraits<typename std::remove_cvref_t<X>::Scalar>::IsInteger &&
                     !Eigen::NumTraits<typename std::remove_cvref_t<X>::Scalar>::IsComplex;
 
-/// The rows or the columns of a matrix.
-template <class T>
-class Lines {
+/// The lines of an operand, read only.
+template <class X>
+class InputLines : public Operand<X>, public Lines<const typename X::Scalar, X> {
 public:
-    Lines(const StridedView<T>& view, Along along) : view_(view), along_(along) {}
-
-    Index count() const { return along_ == Along::rows ? view_.rows : view_.columns; }
-    StridedRow<T> operator[](Index i) const {
-        if (along_ == Along::rows) return {view_.data + i * view_.row_stride, view_.columns, view_.column_stride};
-        return {view_.data + i * view_.column_stride, view_.rows, view_.row_stride};
-    }
-
-private:
-    StridedView<T> view_;
-    Along along_;
+    InputLines(const X& x, Along along)
+        : Operand<X>(x), Lines<const typename X::Scalar, X>(Operand<X>::view(), along) {}
 };
 
 /// Copies x into out and calls `f(line, i)` for each line of it.
@@ -46,7 +31,7 @@ void transform_lines(const X& x, Out& out, Along along, F f) {
     using T = typename Out::Scalar;
     Output<T> output(out);
     output.check("out", 1, 1, x.rows(), x.cols());
-    const Lines<T> lines(output.as(1, 1, x.rows(), x.cols()), along);
+    Lines<T, Out> lines(output.as(1, 1, x.rows(), x.cols()), along);
     out = x.template cast<T>();
     for (Index i = 0; i < lines.count(); ++i) f(lines[i], i);
 }
@@ -58,7 +43,7 @@ struct LineFunction {
     /// Writes to `out`, which may be x itself; an empty `out` is resized.
     template <RealDense X, WritableMemory Out>
     void operator()(const X& x, Out&& out, Along along = rowwise) const {
-        transform_lines(x, out, along, [](const auto& line, Index) { Self::forward(line); });
+        transform_lines(x, out, along, [](auto line, Index) { Self::forward(line); });
     }
     template <RealDense X>
     auto operator()(const X& x, Along along = rowwise) const {
@@ -71,19 +56,18 @@ struct LineFunction {
     auto backward(const Y& y, const DY& dy, Along along = rowwise) const {
         require(y.rows() == dy.rows() && y.cols() == dy.cols(), Self::name, ".backward: ", named(Self::result, y.rows(), y.cols()),
                 " and ", named(words("d", Self::result), dy.rows(), dy.cols()), " must have the same shape");
-        const Operand<Y> result(y);
-        const Lines lines(result.view(), along);
+        InputLines<Y> results(y, along);
         typename DY::PlainObject dx;
-        transform_lines(dy, dx, along, [&](const auto& line, Index i) { Self::gradient(lines[i], line); });
+        transform_lines(dy, dx, along, [&](auto line, Index i) { Self::gradient(results[i], line); });
         return dx;
     }
 };
 
 }  // namespace detail
 
-/// p_j = e^{x_j} / Σ e^x of each row: `softmax(x)`, `softmax(x, columnwise)`, `softmax(x, out)`; the gradient is
-/// ds = p ∘ (dp − Σ p dp): `softmax.backward(p, dp)`. 16-bit scalars compute in float. O(n), no allocation but the result.
-/// In x, −∞ has weight 0 and gradient 0, a row of nothing else too; several +∞ share all weight; NaN spreads to its row.
+/// p_j = e^{x_j} / Σ e^x of each row: `softmax(x)`, `softmax(x, columnwise)`, `softmax(x, out)`. The gradient is
+/// ds = p ∘ (dp − Σ p dp): `softmax.backward(p, dp)`. 16-bit scalars compute in float.
+/// In x, −∞ has weight 0 and gradient 0, so a row of nothing else is 0; several +∞ share all weight; NaN spreads to its row.
 ///
 /// Also the normalizer that every attention has unless another is given.
 struct Softmax : detail::LineFunction<Softmax> {
@@ -105,8 +89,8 @@ private:
     friend LineFunction;
     static constexpr const char* name = "softmax";
     static constexpr const char* result = "p";
-    static void forward(const auto& row) { detail::softmax_row(row); }
-    static void gradient(const auto& p, const auto& dp) { detail::softmax_row_backward(p, dp); }
+    static void forward(auto row) { detail::softmax_row(row); }
+    static void gradient(auto p, auto dp) { detail::softmax_row_backward(p, dp); }
 };
 inline constexpr Softmax softmax{};
 
@@ -117,8 +101,8 @@ private:
     friend LineFunction;
     static constexpr const char* name = "log_softmax";
     static constexpr const char* result = "log_p";
-    static void forward(const auto& row) { detail::log_softmax_row(row); }
-    static void gradient(const auto& log_p, const auto& dlog_p) { detail::log_softmax_row_backward(log_p, dlog_p); }
+    static void forward(auto row) { detail::log_softmax_row(row); }
+    static void gradient(auto log_p, auto dlog_p) { detail::log_softmax_row_backward(log_p, dlog_p); }
 };
 inline constexpr LogSoftmax log_softmax{};
 
@@ -131,30 +115,28 @@ struct LogSumExp {
         using T = Compute<typename X::Scalar>;
         using Column = Eigen::Matrix<T, X::RowsAtCompileTime, 1, Eigen::ColMajor, X::MaxRowsAtCompileTime, 1>;
         using Row = Eigen::Matrix<T, 1, X::ColsAtCompileTime, Eigen::RowMajor, 1, X::MaxColsAtCompileTime>;
-        const detail::Operand<X> operand(x);
-        const detail::Lines lines(operand.view(), along);
+        detail::InputLines<X> lines(x, along);
         std::conditional_t<along == Along::rows, Column, Row> lse;
         lse.resize(lines.count());
         for (Index i = 0; i < lines.count(); ++i) lse[i] = detail::row_logsumexp(lines[i]);
         return lse;
     }
-    /// The gradient of x, given its LSEs and their gradient, vectors of one entry a line.
+
+    /// The gradient of x, given its LSEs and their gradient: vectors of one entry a line.
     template <detail::RealDense X, detail::RealDense Lse, detail::RealDense DLse>
+        requires(bool(Lse::IsVectorAtCompileTime) && bool(DLse::IsVectorAtCompileTime))
     auto backward(const X& x, const Lse& lse, const DLse& dlse, Along along = rowwise) const {
+        const Index count = along == rowwise ? x.rows() : x.cols();
+        detail::require(lse.size() == count && dlse.size() == count, "logsumexp.backward: ",
+                        detail::named("lse", lse.rows(), lse.cols()), " and ", detail::named("dlse", dlse.rows(), dlse.cols()),
+                        " must have one entry for each ", along == rowwise ? "row" : "column", " of ",
+                        detail::named("x", x.rows(), x.cols()));
         using T = Compute<typename X::Scalar>;
-        const Index count = along == Along::rows ? x.rows() : x.cols();
-        const auto is_one_a_line = [&](const auto& v) { return v.size() == count && (v.rows() == 1 || v.cols() == 1); };
-        detail::require(is_one_a_line(lse) && is_one_a_line(dlse), "logsumexp.backward: ", detail::named("lse", lse.rows(), lse.cols()),
-                        " and ", detail::named("dlse", dlse.rows(), dlse.cols()), " must be vectors of ", count, ", one entry a ",
-                        along == rowwise ? "row" : "column", " of ", detail::named("x", x.rows(), x.cols()));
-        const detail::Operand<Lse> lse_operand(lse);
-        const detail::Operand<DLse> dlse_operand(dlse);
-        const auto entry = [](const auto& v, Index i) {
-            return static_cast<T>(v.data[i * (v.columns == 1 ? v.row_stride : v.column_stride)]);
-        };
+        const auto& lses = lse.eval();
+        const auto& dlses = dlse.eval();
         typename X::PlainObject dx;
-        detail::transform_lines(x, dx, along, [&](const auto& line, Index i) {
-            detail::row_logsumexp_backward(line, entry(lse_operand.view(), i), entry(dlse_operand.view(), i));
+        detail::transform_lines(x, dx, along, [&](auto line, Index i) {
+            detail::row_logsumexp_backward(line, static_cast<T>(lses[i]), static_cast<T>(dlses[i]));
         });
         return dx;
     }

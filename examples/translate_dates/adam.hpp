@@ -1,0 +1,51 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <vector>
+
+namespace translate_dates {
+
+/// Adam (Kingma and Ba 2015), with the gradient's norm cut to at most 1 first: a recurrent net's gradient may burst.
+template <class T>
+class Adam {
+public:
+    using Numbers = std::vector<std::span<T>>;
+
+    void step(const Numbers& parameters, const Numbers& gradients, T rate) {
+        if (moments_.empty()) {
+            for (const auto& parameter : parameters) moments_.emplace_back(parameter.size());
+        }
+        T squares = 0;
+        for (const auto& gradient : gradients)
+            for (const T g : gradient) squares += g * g;
+        const T cut = T(1) / std::max(T(1), std::sqrt(squares));
+
+        ++steps_;
+        const T first_bias = T(1) - std::pow(first_decay, steps_);
+        const T second_bias = T(1) - std::pow(second_decay, steps_);
+        for (std::size_t p = 0; p < parameters.size(); ++p) {
+            for (std::size_t i = 0; i < parameters[p].size(); ++i) {
+                const T g = cut * gradients[p][i];
+                Moments& m = moments_[p][i];
+                m.first = first_decay * m.first + (T(1) - first_decay) * g;
+                m.second = second_decay * m.second + (T(1) - second_decay) * g * g;
+                parameters[p][i] -= rate * (m.first / first_bias) / (std::sqrt(m.second / second_bias) + T(1e-8));
+            }
+        }
+    }
+
+private:
+    static constexpr T first_decay = T(0.9);
+    static constexpr T second_decay = T(0.999);
+
+    struct Moments {
+        T first = 0;
+        T second = 0;
+    };
+    std::vector<std::vector<Moments>> moments_;  // one for each parameter
+    T steps_ = 0;
+};
+
+}  // namespace translate_dates

@@ -1,0 +1,187 @@
+#pragma once
+
+#include "refusal.hpp"
+#include "training.hpp"
+#include "weights_file.hpp"
+
+#include <iomanip>
+#include <iostream>
+
+/// What `--short` checks in seconds: everything this program relies on but the long training.
+namespace translate_dates {
+
+namespace detail {
+
+inline constexpr ModelSizes tiny{.encoder = 3, .decoder = 4, .attention = 5};
+
+/// The largest difference, over every single parameter, between the gradient and finite differences in double.
+inline double worst_gradient_error() {
+    Translator<double> model(tiny, 7);
+    Translator<double> gradient = attend::zero_gradient(model);
+    const Batch batch({{"May 3 '79", "1979-05-03"}, {"5/3/1979", "1979-05-03"}, {"no", std::string(no_date)}});
+    Translator<double>::Tape tape;
+    Rows<double> dlog_probabilities;
+    const auto loss = [&] {
+        model.forward(batch, tape);
+        return answer_loss(batch, tape.log_probabilities, 1.0, dlog_probabilities);
+    };
+    loss();
+    model.backward(batch, tape, dlog_probabilities, gradient);
+
+    double worst = 0;
+    const auto parameters = numbers_of(model);
+    const auto gradients = numbers_of(gradient);
+    for (std::size_t p = 0; p < parameters.size(); ++p) {
+        for (std::size_t i = 0; i < parameters[p].size(); ++i) {
+            constexpr double shift = 1e-5;
+            double& number = parameters[p][i];
+            const double kept = number;
+            number = kept + shift;
+            const double above = loss();
+            number = kept - shift;
+            const double below = loss();
+            number = kept;
+            worst = std::max(worst, std::abs((above - below) / (2 * shift) - gradients[p][i]));
+        }
+    }
+    return worst;
+}
+
+inline bool same_numbers(Translator<float>& a, Translator<float>& b) {
+    const auto first = numbers_of(a);
+    const auto second = numbers_of(b);
+    return std::ranges::equal(first, second, [](auto x, auto y) { return std::ranges::equal(x, y); });
+}
+
+inline bool threads_change_nothing() {
+    Translator<float> alone(tiny, 7);
+    Translator<float> together(tiny, 7);
+    Trainer(alone, {.steps = 5, .threads = 1}).run([](int, float) {});
+    Trainer(together, {.steps = 5, .threads = 3}).run([](int, float) {});
+    return same_numbers(alone, together);
+}
+
+/// A new directory that goes when its owner goes.
+class TemporaryDirectory {
+public:
+    TemporaryDirectory()
+        : path_(std::filesystem::temp_directory_path() /
+                ("translate_dates_" + std::to_string(std::random_device()()))) {
+        std::filesystem::create_directory(path_);
+    }
+    ~TemporaryDirectory() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
+    TemporaryDirectory(const TemporaryDirectory&) = delete;
+    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
+
+    const std::filesystem::path& path() const { return path_; }
+
+private:
+    std::filesystem::path path_;
+};
+
+inline bool is_refused(const std::filesystem::path& path, Translator<float>& model) {
+    try {
+        load_weights(path, model);
+    } catch (const WeightsError&) {
+        return true;
+    }
+    return false;
+}
+
+/// Saved weights come back as they were; with one bit changed, cut short, or of other sizes they are refused.
+inline bool weights_survive(Translator<float>& model) {
+    const TemporaryDirectory directory;
+    const std::filesystem::path path = directory.path() / "weights";
+    save_weights(path, model);
+    Translator<float> loaded(ModelSizes{}, 8);
+    load_weights(path, loaded);
+    Translator<float> other(tiny, 8);
+    bool right = same_numbers(model, loaded) && is_refused(path, other);
+
+    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(1000);
+    const char changed = static_cast<char>(file.get() ^ 1);
+    file.seekp(1000);
+    file.put(changed);
+    file.close();
+    right = right && is_refused(path, loaded);
+    std::filesystem::resize_file(path, 20);
+    return right && is_refused(path, loaded) && same_numbers(model, loaded);
+}
+
+/// The first text that the rules of refusal judge wrongly, in quotation marks; nothing if there is none.
+inline Reason wrong_verdict() {
+    for (const char* text : {"", "  ", "hello world", "the quick brown fox", "99/99/9999", "13 Foo 2001", "3 May",
+                             "May 1979", "123/4/1999", "5/3/79 \xE2\x82\xAC"})
+        if (!why_unreadable(tidy(text))) return in_quotes(text);
+    for (const char* text : {"5/3/79", "19790503", "Saturday, the 3rd of MAY '79", "Febuary 3 1979"})
+        if (why_unreadable(tidy(text))) return in_quotes(text);
+
+    struct Reading {
+        const char* text;
+        const char* answer;
+        bool trusted;
+    };
+    for (const Reading& reading :
+         {Reading{"29 Feb 2000", "2000-02-29", true}, Reading{"29 Feb 1900", "1900-02-29", false},  // no leap year
+          Reading{"3 May 1979", "1979-05-03", true}, Reading{"3 May 1979", "1979-06-03", false},
+          Reading{"3 May 1979", "not a date", false}, Reading{"13/13/13", "2013-13-13", false}})
+        if (why_no_date({reading.text, reading.answer, 1.0, {}}).has_value() == reading.trusted)
+            return in_quotes(reading.text);
+    return std::nullopt;
+}
+
+/// No text of a held-out date is drawn in training.
+inline bool held_out_dates_stay_out() {
+    Random random(3);
+    std::vector<std::string> trained, held;
+    for (int i = 0; i < 2000; ++i) {
+        trained.push_back(training_date(random).answer);
+        held.push_back(held_out_date(random).answer);
+    }
+    return std::ranges::find_first_of(trained, held) == trained.end();
+}
+
+}  // namespace detail
+
+/// 0 if all is well, otherwise 1.
+inline int check_self(int threads) {
+    bool all_right = true;
+    const auto report = [&](bool right, const std::string& what) {
+        std::cout << (right ? "ok      " : "FAILED  ") << what << std::endl;
+        all_right = all_right && right;
+    };
+    const auto number = [](double value) {
+        std::ostringstream text;
+        text << std::setprecision(3) << value;
+        return text.str();
+    };
+
+    const double error = detail::worst_gradient_error();
+    report(error < 1e-7, "gradients of all parameters agree with finite differences, to " + number(error));
+    report(detail::threads_change_nothing(), "training gives the same bits with 1 and 3 threads");
+    report(detail::held_out_dates_stay_out(), "held-out dates are not trained on");
+    const Reason wrong = detail::wrong_verdict();
+    report(!wrong, "what is no date is refused, and what is one is not" + (wrong ? ", but for " + *wrong : ""));
+
+    Translator<float> model(ModelSizes{}, 1);
+    float first_loss = 0;
+    float last_loss = 0;
+    constexpr int steps = 120;
+    Trainer(model, {.steps = steps, .threads = threads}).run([&](int step, float loss) {
+        if (step == 1) first_loss = loss;
+        if (step > steps - 10) last_loss += loss / 10;
+    });
+    report(last_loss < 0.6f * first_loss, std::to_string(steps) + " steps of training bring the loss from " +
+                                              number(first_loss) + " to " + number(last_loss) + ", below 0.6 of it");
+    const Translation translation = translate(model, "Saturday, 3 May 1979");
+    report((translation.weights.rowwise().sum().array() - 1.f).abs().maxCoeff() < 1e-5f,
+           "each row of an alignment sums to 1");
+    report(detail::weights_survive(model), "weights survive a file, and a damaged file is refused");
+    return all_right ? 0 : 1;
+}
+
+}  // namespace translate_dates
