@@ -3,7 +3,8 @@
 /// Packets: as many scalars as one register holds. A thin layer over Eigen's, which exist for SSE2, AVX2, AVX-512, NEON
 /// and others in Eigen 3.4 and 5 alike; the only header that names Eigen::internal.
 ///
-/// Where Eigen does not vectorise a type (long double, or EIGEN_DONT_VECTORIZE) its packet is the scalar itself, of width 1.
+/// Where Eigen does not vectorise a type (long double, or EIGEN_DONT_VECTORIZE) its packet is the scalar itself, of
+/// width 1.
 
 #include <algorithm>
 #include <bit>

@@ -14,8 +14,8 @@ namespace attend::detail {
 /// What e^x needs to know of a floating-point format.
 ///
 /// With n = round(x / ln 2), e^x = 2^n · e^r where r = x − n·ln 2, |r| <= ln 2 / 2, and e^r ≈ 1 + r + r²·q(r).
-/// `polynomial` holds q, highest power first: minimax in the relative error of e^r, found with Sollya's `fpminimax`, for
-/// coefficients of the format itself.
+/// `polynomial` holds q, highest power first: minimax in the relative error of e^r, found with Sollya's `fpminimax`,
+/// for coefficients of the format itself.
 template <class T>
 struct ExpConstants;
 
@@ -28,7 +28,8 @@ struct ExpConstants<float> {
     // ln 2 in two parts. The upper has 15 bits, so that its product with any n that occurs is exact.
     static constexpr float ln2_upper = 0x1.62e4p-1F, ln2_lower = 0x1.7f7d1cp-20F;
     // Relative error 3.3e-9, a twentieth of an ulp.
-    static constexpr float polynomial[] = {0x1.694ca6p-10F, 0x1.12398p-7F, 0x1.555a26p-5F, 0x1.555492p-3F, 0x1.fffffap-2F};
+    static constexpr float polynomial[] = {0x1.694ca6p-10F, 0x1.12398p-7F, 0x1.555a26p-5F, 0x1.555492p-3F,
+                                           0x1.fffffap-2F};
 };
 
 template <>
@@ -46,8 +47,9 @@ struct ExpConstants<double> {
 
 /// e^x on each lane of a packet of T.
 ///
-/// For float and double at most 2 ulp off over the whole range: results go down through the denormals to 0 (e^−∞ is exactly
-/// 0) and up to +∞; NaN stays NaN. A lane's bits depend on nothing but its own value. Other types use their own exp.
+/// For float and double at most 2 ulp off over the whole range: results go down through the denormals to 0 (e^−∞ is
+/// exactly 0) and up to +∞; NaN stays NaN. A lane's bits depend on nothing but its own value. Other types use their own
+/// exp.
 template <class T>
 simd::Packet<T> exp_packet(const simd::Packet<T>& x) {
     if constexpr (!std::is_same_v<T, float> && !std::is_same_v<T, double>) {
@@ -55,7 +57,8 @@ simd::Packet<T> exp_packet(const simd::Packet<T>& x) {
         return exp(x);
     } else {
         using C = ExpConstants<T>;
-        // Adding this rounds to an integer k and leaves k + bias in the lowest bits of the sum, ready to become an exponent.
+        // Adding this rounds to an integer k and leaves k + bias in the lowest bits of the sum, ready to become an
+        // exponent.
         constexpr T rounder = T(3) * T(std::uint64_t{1} << (C::mantissa_bits - 1)) + C::exponent_bias;
         constexpr T log2e = T(1.44269504088896340736L);
         const auto c = [](T constant) { return simd::broadcast(constant); };

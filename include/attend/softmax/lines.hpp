@@ -10,8 +10,8 @@
 
 namespace attend {
 
-/// Which lines of a matrix belong together. Rows are the default everywhere; a column vector holds rows of one scalar, so
-/// its softmax is `softmax(x, columnwise)`.
+/// Which lines of a matrix belong together. Rows are the default everywhere; a column vector holds rows of one scalar,
+/// so its softmax is `softmax(x, columnwise)`.
 enum class Along { rows, columns };
 inline constexpr std::integral_constant<Along, Along::rows> rowwise;
 inline constexpr std::integral_constant<Along, Along::columns> columnwise;

@@ -14,19 +14,22 @@ namespace attend {
 
 namespace detail {
 
-/// What two sums relative to the scores a and b are worth relative to the larger of these: factors e^{a − max}, e^{b − max}.
+/// What two sums relative to the scores a and b are worth relative to the larger of these: factors e^{a − max}, e^{b −
+/// max}.
 template <class T>
 struct Rescaling {
     T max, a, b;
 
     Rescaling(T score_a, T score_b)
-        : max(score_b > score_a ? score_b : score_a), a(exp_difference(score_a, max)), b(exp_difference(score_b, max)) {}
+        : max(score_b > score_a ? score_b : score_a),
+          a(exp_difference(score_a, max)),
+          b(exp_difference(score_b, max)) {}
 };
 
 }  // namespace detail
 
-/// The softmax-weighted sum of the values of some keys, in the scalar T; `Width` is that of the values where it is fixed.
-/// In what order keys come, and how they are spread over states that merge, changes the result by rounding only.
+/// The softmax-weighted sum of the values of some keys, in the scalar T; `Width` is that of the values where it is
+/// fixed. In what order keys come, and how they are spread over states that merge, changes the result by rounding only.
 template <class T, int Width = Eigen::Dynamic>
 class SoftmaxState {
 public:
@@ -84,8 +87,9 @@ SoftmaxState<T, Width> merge(SoftmaxState<T, Width> a, const SoftmaxState<T, Wid
     return a;
 }
 
-/// Merges the results of one attention over two disjoint ranges of keys: outputs n × d_v with their natural-log LSEs, n × 1.
-/// A row whose LSE is −∞ saw no key and is not looked at. `out` and `lse` may be inputs, and are resized where empty.
+/// Merges the results of one attention over two disjoint ranges of keys: outputs n × d_v with their natural-log LSEs, n
+/// × 1. A row whose LSE is −∞ saw no key and is not looked at. `out` and `lse` may be inputs, and are resized where
+/// empty.
 template <detail::DenseMemory OutA, detail::DenseMemory LseA, detail::DenseMemory OutB, detail::DenseMemory LseB,
           detail::WritableMemory Out, detail::WritableMemory Lse>
 void merge(const OutA& out_a, const LseA& lse_a, const OutB& out_b, const LseB& lse_b, Out&& out, Lse&& lse) {
@@ -95,10 +99,10 @@ void merge(const OutA& out_a, const LseA& lse_a, const OutB& out_b, const LseB& 
     constexpr T lowest = -std::numeric_limits<T>::infinity();
     const Index rows = out_a.rows(), columns = out_a.cols();
 
-    detail::require(out_b.rows() == rows && out_b.cols() == columns, "merge: ", detail::named("out_a", rows, columns), " and ",
-                    detail::named("out_b", out_b.rows(), out_b.cols()), " must have the same shape");
-    detail::require(lse_a.rows() == rows && lse_a.cols() == 1 && lse_b.rows() == rows && lse_b.cols() == 1, "merge: ",
-                    detail::named("lse_a", lse_a.rows(), lse_a.cols()), " and ",
+    detail::require(out_b.rows() == rows && out_b.cols() == columns, "merge: ", detail::named("out_a", rows, columns),
+                    " and ", detail::named("out_b", out_b.rows(), out_b.cols()), " must have the same shape");
+    detail::require(lse_a.rows() == rows && lse_a.cols() == 1 && lse_b.rows() == rows && lse_b.cols() == 1,
+                    "merge: ", detail::named("lse_a", lse_a.rows(), lse_a.cols()), " and ",
                     detail::named("lse_b", lse_b.rows(), lse_b.cols()), " must be ", rows, "x1, one entry a row of ",
                     detail::named("out_a", rows, columns));
     Output<OutScalar> out_output(out);

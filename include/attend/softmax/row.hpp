@@ -42,7 +42,7 @@ inline constexpr T absent = -std::numeric_limits<T>::infinity();
 /// What makes weights of the scores s of a row: p = e^{s − shift} / total.
 template <class T>
 struct RowSum {
-    T shift;      ///< the largest score, so that nothing overflows; 0 where there is none, as −∞ − −∞ would be NaN
+    T shift;  ///< the largest score, so that nothing overflows; 0 where there is none, as −∞ − −∞ would be NaN
     T total = 0;  ///< Σ e^{s − shift}: 0 where there is no score, otherwise at least 1
 
     /// `largest` may be any score in a row with a NaN, whose total will be NaN.
@@ -69,7 +69,8 @@ struct RowSum {
 template <class T>
 T largest_score(std::span<const T> scores) {
     auto largest = simd::broadcast(absent<T>);
-    for_each_packet(absent<T>, [&](const auto& s) { largest = simd::max(largest, s); }, scores);
+    for_each_packet(
+        absent<T>, [&](const auto& s) { largest = simd::max(largest, s); }, scores);
     return simd::largest<T>(largest);
 }
 
@@ -80,8 +81,8 @@ RowSum<T> row_sum(std::span<const T> scores) {
     return sum;
 }
 
-/// Scores -> weights in place. A `sink` is one more logit, which takes weight and stands nowhere. Returns the LSE, which
-/// includes the sink unless the row itself has no score.
+/// Scores -> weights in place. A `sink` is one more logit, which takes weight and stands nowhere. Returns the LSE,
+/// which includes the sink unless the row itself has no score.
 template <class T>
 T softmax_row(std::span<T> row, T sink = absent<T>) {
     const T largest = largest_score(std::span<const T>(row));
@@ -91,7 +92,8 @@ T softmax_row(std::span<T> row, T sink = absent<T>) {
     if (sink != absent<T>) sum.add_term(sink);
 
     const auto factor = simd::broadcast(sum.total == T(0) ? T(0) : T(1) / sum.total);
-    for_each_packet(T(0), [&](auto& term) { term = simd::mul(term, factor); }, row);
+    for_each_packet(
+        T(0), [&](auto& term) { term = simd::mul(term, factor); }, row);
     return empty ? absent<T> : sum.lse();
 }
 

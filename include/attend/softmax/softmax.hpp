@@ -36,8 +36,8 @@ void transform_lines(const X& x, Out& out, Along along, F f) {
     for (Index i = 0; i < lines.count(); ++i) f(lines[i], i);
 }
 
-/// What softmax and log-softmax have in common. `Self::forward` works on a row in place; `Self::gradient` turns a row of
-/// gradients of the outputs into gradients of the inputs, in place, given the outputs.
+/// What softmax and log-softmax have in common. `Self::forward` works on a row in place; `Self::gradient` turns a row
+/// of gradients of the outputs into gradients of the inputs, in place, given the outputs.
 template <class Self>
 struct LineFunction {
     /// Writes to `out`, which may be x itself; an empty `out` is resized.
@@ -54,8 +54,9 @@ struct LineFunction {
     /// The gradient of x, given the result y and its gradient.
     template <RealDense Y, RealDense DY>
     auto backward(const Y& y, const DY& dy, Along along = rowwise) const {
-        require(y.rows() == dy.rows() && y.cols() == dy.cols(), Self::name, ".backward: ", named(Self::result, y.rows(), y.cols()),
-                " and ", named(words("d", Self::result), dy.rows(), dy.cols()), " must have the same shape");
+        require(y.rows() == dy.rows() && y.cols() == dy.cols(), Self::name,
+                ".backward: ", named(Self::result, y.rows(), y.cols()), " and ",
+                named(words("d", Self::result), dy.rows(), dy.cols()), " must have the same shape");
         InputLines<Y> results(y, along);
         typename DY::PlainObject dx;
         transform_lines(dy, dx, along, [&](auto line, Index i) { Self::gradient(results[i], line); });
@@ -67,7 +68,8 @@ struct LineFunction {
 
 /// p_j = e^{x_j} / Σ e^x of each row: `softmax(x)`, `softmax(x, columnwise)`, `softmax(x, out)`. The gradient is
 /// ds = p ∘ (dp − Σ p dp): `softmax.backward(p, dp)`. 16-bit scalars compute in float.
-/// In x, −∞ has weight 0 and gradient 0, so a row of nothing else is 0; several +∞ share all weight; NaN spreads to its row.
+/// In x, −∞ has weight 0 and gradient 0, so a row of nothing else is 0; several +∞ share all weight; NaN spreads to its
+/// row.
 ///
 /// Also the normalizer that every attention has unless another is given.
 struct Softmax : detail::LineFunction<Softmax> {
@@ -94,8 +96,8 @@ private:
 };
 inline constexpr Softmax softmax{};
 
-/// log p of each row, x_j − log Σ e^x: called like `softmax`. A row of −∞ stays that. The gradient is dlog_p − p Σ dlog_p:
-/// `log_softmax.backward(log_p, dlog_p)`.
+/// log p of each row, x_j − log Σ e^x: called like `softmax`. A row of −∞ stays that. The gradient is dlog_p − p Σ
+/// dlog_p: `log_softmax.backward(log_p, dlog_p)`.
 struct LogSoftmax : detail::LineFunction<LogSoftmax> {
 private:
     friend LineFunction;
@@ -106,9 +108,9 @@ private:
 };
 inline constexpr LogSoftmax log_softmax{};
 
-/// log Σ e^x of each row, as a column vector, or of each column, as a row vector: `logsumexp(x)`, `logsumexp(x, columnwise)`.
-/// The logarithm is natural and the result's scalar the one that computes (float for 16 bits). −∞ for a row that is empty
-/// or holds only that. The gradient is p · dlse: `logsumexp.backward(x, lse, dlse)`.
+/// log Σ e^x of each row, as a column vector, or of each column, as a row vector: `logsumexp(x)`, `logsumexp(x,
+/// columnwise)`. The logarithm is natural and the result's scalar the one that computes (float for 16 bits). −∞ for a
+/// row that is empty or holds only that. The gradient is p · dlse: `logsumexp.backward(x, lse, dlse)`.
 struct LogSumExp {
     template <detail::RealDense X, Along along = Along::rows>
     auto operator()(const X& x, std::integral_constant<Along, along> = {}) const {
@@ -127,10 +129,10 @@ struct LogSumExp {
         requires(bool(Lse::IsVectorAtCompileTime) && bool(DLse::IsVectorAtCompileTime))
     auto backward(const X& x, const Lse& lse, const DLse& dlse, Along along = rowwise) const {
         const Index count = along == rowwise ? x.rows() : x.cols();
-        detail::require(lse.size() == count && dlse.size() == count, "logsumexp.backward: ",
-                        detail::named("lse", lse.rows(), lse.cols()), " and ", detail::named("dlse", dlse.rows(), dlse.cols()),
-                        " must have one entry for each ", along == rowwise ? "row" : "column", " of ",
-                        detail::named("x", x.rows(), x.cols()));
+        detail::require(lse.size() == count && dlse.size() == count,
+                        "logsumexp.backward: ", detail::named("lse", lse.rows(), lse.cols()), " and ",
+                        detail::named("dlse", dlse.rows(), dlse.cols()), " must have one entry for each ",
+                        along == rowwise ? "row" : "column", " of ", detail::named("x", x.rows(), x.cols()));
         using T = Compute<typename X::Scalar>;
         const auto& lses = lse.eval();
         const auto& dlses = dlse.eval();

@@ -1,0 +1,31 @@
+# cmake -DCOMPILE=<compiler;and;flags> -DSOURCE=<case.cpp> -P run_case.cmake
+#
+# A case holds `// expect: words` lines and
+#     #ifdef ATTEND_TEST_VALID
+#         the good spelling
+#     #else
+#         the mistake
+#     #endif
+# The mistake must be refused with all of those words. The good spelling must compile: else the mistake could be
+# refused for a reason that has nothing to do with it.
+file(STRINGS "${SOURCE}" expectations REGEX "^// expect: .")
+if(NOT expectations)
+    message(FATAL_ERROR "${SOURCE} says nothing after `// expect:`")
+endif()
+
+execute_process(COMMAND ${COMPILE} -DATTEND_TEST_VALID "${SOURCE}" RESULT_VARIABLE status ERROR_VARIABLE output)
+if(NOT status EQUAL 0)
+    message(FATAL_ERROR "The good spelling does not compile:\n${output}")
+endif()
+
+execute_process(COMMAND ${COMPILE} "${SOURCE}" RESULT_VARIABLE status ERROR_VARIABLE output)
+if(status EQUAL 0)
+    message(FATAL_ERROR "The mistake compiles")
+endif()
+foreach(expectation IN LISTS expectations)
+    string(REPLACE "// expect: " "" words "${expectation}")
+    string(FIND "${output}" "${words}" position)
+    if(position EQUAL -1)
+        message(FATAL_ERROR "The mistake is refused, but not with the words \"${words}\":\n${output}")
+    endif()
+endforeach()

@@ -1,0 +1,215 @@
+// Calls that cannot be right are refused with a text that names the operands and their shapes, before anything is
+// written.
+
+#include <attend/attend.hpp>
+
+#include <array>
+
+#include <support/call.hpp>
+#include <support/catch.hpp>
+#include <support/refusal.hpp>
+
+using namespace attend;
+using namespace attend::test;
+
+namespace {
+
+using Matrix = RowMatrix<double>;
+
+Matrix filled(Index rows, Index columns) { return Matrix::Constant(rows, columns, 7.0); }
+
+/// Good operands of 4 queries and 6 keys, with outputs of the right shapes that no refused call may touch.
+struct Call {
+    Matrix q = filled(4, 3), k = filled(6, 3), v = filled(6, 2);
+    Matrix out = filled(4, 2), lse = filled(4, 1), weights = filled(4, 6);
+    Matrix dout = filled(4, 2), dq = filled(4, 3), dk = filled(6, 3), dv = filled(6, 2);
+
+    template <class A>
+    std::string forward(const A& attention) {
+        const std::string text = refusal([&] { attention(q, k, v, out, {.lse = lse, .weights = weights}); });
+        check_untouched();
+        return text;
+    }
+    template <class A>
+    std::string backward(const A& attention) {
+        const std::string text = refusal([&] { attention.backward(q, k, v, out, lse, dout, dq, dk, dv); });
+        check_untouched();
+        return text;
+    }
+    void check_untouched() const {
+        for (const Matrix* x : {&out, &lse, &weights, &dq, &dk, &dv}) CHECK((x->array() == 7.0).all());
+    }
+};
+
+std::string forward_refusal(const Call& call) { return Call(call).forward(scaled_dot_product); }
+std::string backward_refusal(const Call& call) { return Call(call).backward(scaled_dot_product); }
+
+}  // namespace
+
+TEST_CASE("good operands are refused nothing") {
+    Matrix out;
+    const Call call;
+    CHECK(refusal([&] { scaled_dot_product(call.q, call.k, call.v, out); }) == "");
+}
+
+TEST_CASE("operands that do not fit each other are named with their shapes") {
+    CHECK(forward_refusal({.q = filled(4, 5)}) == "q (4x5) and k (6x3) must have the same width");
+    CHECK(forward_refusal({.v = filled(5, 2)}) == "k (6x3) and v (5x2) must have one row each for every key");
+    CHECK(backward_refusal({.q = filled(4, 5)}) == "q (4x5) and k (6x3) must have the same width");
+    CHECK(backward_refusal({.v = filled(5, 2)}) == "k (6x3) and v (5x2) must have one row each for every key");
+    CHECK(Call{.q = filled(4, 5)}.forward(cosine(1.0)) == "q (4x5) and k (6x3) must have the same width");
+    CHECK(Call{}.forward(GeneralAttention<double>(3, 4, 1)) ==
+          "q (4x3) and k (6x3) must be as wide as the general score's weight (3x4) has rows and columns");
+    CHECK(Call{}.forward(AdditiveAttention<double>(2, 3, 5, 1)) ==
+          "q (4x3) must be as wide as the additive score's query_weight (2x5) has rows");
+    CHECK(Call{}.forward(AdditiveAttention<double>(3, 4, 5, 1)) ==
+          "k (6x3) must be as wide as the additive score's key_weight (4x5) has rows");
+    AdditiveAttention<double> torn(3, 3, 5, 1);
+    torn.bias.resize(4);
+    CHECK(Call{}.forward(torn) ==
+          "the additive score's query_weight (3x5), key_weight (3x5), bias (4) and score_weight (5) must agree on the "
+          "hidden width");
+}
+
+TEST_CASE("outputs of the wrong shape are refused") {
+    CHECK(forward_refusal({.out = filled(4, 3)}) == "out (4x3) must be 4x2, or empty to be resized");
+    CHECK(forward_refusal({.lse = filled(6, 1)}) == "lse (6x1) must be 4x1, or empty to be resized");
+    CHECK(forward_refusal({.lse = filled(1, 4)}) == "lse (1x4) must be 4x1, or empty to be resized");
+    CHECK(forward_refusal({.weights = filled(6, 4)}) == "weights (6x4) must be 4x6, or empty to be resized");
+    CHECK(backward_refusal({.dq = filled(3, 3)}) == "dq (3x3) must be 4x3, or empty to be resized");
+    CHECK(backward_refusal({.dk = filled(6, 2)}) == "dk (6x2) must be 6x3, or empty to be resized");
+    CHECK(backward_refusal({.dv = filled(6, 3)}) == "dv (6x3) must be 6x2, or empty to be resized");
+
+    Call call;
+    Eigen::Matrix<double, 2, 2> fixed;
+    CHECK(refusal([&] { scaled_dot_product(call.q, call.k, call.v, fixed); }) == "out (2x2) must be 4x2");
+    CHECK(refusal([&] { scaled_dot_product(call.q, call.k, call.v, call.dk.leftCols(2)); }) == "out (6x2) must be 4x2");
+    CHECK(refusal([&] { scaled_dot_product(call.q, call.k, call.v, Output<double>()); }) == "the output must be given");
+    call.check_untouched();
+}
+
+TEST_CASE("what backward takes from forward must have its shape") {
+    CHECK(backward_refusal({.out = filled(4, 3)}) == "out (4x3) must be 4x2 to go with q (4x3)");
+    CHECK(backward_refusal({.lse = filled(4, 2)}) == "lse (4x2) must be 4x1 to go with q (4x3)");
+    CHECK(backward_refusal({.dout = filled(5, 2)}) == "dout (5x2) must be 4x2 to go with q (4x3)");
+}
+
+TEST_CASE("an output that shares memory with an operand is refused") {
+    const std::string own = ": give the call memory of its own to write to";
+    Matrix q = filled(4, 2), k = filled(4, 2), v = filled(4, 2), out = filled(4, 2), lse = filled(4, 1), dq, dk;
+    CHECK(refusal([&] { dot_product(q, k, v, q); }) == "out (4x2) aliases q (4x2)" + own);
+    CHECK(refusal([&] { dot_product(q, k, v, k); }) == "out (4x2) aliases k (4x2)" + own);
+    CHECK(refusal([&] { dot_product(q, k, v, v.topRows(4)); }) == "out (4x2) aliases v (4x2)" + own);
+    CHECK(refusal([&] { dot_product(q, k, v, out, {.lse = out.col(1)}); }) == "lse (4x1) aliases out (4x2)" + own);
+    CHECK(refusal([&] { dot_product(q, k, v, dq, {.lse = q.col(1)}); }) == "lse (4x1) aliases q (4x2)" + own);
+    Matrix square = filled(4, 4);
+    CHECK(refusal([&] { dot_product(q, k, v, square.leftCols(2), {.weights = square}); }) ==
+          "weights (4x4) aliases out (4x2)" + own);
+    CHECK(refusal([&] { dot_product(square, square, v, out, {.weights = square}); }) ==
+          "weights (4x4) aliases q (4x4)" + own);
+    CHECK(refusal([&] { dot_product(q, k, v, out, {.lse = square.col(0), .weights = square}); }) ==
+          "weights (4x4) aliases lse (4x1)" + own);
+    CHECK(refusal([&] { dot_product.backward(q, k, v, out, lse, out, q, dk, dk); }) ==
+          "dq (4x2) aliases q (4x2)" + own);
+    CHECK(refusal([&] {
+              dot_product.backward(q, k, v, out, lse, square.leftCols(2), dq, square.rightCols(3).leftCols(2), dk);
+          }) == "dk (4x2) aliases dout (4x2)" + own);
+    CHECK(refusal([&] { dot_product.backward(q, k, v, out, lse, square.leftCols(2), dq, dk, out); }) ==
+          "dv (4x2) aliases out (4x2)" + own);
+    CHECK(refusal([&] {
+              dot_product.backward(q, k, v, out, lse, out, square.leftCols(2), square.middleCols(1, 2), dk);
+          }) == "dq (4x2) aliases dk (4x2)" + own);
+    for (const Matrix* x : {&q, &k, &v, &out, &lse, &square}) CHECK((x->array() == 7.0).all());
+}
+
+TEST_CASE("packed columns of one matrix share no element and are accepted") {
+    const Operands<double> x = random_operands({.queries = 5, .keys = 5, .d_v = 3}, 1);
+    Matrix packed(5, 12);
+    packed << x.q, x.k, x.v, filled(5, 3);
+    scaled_dot_product(packed.leftCols(3), packed.middleCols(3, 3), packed.middleCols(6, 3), packed.rightCols(3));
+    CHECK(same_bits(packed.rightCols(3), forward(scaled_dot_product, x).out));
+}
+
+TEST_CASE("heads must divide") {
+    Matrix q = filled(4, 12), k = filled(6, 6), v = filled(6, 6), out;
+    CHECK(refusal([&] { heads(q, 5); }) == "heads: 5 heads do not divide the 12 columns of x (4x12)");
+    CHECK(refusal([&] { heads(q, 0); }) == "heads: 0 heads do not divide the 12 columns of x (4x12)");
+    CHECK(refusal([&] { dot_product(heads(q, 4), heads(k, 3), heads(v, 3), out); }) ==
+          "the 3 key/value heads of k (1 sequences x 3 heads x 6 rows x 2 columns) must divide the 4 query heads of q "
+          "(1 sequences x 4 heads x "
+          "4 rows x 3 columns)");
+    CHECK(refusal([&] { dot_product(heads(q, 4), heads(k, 2), heads(v, 1), out); }) ==
+          "k (1 sequences x 2 heads x 6 rows x 3 columns) and v (6x6) must have the same number of heads");
+    CHECK(out.size() == 0);
+}
+
+TEST_CASE("strided views are checked like matrices") {
+    std::array<double, 96> memory{};
+    const auto view = [&](Index batch, Index rows) {
+        return strided(memory.data(), {batch, 1, rows, 2}, {0, 0, 2, 1});
+    };
+    Matrix out, lse;
+    CHECK(refusal([&] {
+              strided(memory.data(), {1, 1, -1, 2}, {0, 0, 2, 1});
+          }) == "strided: sizes {1, 1, -1, 2} and strides {0, 0, 2, 1} must not be negative");
+    CHECK(refusal([&] {
+              strided(memory.data(), {1, 1, 3, 2}, {0, 0, -2, 1});
+          }) == "strided: sizes {1, 1, 3, 2} and strides {0, 0, -2, 1} must not be negative");
+    CHECK(refusal([&] { dot_product(view(2, 3), view(3, 4), view(3, 4), out); }) ==
+          "q (2 sequences x 1 heads x 3 rows x 2 columns), k (3 sequences x 1 heads x 4 rows x 2 columns) and v (3 "
+          "sequences x 1 heads x 4 rows "
+          "x 2 columns) must have the same number of sequences");
+    std::array<double, 24> result{};
+    CHECK(refusal([&] {
+              dot_product(view(2, 3), view(2, 4), view(2, 4), strided(result.data(), {2, 1, 4, 2}, {8, 0, 2, 1}));
+          }) == "out (2 sequences x 1 heads x 4 rows x 2 columns) must be 2 sequences x 1 heads x 3 rows x 2 columns");
+    CHECK(refusal([&] {
+              dot_product(view(2, 3), view(2, 4), view(2, 4), out, {.sequences = sequences({0, 3})});
+          }) ==
+          "sequences cuts the rows of plain operands, but q (2 sequences x 1 heads x 3 rows x 2 columns) is a batch "
+          "already");
+}
+
+TEST_CASE("sequences must cut the rows") {
+    const Call call;
+    Matrix out;
+    const auto with = [&](const Sequences& queries, const Sequences& keys) {
+        return refusal(
+            [&] { dot_product(call.q, call.k, call.v, out, {.sequences = queries, .key_sequences = keys}); });
+    };
+    CHECK(with(sequences({0, 2, 4}), sequences({0, 1, 6})) == "");
+    out.resize(0, 0);
+    CHECK(with(sequences({0, 2, 3}), sequences({0, 1, 6})) == "sequences must end at the 4 rows of q (4x3), not at 3");
+    CHECK(with(sequences({0, 2, 4}), sequences({0, 1, 7})) ==
+          "key_sequences must end at the 6 rows of k (6x3), not at 7");
+    CHECK(with(sequences({0, 2, 4}), sequences({0, 6})) ==
+          "sequences holds 2 sequences of queries, but key_sequences 1");
+    CHECK(refusal([&] {
+              dot_product(call.q, call.k, call.v, out, {.sequences = sequences({0, 4})});
+          }) == "key_sequences must end at the 6 rows of k (6x3), not at 4");
+    CHECK(refusal([&] {
+              dot_product(call.q, call.k, call.v, out, {.key_sequences = sequences({0, 6})});
+          }) == "key_sequences needs sequences for the queries as well");
+    CHECK(refusal([] { sequences({1, 4}); }) == "sequences: offsets must start at 0");
+    CHECK(refusal([] { sequences(std::vector<Index>{}); }) == "sequences: offsets must start at 0");
+    CHECK(refusal([] { sequences({0, 4, 2}); }) == "sequences: offsets must not decrease, but 2 follows 4");
+    CHECK(out.size() == 0);
+}
+
+TEST_CASE("a fixed workspace that is too small is refused before anything is written") {
+    alignas(Workspace::alignment) std::array<std::byte, 256> buffer;
+    Workspace small(buffer);
+    Call call;
+    const auto text =
+        refusal<std::length_error>([&] { dot_product(call.q, call.k, call.v, call.out, {.workspace = &small}); });
+    CHECK(text.starts_with("workspace: the call needs "));
+    CHECK(text.ends_with(" bytes, the fixed buffer holds 256"));
+    CHECK(refusal<std::length_error>([&] {
+              dot_product.backward(call.q, call.k, call.v, call.out, call.lse, call.dout, call.dq, call.dk, call.dv,
+                                   {.workspace = &small});
+          }) != "");
+    Matrix empty;
+    CHECK(refusal<std::length_error>([&] { dot_product(call.q, call.k, call.v, empty, {.workspace = &small}); }) != "");
+    CHECK(empty.size() == 0);
+    call.check_untouched();
+}

@@ -1,0 +1,127 @@
+// Law 4: positions are absolute. Key j sits at j, query i at query_offset + i, and everything that knows positions goes
+// by these.
+
+#include <attend/attend.hpp>
+
+#include <support/call.hpp>
+#include <support/catch.hpp>
+
+using namespace attend;
+using namespace attend::test;
+
+namespace {
+
+const Layout layout{.queries = 7, .keys = 7, .d_q = 5, .d_k = 5, .d_v = 3};
+
+/// The queries from `first` on, called as what they are: later queries.
+template <class T>
+Operands<T> later_queries(const Operands<T>& x, Index first) {
+    Operands<T> later = x;
+    later.q = x.q.bottomRows(x.q.rows() - first);
+    later.dout = x.dout.bottomRows(x.q.rows() - first);
+    later.layout.query_offset = first;
+    return later;
+}
+
+template <class A>
+void check_offset_shifts(const A& attention) {
+    const Operands<float> x = random_operands<float>(layout, 1);
+    const auto y = forward(attention, x);
+    const auto d = backward(attention, x);
+    for (Index first = 1; first < layout.queries; ++first) {
+        CAPTURE(first);
+        const Operands<float> later = later_queries(x, first);
+        const auto y_later = forward(attention, later);
+        const Index rows = layout.queries - first;
+        CHECK(same_bits(y_later.out, y.out.bottomRows(rows)));
+        CHECK(same_bits(y_later.lse, y.lse.bottomRows(rows)));
+        CHECK(same_bits(y_later.weights, y.weights.bottomRows(rows)));
+        CHECK(same_bits(backward(attention, later).dq, d.dq.bottomRows(rows)));
+    }
+}
+
+/// The first n tokens give the same bits whether the others are there or not, and whatever they hold.
+template <class A>
+void check_future_is_unseen(const A& attention) {
+    const auto masked = attention >> causal;
+    const Operands<float> x = random_operands<float>(layout, 2), other = random_operands<float>(layout, 3);
+    const auto y = forward(masked, x);
+    for (Index n = 1; n < layout.keys; ++n) {
+        CAPTURE(n);
+        Operands<float> changed = x, cut = x;
+        changed.k.bottomRows(layout.keys - n) = other.k.bottomRows(layout.keys - n);
+        changed.v.bottomRows(layout.keys - n) = other.v.bottomRows(layout.keys - n);
+        cut.q.conservativeResize(n, Eigen::NoChange);
+        cut.k.conservativeResize(n, Eigen::NoChange);
+        cut.v.conservativeResize(n, Eigen::NoChange);
+        for (const Operands<float>& prefix_only : {changed, cut}) {
+            const auto y_prefix = forward(masked, prefix_only);
+            CHECK(same_bits(y_prefix.out.topRows(n), y.out.topRows(n)));
+            CHECK(same_bits(y_prefix.lse.topRows(n), y.lse.topRows(n)));
+        }
+    }
+}
+
+/// What a mask keeps of 6 queries that begin at `offset` and 8 keys, as the weights tell.
+template <class M>
+RowMatrix<bool> kept_by(const M& mask, Index offset) {
+    const Layout shape{.queries = 6, .keys = 8, .query_offset = offset};
+    return forward(dot_product >> mask, random_operands(shape, 4)).weights.array() > 0;
+}
+
+template <class Rule>
+RowMatrix<bool> pairs(Index offset, const Rule& rule) {
+    return RowMatrix<bool>::NullaryExpr(6, 8, [&](Index i, Index j) { return rule(offset + i, j); });
+}
+
+}  // namespace
+
+TEST_CASE("query_offset says where the queries stand, bit for bit") {
+    check_offset_shifts(scaled_dot_product >> causal);
+    check_offset_shifts(dot_product >> alibi(0.2) >> sliding_window(3));
+    check_offset_shifts(dot_product >> adaptive_span(2.5, 2.0) >> documents({0, 3, 7}));
+    check_offset_shifts(dot_product >>
+                        relative_bias(Eigen::VectorXd::LinSpaced(8, -1.0, 1.0), {.buckets = 8, .max_distance = 7}));
+    check_offset_shifts(dot_product >> modifier([](auto s, auto p) { return s * decltype(s)(p.query % 3); }));
+    check_offset_shifts(cosine(2.0) >> causal >> sparsemax);
+    check_offset_shifts(GeneralAttention<float>(5, 5, 2) >> causal);
+    check_offset_shifts(AdditiveAttention<float>(5, 5, 4, 3) >> causal);
+}
+
+TEST_CASE("a causal prefix does not see the future, bit for bit") {
+    check_future_is_unseen(scaled_dot_product);
+    check_future_is_unseen(dot_product >> alibi(0.3));
+    check_future_is_unseen(cosine(2.0));
+    check_future_is_unseen(GeneralAttention<float>(5, 5, 2));
+    check_future_is_unseen(AdditiveAttention<float>(5, 5, 4, 3));
+}
+
+TEST_CASE("causal and windows keep the pairs that the contract names") {
+    for (const Index offset : {-2, 0, 1, 5, 20}) {
+        CAPTURE(offset);
+        CHECK(kept_by(causal, offset) == pairs(offset, [](Index q, Index k) { return k <= q; }));
+        for (const Index n : {1, 2, 5, 30}) {
+            CAPTURE(n);
+            CHECK(kept_by(sliding_window(n), offset) == pairs(offset, [&](Index q, Index k) { return q - k < n; }));
+            CHECK(kept_by(causal & sliding_window(n), offset) ==
+                  pairs(offset, [&](Index q, Index k) { return 0 <= q - k && q - k < n; }));
+        }
+        for (const Index left : {-1, 0, 1, 3}) {
+            for (const Index right : {-1, 0, 2}) {
+                CAPTURE(left, right);
+                const auto inside = [&](Index q, Index k) {
+                    return (left < 0 || q - k <= left) && (right < 0 || k - q <= right);
+                };
+                CHECK(kept_by(sliding_window(left, right), offset) == pairs(offset, inside));
+                CHECK(kept_by(causal & sliding_window(left, right), offset) ==
+                      pairs(offset, [&](Index q, Index k) { return k <= q && inside(q, k); }));
+            }
+        }
+    }
+}
+
+TEST_CASE("with causal, a window of n holds the n latest keys, the query's own included") {
+    const RowMatrix<bool> kept = kept_by(causal & sliding_window(3), 2);
+    CHECK((kept.cast<int>().rowwise().sum().array() == 3).all());
+    for (Index i = 0; i < 6; ++i) CHECK(kept(i, 2 + i));
+}

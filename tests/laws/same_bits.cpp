@@ -1,0 +1,165 @@
+// needs: openmp
+// needs: threads
+//
+// Law 8: the same bits whatever the batch a row stands in, the number of threads, the workspace and the run.
+
+#include <attend/attend.hpp>
+
+#include <unsupported/Eigen/CXX11/ThreadPool>
+
+#include <cstring>
+
+#include <support/call.hpp>
+#include <support/catch.hpp>
+
+using namespace attend;
+using namespace attend::test;
+
+namespace {
+
+const Layout ragged{.queries = 9,
+                    .keys = 12,
+                    .d_q = 5,
+                    .d_k = 5,
+                    .d_v = 3,
+                    .heads = 2,
+                    .kv_heads = 1,
+                    .query_offset = 1,
+                    .sequences = {0, 3, 3, 5, 9},
+                    .key_sequences = {0, 5, 7, 7, 12}};
+
+template <class T>
+Operands<T> of_sequence(const Operands<T>& x, std::size_t s) {
+    const Index q = x.layout.sequences[s], k = x.layout.key_sequences[s];
+    Operands<T> one = x;
+    one.layout.queries = x.layout.sequences[s + 1] - q;
+    one.layout.keys = x.layout.key_sequences[s + 1] - k;
+    one.layout.sequences = one.layout.key_sequences = {};
+    one.q = x.q.middleRows(q, one.layout.queries);
+    one.k = x.k.middleRows(k, one.layout.keys);
+    one.v = x.v.middleRows(k, one.layout.keys);
+    one.dout = x.dout.middleRows(q, one.layout.queries);
+    return one;
+}
+
+template <class A>
+void check_sequences_are_calls(const A& attention) {
+    const Operands<float> x = random_operands<float>(ragged, 1);
+    const auto y = forward(attention, x);
+    const auto d = backward(attention, x);
+    Gradients<float, A> total{.parameters = zero_gradient(attention)};
+    for (std::size_t s = 0; s + 1 < ragged.sequences.size(); ++s) {
+        CAPTURE(s);
+        const Operands<float> one = of_sequence(x, s);
+        const Index q = ragged.sequences[s], k = ragged.key_sequences[s], queries = one.layout.queries,
+                    keys = one.layout.keys;
+        const auto y_one = forward(attention, one);
+        total.dq = {}, total.dk = {}, total.dv = {};
+        add_gradients(attention, one, y_one, total);
+        CHECK(same_bits(y.out.middleRows(q, queries), y_one.out));
+        CHECK(same_bits(y.lse.middleRows(q, queries), y_one.lse));
+        for (Index head = 0; head < ragged.heads; ++head) {
+            const auto weights = y.weights.middleRows(head * ragged.queries + q, queries);
+            CHECK(same_bits(weights.leftCols(keys), y_one.weights.middleRows(head * queries, queries)));
+            CHECK((weights.rightCols(weights.cols() - keys).array() == 0).all());
+        }
+        CHECK(same_bits(d.dq.middleRows(q, queries), total.dq));
+        CHECK(same_bits(d.dk.middleRows(k, keys), total.dk));
+        CHECK(same_bits(d.dv.middleRows(k, keys), total.dv));
+    }
+    CHECK(same_bits(parameters_of(d.parameters), parameters_of(total.parameters)));
+}
+
+/// Runs its tasks from the last to the first.
+struct BackwardsExecutor {
+    Index concurrency() const { return 4; }
+    template <class F>
+    void parallel_for(Index count, F&& f) const {
+        for (Index i = count; i-- > 0;) f(i);
+    }
+};
+
+template <class A>
+void check_executors_agree(const A& attention) {
+    const Operands<float> x = random_operands<float>(ragged, 2);
+    const auto y = forward(attention, x);
+    const auto d = backward(attention, x);
+    const auto check = [&](const auto& executor) {
+        CHECK(first_difference(forward(attention, x, executor), y) == "");
+        CHECK(first_difference(backward(attention, x, executor), d) == "");
+    };
+    Eigen::ThreadPool pool(3);
+    check(thread_pool(pool));
+    check(BackwardsExecutor{});
+#if defined(_OPENMP)
+    for (const int threads : {1, 2, 3, 8}) check(openmp(threads));
+#endif
+}
+
+}  // namespace
+
+TEST_CASE("sequences are calls of their own") {
+    check_sequences_are_calls(scaled_dot_product >> alibi(0.1) >> causal);
+    check_sequences_are_calls(cosine(2.0) >> softmax_with_sink(0.3));
+    check_sequences_are_calls(GeneralAttention<float>(5, 5, 2) >> sparsemax);
+    check_sequences_are_calls(AdditiveAttention<float>(5, 5, 4, 3) >> sliding_window(3));
+}
+
+TEST_CASE("a strided batch is a call a sequence") {
+    const Layout sequence{.queries = 4, .keys = 6, .d_q = 5, .d_k = 5, .d_v = 3};
+    const Operands<float> a = random_operands<float>(sequence, 3), b = random_operands<float>(sequence, 4);
+    // As batch × head × row × column with gaps between the sequences, as foreign tensors have.
+    RowMatrix<float> q(9, 5), k(13, 5), v(13, 3), out;
+    q << a.q, Eigen::RowVectorXf::Zero(5), b.q;
+    k << a.k, Eigen::RowVectorXf::Zero(5), b.k;
+    v << a.v, Eigen::RowVectorXf::Zero(3), b.v;
+    const auto attention = scaled_dot_product >> causal;
+    attention(strided(q.data(), {2, 1, 4, 5}, {25, 0, 5, 1}), strided(k.data(), {2, 1, 6, 5}, {35, 0, 5, 1}),
+              strided(v.data(), {2, 1, 6, 3}, {21, 0, 3, 1}), out);
+    CHECK(same_bits(out.topRows(4), forward(attention, a).out));
+    CHECK(same_bits(out.bottomRows(4), forward(attention, b).out));
+}
+
+TEST_CASE("a row does not depend on the rows beside it") {
+    const Layout one_sequence{
+        .queries = 37, .keys = 29, .d_q = 33, .d_k = 33, .d_v = 5};  // enough for blocked products
+    const Operands<float> x = random_operands<float>(one_sequence, 5);
+    const auto check = [&](const auto& attention) {
+        const auto y = forward(attention, x);
+        for (Index row = 0; row < one_sequence.queries; ++row) {
+            CAPTURE(row);
+            Operands<float> one = x;
+            one.q = x.q.row(row);
+            const auto y_one = forward(attention, one);
+            CHECK(same_bits(y_one.out, y.out.row(row)));
+            CHECK(same_bits(y_one.lse, y.lse.row(row)));
+        }
+    };
+    check(dot_product);
+    check(scaled_dot_product >> entmax15);
+    check(cosine(2.0));
+    check(GeneralAttention<float>(33, 33, 2));
+    check(AdditiveAttention<float>(33, 33, 12, 3));
+}
+
+TEST_CASE("any executor and any number of threads give the same bits") {
+    check_executors_agree(scaled_dot_product >> soft_cap(3.0) >> causal);
+    check_executors_agree(AdditiveAttention<float>(5, 5, 4, 3) >> softmax_with_sink(0.3));
+}
+
+TEST_CASE("what a workspace held before does not matter") {
+    const Operands<float> x = random_operands<float>(ragged, 6);
+    const auto attention = scaled_dot_product >> softmax_with_sink(0.3);
+    const auto y = forward(attention, x);
+    Workspace workspace(std::size_t{1} << 16);
+    for (const int garbage : {0, 0xff}) {
+        std::memset(workspace.data(workspace.bytes()), garbage, workspace.bytes());
+        RowMatrix<float> out;
+        attention(x.query_heads(), x.key_heads(), x.value_heads(), out,
+                  {.workspace = &workspace,
+                   .query_offset = ragged.query_offset,
+                   .sequences = sequences(ragged.sequences),
+                   .key_sequences = sequences(ragged.key_sequences)});
+        CHECK(same_bits(out, y.out));
+    }
+}

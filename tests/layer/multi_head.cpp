@@ -1,0 +1,200 @@
+#include <attend/attend.hpp>
+#include <support/catch.hpp>
+#include <support/compare.hpp>
+#include <support/random.hpp>
+
+using namespace attend;
+using namespace attend::test;
+
+namespace {
+
+RowMatrix<double> random_rows(Index rows, Index columns, std::uint64_t seed) {
+    Random random(seed);
+    return random_matrix<double>(random, rows, columns);
+}
+
+const auto says = [](const std::string& text) { return Catch::Matchers::Message("attend: " + text); };
+
+/// Every matrix that a tape holds.
+std::vector<const double*> memory_of(const MultiHeadTape<double>& tape) {
+    std::vector<const double*> pointers;
+    for (const auto* matrix : {&tape.x, &tape.memory, &tape.q, &tape.k, &tape.v, &tape.context, &tape.lse, &tape.dq,
+                               &tape.dk, &tape.dv, &tape.dcontext}) {
+        CHECK(matrix->size() > 0);
+        pointers.push_back(matrix->data());
+    }
+    return pointers;
+}
+
+}  // namespace
+
+TEST_CASE("a block is its attention over projected heads, and a projection of what they give") {
+    auto attention = scaled_dot_product >> causal;
+    MultiHeadAttention<double, decltype(attention)> block({.d_model = 8, .heads = 4, .kv_heads = 2, .d_head = 3},
+                                                          attention, 1);
+    block.query_bias = random_rows(12, 1, 2);
+    block.key_bias = random_rows(6, 1, 3);
+    block.value_bias = random_rows(6, 1, 4);
+    block.output_bias = random_rows(8, 1, 5);
+    const RowMatrix<double> x = random_rows(5, 8, 6);
+    const auto project = [](const RowMatrix<double>& rows, const auto& weight, const auto& bias) {
+        return RowMatrix<double>((rows * weight).rowwise() + bias.transpose());
+    };
+    const RowMatrix<double> q = project(x, block.query_weight, block.query_bias),
+                            k = project(x, block.key_weight, block.key_bias),
+                            v = project(x, block.value_weight, block.value_bias);
+    RowMatrix<double> context, weights, block_weights, y;
+    attention(heads(q, 4), heads(k, 2), heads(v, 2), context, {.weights = weights});
+    block.forward(x, y, {.weights = block_weights});
+    CHECK(distance(y, project(context, block.output_weight, block.output_bias)) <= 1e-14);
+    CHECK(distance(block_weights, weights) <= 1e-14);
+    CHECK(same_bits(y, block(x)));
+    CHECK(same_bits(block(x, x), y));
+}
+
+TEST_CASE("equal heads equal one head, and a group of query heads equals as many heads with the same keys") {
+    const MultiHeadAttention<double> one({.d_model = 6, .heads = 1, .d_head = 4}, {}, 1);
+    const RowMatrix<double> x = random_rows(5, 6, 2);
+    MultiHeadAttention<double> three({.d_model = 6, .heads = 3, .d_head = 4}),
+        grouped({.d_model = 6, .heads = 3, .kv_heads = 1, .d_head = 4});
+    three.query_weight = grouped.query_weight = one.query_weight.replicate(1, 3);
+    three.key_weight = one.key_weight.replicate(1, 3);
+    three.value_weight = one.value_weight.replicate(1, 3);
+    three.output_weight = grouped.output_weight = one.output_weight.replicate(3, 1) / 3;
+    grouped.key_weight = one.key_weight;
+    grouped.value_weight = one.value_weight;
+    CHECK(distance(three(x), one(x)) <= 1e-14);
+    CHECK(distance(grouped(x), one(x)) <= 1e-14);
+}
+
+TEST_CASE("a ragged batch is a call for each of its sequences, positions included") {
+    auto attention = scaled_dot_product >> alibi(0.3) >> causal;
+    const MultiHeadAttention<double, decltype(attention)> block({.d_model = 8, .heads = 2, .rope = Rope{}}, attention,
+                                                                1);
+    const RowMatrix<double> x = random_rows(9, 8, 2), memory = random_rows(11, 8, 3), dy = random_rows(9, 8, 4);
+    MultiHeadTape<double> tape;
+    RowMatrix<double> y, dx, dmemory;
+    block.forward(
+        x, memory, y,
+        {.tape = &tape, .query_offset = 2, .sequences = sequences({0, 4, 9}), .key_sequences = sequences({0, 5, 11})});
+    block.backward(tape, dy, dx, dmemory);
+    const auto check = [&](Index row, Index rows, Index key, Index keys) {
+        RowMatrix<double> y_one, dx_one, dmemory_one;
+        block.forward(x.middleRows(row, rows), memory.middleRows(key, keys), y_one, {.tape = &tape, .query_offset = 2});
+        block.backward(tape, dy.middleRows(row, rows), dx_one, dmemory_one);
+        CHECK(distance(y.middleRows(row, rows), y_one) <= 1e-14);
+        CHECK(distance(dx.middleRows(row, rows), dx_one) <= 1e-14);
+        CHECK(distance(dmemory.middleRows(key, keys), dmemory_one) <= 1e-14);
+    };
+    check(0, 4, 0, 5);
+    check(4, 5, 5, 6);
+}
+
+TEST_CASE("a tape that is given again keeps its memory, and backward adds into what it is given") {
+    const MultiHeadAttention<double> block({.d_model = 8, .heads = 2}, {}, 1);
+    const RowMatrix<double> x = random_rows(6, 8, 2), memory = random_rows(7, 8, 3), dy = random_rows(6, 8, 4);
+    MultiHeadTape<double> tape;
+    RowMatrix<double> y, dx, dmemory;
+    auto gradient = zero_gradient(block);
+    const auto step = [&] {
+        block.forward(x, memory, y, {.tape = &tape});
+        block.backward(tape, dy, dx, dmemory, {.gradient = &gradient});
+        return memory_of(tape);
+    };
+    const auto first = step();
+    const RowMatrix<double> dx_once = dx, dmemory_once = dmemory;
+    const Eigen::MatrixXd dweight_once = gradient.value_weight;
+    const Eigen::VectorXd dbias_once = gradient.query_bias;
+    CHECK(step() == first);
+    CHECK(distance(dx, 2 * dx_once) <= 1e-14);
+    CHECK(distance(dmemory, 2 * dmemory_once) <= 1e-14);
+    CHECK(distance(gradient.value_weight, 2 * dweight_once) <= 1e-14);
+    CHECK(distance(gradient.query_bias, 2 * dbias_once) <= 1e-14);
+}
+
+TEST_CASE("a seed decides the weights: Xavier's, and biases of 0") {
+    const MultiHeadShape shape{.d_model = 40, .heads = 5, .kv_heads = 1, .d_memory = 30};
+    const MultiHeadAttention<float> a(shape, {}, 7), again(shape, {}, 7), other(shape, {}, 8);
+    CHECK(a.output_weight == again.output_weight);
+    CHECK(a.output_weight != other.output_weight);
+    CHECK(a.query_weight != a.output_weight);
+    CHECK(a.query_bias.isZero(0));
+    for (const auto* weight : {&a.query_weight, &a.key_weight, &a.value_weight, &a.output_weight}) {
+        const double bound = std::sqrt(6.0 / static_cast<double>(weight->rows() + weight->cols()));
+        const double largest = static_cast<double>(weight->cwiseAbs().maxCoeff());
+        CHECK(largest <= bound);
+        CHECK(largest > 0.95 * bound);
+        // Of a uniform distribution: the variance is bound²/3, and the mean of n numbers strays by 4 of its standard
+        // deviations at most.
+        const double n = static_cast<double>(weight->size());
+        CHECK(std::abs(static_cast<double>(weight->mean())) <= 4 * bound / std::sqrt(3 * n));
+    }
+}
+
+TEST_CASE("shapes that make no block are refused") {
+    const auto make = [](const MultiHeadShape& shape) { return MultiHeadAttention<float>(shape); };
+    CHECK_THROWS_MATCHES(make({}), std::invalid_argument,
+                         says("multi_head: d_model and heads must be above 0, got 0 and 1"));
+    CHECK_THROWS_MATCHES(make({.d_model = 8, .heads = 4, .kv_heads = 3}), std::invalid_argument,
+                         says("multi_head: 3 kv_heads do not divide 4 heads"));
+    CHECK_THROWS_MATCHES(make({.d_model = 8, .heads = 3}), std::invalid_argument,
+                         says("multi_head: 3 heads do not divide d_model 8: give d_head"));
+    CHECK_THROWS_MATCHES(make({.d_model = 8, .heads = 2, .d_head = -1}), std::invalid_argument,
+                         says("multi_head: d_head and d_memory must be above 0, got -1 and 8"));
+}
+
+TEST_CASE("inputs that do not fit the block or the tape are refused, and nothing is written") {
+    const MultiHeadAttention<double> block({.d_model = 4, .heads = 2, .d_memory = 6});
+    const MultiHeadAttention<double> self({.d_model = 4, .heads = 2});
+    const RowMatrix<double> x = random_rows(3, 4, 1), memory = random_rows(5, 6, 2), narrow = random_rows(3, 2, 3);
+    RowMatrix<double> y, dx;
+    CHECK_THROWS_MATCHES(block.forward(x, y), std::invalid_argument,
+                         says("self-attention needs d_memory (6) equal to d_model (4)"));
+    CHECK_THROWS_MATCHES(self.forward(narrow, y), std::invalid_argument, says("x (3x2) must have 4 columns"));
+    CHECK_THROWS_MATCHES(block.forward(x, x, y), std::invalid_argument, says("memory (3x4) must have 6 columns"));
+    RowMatrix<double> wrong = RowMatrix<double>::Ones(2, 4);
+    CHECK_THROWS_MATCHES(self.forward(x, wrong), std::invalid_argument,
+                         says("y (2x4) must be 3x4, or empty to be resized"));
+    CHECK(wrong == RowMatrix<double>::Ones(2, 4));
+    CHECK(y.size() == 0);
+
+    MultiHeadTape<double> tape;
+    block.forward(x, memory, y, {.tape = &tape});
+    CHECK_THROWS_MATCHES(block.backward(tape, y, dx), std::invalid_argument,
+                         says("backward: the tape holds a call with a memory: ask for its gradient too, backward(tape, "
+                              "dy, dx, dmemory)"));
+    CHECK_THROWS_MATCHES(block.backward(tape, y, dx, wrong), std::invalid_argument,
+                         says("dmemory (2x4) must be 5x6, or empty to be resized"));
+    RowMatrix<double> dmemory;
+    CHECK_THROWS_MATCHES(block.backward(tape, narrow, dx, dmemory), std::invalid_argument,
+                         says("dy (3x2) must be 3x4, as the result of the call that the tape holds"));
+    CHECK(dx.size() == 0);
+    CHECK(dmemory.size() == 0);
+}
+
+TEST_CASE("PyTorch weights that do not fit are refused, and the block keeps its own") {
+    MultiHeadAttention<float> block({.d_model = 4, .heads = 2}, {}, 1);
+    const MultiHeadAttention<float> before = block;
+    using Matrix = Eigen::MatrixXf;
+    const Matrix in_weight = Matrix::Ones(12, 4), in_bias = Matrix::Ones(12, 1), out_weight = Matrix::Ones(4, 4),
+                 out_bias = Matrix::Ones(1, 4);
+    const auto refuses = [&](const Matrix& iw, const Matrix& ib, const Matrix& ow, const Matrix& ob,
+                             const std::string& text) {
+        CHECK_THROWS_MATCHES(block.import_torch(iw, ib, ow, ob), std::invalid_argument, says(text));
+    };
+    refuses(in_weight.topRows(11), in_bias, out_weight, out_bias, "in_proj_weight (11x4) must be 12x4");
+    refuses(in_weight.transpose(), in_bias, out_weight, out_bias, "in_proj_weight (4x12) must be 12x4");
+    refuses(in_weight, in_bias, out_weight.leftCols(3), out_bias, "out_proj_weight (4x3) must be 4x4");
+    refuses(in_weight, Matrix(), out_weight, out_bias,
+            "in_proj_bias (0) and out_proj_bias (4) must hold 12 and 4 values");
+    CHECK(block.query_weight == before.query_weight);
+    CHECK(block.output_bias == before.output_bias);
+    block.import_torch(in_weight, in_bias, out_weight, out_bias);
+    CHECK(block.query_weight == Matrix::Ones(4, 4));
+    CHECK(block.output_bias == Matrix::Ones(4, 1));
+
+    MultiHeadAttention<float> own_memory({.d_model = 4, .heads = 2, .d_memory = 6});
+    CHECK_THROWS_MATCHES(
+        own_memory.import_torch(in_weight, in_bias, out_weight, out_bias), std::invalid_argument,
+        says("import_torch: a packed in_proj_weight needs a memory as wide as x, got d_model 4 and d_memory 6"));
+}

@@ -1,0 +1,22 @@
+#include <attend/modifier/scale.hpp>
+
+#include <support/call.hpp>
+#include <support/catch.hpp>
+
+using namespace attend;
+using namespace attend::test;
+
+TEST_CASE("scale multiplies the score") {
+    CHECK(scale(2.5)(4.0, Position{}) == 10.0);
+    CHECK(scale(0.5)(-3.0f, Position{}) == -1.5f);
+}
+
+TEST_CASE("a dot product scaled by 1/√d is the scaled dot product") {
+    const Operands<double> x = random_operands({.queries = 4, .keys = 6, .d_q = 9, .d_k = 9}, 1);
+    CHECK(distance(forward(dot_product >> scale(1.0 / 3.0), x).out, forward(scaled_dot_product, x).out) < 1e-14);
+}
+
+TEST_CASE("scaling by 0 weighs all keys alike") {
+    const Operands<double> x = random_operands({.queries = 3, .keys = 8}, 2);
+    CHECK((forward(dot_product >> scale(0.0), x).weights.array() == 0.125).all());
+}

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Builds attend's tests in build/ and runs them, after installing what this machine lacks. Arguments go to ctest: -L core
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/../.scripts/prepare.sh"
+
+prepare compiler cmake eigen catch2
+build all -DATTEND_BUILD_TESTS=ON -DATTEND_BUILD_EXAMPLES=ON
+ctest --test-dir "$root/build" --output-on-failure --parallel "$(cores)" "$@"
