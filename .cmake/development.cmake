@@ -6,7 +6,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # False alarms of GCC 12: in `"text" + std::string`, and in AVX-512's own intrinsics.
     list(APPEND ATTEND_WARNINGS -Wno-restrict)
     if(CMAKE_CXX_FLAGS MATCHES "-march=native")
-        list(APPEND ATTEND_WARNINGS -Wno-maybe-uninitialized)
+        list(APPEND ATTEND_WARNINGS -Wno-uninitialized -Wno-maybe-uninitialized)
     endif()
 endif()
 

@@ -8,6 +8,7 @@
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/parameters.hpp>
+#include <attend/kernel/forward.hpp>
 #include <attend/kernel/reference.hpp>
 #include <attend/mask/algebra.hpp>
 #include <attend/modifier/chain.hpp>
@@ -33,6 +34,9 @@ struct DefaultSoftmax : Softmax {};
 template <Score S, class M, Mask K, Normalizer N>
 struct Attention : S {
     static constexpr Kind kind = Kind::attention;
+    using ScoreFunctor = S;
+    using ModifierChain = M;
+    using NormalizerFunctor = N;
 
     [[no_unique_address]] M modifiers{};
     [[no_unique_address]] K mask{};
@@ -103,9 +107,9 @@ struct Attention : S {
         const detail::Operand dout_operand(dout);
         const detail::Problem problem(q_operand.view(), k_operand.view(), v_operand.view(), options.query_offset,
                                       options.sequences, options.key_sequences);
-        problem.query_input(out_operand.view(), "out", problem.v.columns);
-        problem.query_input(lse_operand.view(), "lse", 1);
-        backward(problem, problem.query_input(dout_operand.view(), "dout", problem.v.columns), dq, dk, dv, options);
+        backward(problem, problem.query_input(out_operand.view(), "out", problem.v.columns),
+                 problem.query_input(lse_operand.view(), "lse", 1),
+                 problem.query_input(dout_operand.view(), "dout", problem.v.columns), dq, dk, dv, options);
     }
 
 private:
@@ -113,6 +117,13 @@ private:
     static void require_one_scalar() {
         static_assert((std::is_same_v<detail::ScalarOf<First>, detail::ScalarOf<Others>> && ...),
                       "attend: all operands must have one scalar type: cast them first");
+    }
+    template <class X, class T>
+    static void require_apart_from_operands(const detail::Problem<X>& problem, const Output<T>& output,
+                                            std::string_view name) {
+        detail::require_apart(output, name, problem.q, "q");
+        detail::require_apart(output, name, problem.k, "k");
+        detail::require_apart(output, name, problem.v, "v");
     }
     template <class X>
     void check(const detail::Problem<X>& problem) const {
@@ -134,11 +145,16 @@ private:
         problem.check_query_output(out, "out", problem.v.columns);
         problem.check_query_output(options.lse, "lse", 1);
         problem.check_pair_output(options.weights, "weights");
-        detail::require_apart(out, "out", problem.q, "q");
-        detail::require_apart(out, "out", problem.k, "k");
-        detail::require_apart(out, "out", problem.v, "v");
+        require_apart_from_operands(problem, out, "out");
+        require_apart_from_operands(problem, options.lse, "lse");
+        require_apart_from_operands(problem, options.weights, "weights");
         detail::require_apart(options.lse, "lse", out, "out");
         detail::require_apart(options.weights, "weights", out, "out");
+        detail::require_apart(options.weights, "weights", options.lse, "lse");
+        if constexpr (detail::fused::Supported<T>) {
+            // The weights exist only where every score does; a sum over the row only where somebody forms it.
+            if (!options.weights && !(PairNormalizer<N> && options.lse)) return run_fused(problem, out, options);
+        }
         detail::with_scratch(
             options.workspace, detail::reference::workspace_bytes<T>(*this, problem.shape, false, options.executor),
             [&](std::byte* block) {
@@ -147,19 +163,29 @@ private:
                                               problem.pair_output(options.weights), block, options.executor);
             });
     }
+    template <class X, class T>
+    void run_fused(const detail::Problem<X>& problem, Output<X>& out, ForwardOptions<T>& options) const {
+        const detail::fused::Layout<T, Attention> layout(*this, problem.shape, options.executor.concurrency());
+        detail::with_scratch(options.workspace, layout.bytes(), [&](std::byte* block) {
+            detail::fused::forward(*this, problem, layout, problem.query_output(out, problem.v.columns),
+                                   problem.query_output(options.lse, 1), block, options.executor);
+        });
+    }
 
     template <class X>
-    void backward(const detail::Problem<X>& problem, const StridedView<const X>& dout, Output<X> dq, Output<X> dk,
-                  Output<X> dv, const BackwardOptions<Attention>& options) const {
+    void backward(const detail::Problem<X>& problem, const StridedView<const X>& out,
+                  const StridedView<const Compute<X>>& lse, const StridedView<const X>& dout, Output<X> dq,
+                  Output<X> dk, Output<X> dv, const BackwardOptions<Attention>& options) const {
         using T = Compute<X>;
         check(problem);
+        detail::require(dq && dk && dv, "the gradients dq, dk and dv must be given");
         problem.check_query_output(dq, "dq", problem.q.columns);
         problem.check_key_output(dk, "dk", problem.k.columns);
         problem.check_key_output(dv, "dv", problem.v.columns);
         const auto apart = [&](const Output<X>& output, std::string_view name) {
-            detail::require_apart(output, name, problem.q, "q");
-            detail::require_apart(output, name, problem.k, "k");
-            detail::require_apart(output, name, problem.v, "v");
+            require_apart_from_operands(problem, output, name);
+            detail::require_apart(output, name, out, "out");
+            detail::require_apart(output, name, lse, "lse");
             detail::require_apart(output, name, dout, "dout");
         };
         apart(dq, "dq"), apart(dk, "dk"), apart(dv, "dv");

@@ -1,6 +1,6 @@
 # cmake -DCOMPILE=<compiler;and;flags> -DSOURCE=<case.cpp> -P run_case.cmake
 #
-# A case holds `// expect: words` lines and
+# A case holds `// expect: words` lines, perhaps one `// flags: -flags` for the compiler, and
 #     #ifdef ATTEND_TEST_VALID
 #         the good spelling
 #     #else
@@ -13,12 +13,16 @@ if(NOT expectations)
     message(FATAL_ERROR "${SOURCE} says nothing after `// expect:`")
 endif()
 
-execute_process(COMMAND ${COMPILE} -DATTEND_TEST_VALID "${SOURCE}" RESULT_VARIABLE status ERROR_VARIABLE output)
+file(STRINGS "${SOURCE}" flags REGEX "^// flags: .")
+string(REPLACE "// flags: " "" flags "${flags}")
+separate_arguments(flags)
+
+execute_process(COMMAND ${COMPILE} ${flags} -DATTEND_TEST_VALID "${SOURCE}" RESULT_VARIABLE status ERROR_VARIABLE output)
 if(NOT status EQUAL 0)
     message(FATAL_ERROR "The good spelling does not compile:\n${output}")
 endif()
 
-execute_process(COMMAND ${COMPILE} "${SOURCE}" RESULT_VARIABLE status ERROR_VARIABLE output)
+execute_process(COMMAND ${COMPILE} ${flags} "${SOURCE}" RESULT_VARIABLE status ERROR_VARIABLE output)
 if(status EQUAL 0)
     message(FATAL_ERROR "The mistake compiles")
 endif()

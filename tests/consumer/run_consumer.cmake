@@ -6,7 +6,8 @@ endfunction()
 set(prefix "${SCRATCH}/prefix")
 set(build "${SCRATCH}/build")
 file(REMOVE_RECURSE "${SCRATCH}")
-run("${CMAKE_COMMAND}" --install "${ATTEND_BINARY_DIR}" --prefix "${prefix}")
+execute_process(COMMAND "${CMAKE_COMMAND}" --install "${ATTEND_BINARY_DIR}" --prefix "${prefix}"
+    OUTPUT_QUIET COMMAND_ERROR_IS_FATAL ANY)
 run("${CMAKE_COMMAND}" -S "${CONSUMER}" -B "${build}" "${EIGEN}"
     "-DCMAKE_PREFIX_PATH=${prefix}"
     "-DATTEND_SOURCE_DIR=${ATTEND_SOURCE_DIR}"

@@ -14,11 +14,15 @@ TEST_CASE("golden attentions in float are as exact as a plain float expression")
     const NaiveAttention naive(c);
     with_attention<float>(c, [&](auto attention) {
         load_parameters(c, attention);
-        Eigen::MatrixXf out, weights;
+        const RowMatrix<float> q = c.in("q").matrix<float>(), k = c.in("k").matrix<float>(),
+                               v = c.in("v").matrix<float>();
+        const Index query_offset = c.integer("query_offset", 0);
+        Eigen::MatrixXf out, again, weights;
         Eigen::VectorXf lse;
-        attention(c.in("q").matrix<float>(), c.in("k").matrix<float>(), c.in("v").matrix<float>(), out,
-                  {.lse = lse, .weights = weights, .query_offset = c.integer("query_offset", 0)});
+        attention(q, k, v, out, {.lse = lse, .query_offset = query_offset});
+        attention(q, k, v, again, {.weights = weights, .query_offset = query_offset});
         comparison.check_float("out", out, naive.out);
+        comparison.check_float("out", again, naive.out);
         comparison.check_float("weights", weights, naive.weights);
         if (c.outputs.count("lse") != 0) comparison.check_float("lse", lse, naive.lse);
     });

@@ -32,6 +32,7 @@ void check_fixed_sizes(const A& attention) {
     Keys dk = Keys::Zero();
     Values dv = Values::Zero();
     CHECK(allocations_of([&] { attention(q, k, v, out, {.lse = lse, .weights = weights}); }) == 0);
+    CHECK(allocations_of([&] { attention(q, k, v, out, {.lse = lse}); }) == 0);
     CHECK(allocations_of([&] { attention.backward(q, k, v, out, lse, dout, dq, dk, dv, {.gradient = &gradient}); }) ==
           0);
 
@@ -56,6 +57,8 @@ void check_warm_workspace(const A& attention) {
     Gradients<T, A> d = backward(attention, x);
     Workspace workspace;
     const auto run = [&] {
+        attention(x.query_heads(), x.key_heads(), x.value_heads(), y.out,
+                  {.workspace = &workspace, .sequences = q_sequences, .key_sequences = k_sequences});
         attention(x.query_heads(), x.key_heads(), x.value_heads(), y.out,
                   {.workspace = &workspace,
                    .lse = y.lse,

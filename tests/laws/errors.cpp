@@ -88,6 +88,15 @@ TEST_CASE("outputs of the wrong shape are refused") {
     call.check_untouched();
 }
 
+TEST_CASE("every gradient of an operand must be given") {
+    Call c;
+    const std::string missing = "the gradients dq, dk and dv must be given";
+    CHECK(refusal([&] { dot_product.backward(c.q, c.k, c.v, c.out, c.lse, c.dout, {}, c.dk, c.dv); }) == missing);
+    CHECK(refusal([&] { dot_product.backward(c.q, c.k, c.v, c.out, c.lse, c.dout, c.dq, {}, c.dv); }) == missing);
+    CHECK(refusal([&] { dot_product.backward(c.q, c.k, c.v, c.out, c.lse, c.dout, c.dq, c.dk, {}); }) == missing);
+    c.check_untouched();
+}
+
 TEST_CASE("what backward takes from forward must have its shape") {
     CHECK(backward_refusal({.out = filled(4, 3)}) == "out (4x3) must be 4x2 to go with q (4x3)");
     CHECK(backward_refusal({.lse = filled(4, 2)}) == "lse (4x2) must be 4x1 to go with q (4x3)");

@@ -48,8 +48,8 @@ TEST_CASE("a block is its attention over projected heads, and a projection of wh
     block.forward(x, y, {.weights = block_weights});
     CHECK(distance(y, project(context, block.output_weight, block.output_bias)) <= 1e-14);
     CHECK(distance(block_weights, weights) <= 1e-14);
-    CHECK(same_bits(y, block(x)));
-    CHECK(same_bits(block(x, x), y));
+    CHECK(distance(y, block(x)) <= 1e-14);  // by another kernel than with weights
+    CHECK(same_bits(block(x, x), block(x)));
 }
 
 TEST_CASE("equal heads equal one head, and a group of query heads equals as many heads with the same keys") {

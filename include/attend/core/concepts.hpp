@@ -59,6 +59,22 @@ concept Normalizer =
         normalizer.backward(std::span<const double>(row), row, 0.0, where, gradient);
     };
 
+/// A normalizer that is a softmax over the row, with `static constexpr bool online = true`: kernels may form it piece
+/// by piece. `double logit(Index head) const`, where there is one, is a logit more in the row's sum.
+template <class N>
+concept OnlineNormalizer = Normalizer<N> && requires { requires std::remove_cvref_t<N>::online; };
+
+/// A normalizer that weighs each pair by itself: `weight(auto s, Index head) const`, written once for scalars and packs
+/// of lanes.
+template <class N>
+concept PairNormalizer = Normalizer<N> && requires(const std::remove_cvref_t<N>& normalizer) {
+    { normalizer.weight(0.0, Index(0)) } -> std::convertible_to<double>;
+};
+
+/// A normalizer that needs the row whole: any other.
+template <class N>
+concept RowNormalizer = Normalizer<N> && !OnlineNormalizer<N> && !PairNormalizer<N>;
+
 /// How the mapped features of a query and a key become a score.
 enum class Pairing {
     dot,         ///< s = Σ_a q'_a k'_a

@@ -19,3 +19,12 @@
 #else
 #define ATTEND_HAS_EXCEPTIONS 0
 #endif
+
+/// For the few functions whose registers would otherwise go through memory.
+#if defined(__GNUC__)
+#define ATTEND_ALWAYS_INLINE __attribute__((always_inline))
+#define ATTEND_NOINLINE __attribute__((noinline))
+#else
+#define ATTEND_ALWAYS_INLINE
+#define ATTEND_NOINLINE
+#endif

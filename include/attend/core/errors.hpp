@@ -13,6 +13,23 @@
 
 namespace attend::detail {
 
+/// A shape as errors say it: `128x32`, or with more than one sequence or head
+/// `2 sequences x 8 heads x 128 rows x 32 columns`. Words are made only where an error is: a call that is right pays
+/// nothing.
+struct ShapeWords {
+    Index sequences, heads, rows, columns;
+};
+constexpr ShapeWords shape_words(Index sequences, Index heads, Index rows, Index columns) {
+    return {sequences, heads, rows, columns};
+}
+
+/// An operand as errors name it: `k (128x32)`.
+struct Named {
+    std::string_view name;
+    ShapeWords shape;
+};
+constexpr Named named(std::string_view name, Index rows, Index columns) { return {name, {1, 1, rows, columns}}; }
+
 inline void append(std::string& text, std::string_view part) { text += part; }
 template <class Number>
     requires std::is_arithmetic_v<Number>
@@ -25,6 +42,8 @@ void append(std::string& text, Number number) {
         text += digits;
     }
 }
+inline void append(std::string& text, const ShapeWords& shape);
+inline void append(std::string& text, const Named& operand);
 
 /// Joins words and numbers: `words("k (", 3, " rows)")`.
 template <class... Parts>
@@ -34,17 +53,13 @@ std::string words(const Parts&... parts) {
     return text;
 }
 
-/// A shape as errors say it: `128x32`, or with more than one sequence or head `2 sequences x 8 heads x 128 rows x 32
-/// columns`.
-inline std::string shape_words(Index sequences, Index heads, Index rows, Index columns) {
-    if (sequences == 1 && heads == 1) return words(rows, "x", columns);
-    return words(sequences, " sequences x ", heads, " heads x ", rows, " rows x ", columns, " columns");
+inline void append(std::string& text, const ShapeWords& shape) {
+    const auto& [sequences, heads, rows, columns] = shape;
+    text += sequences == 1 && heads == 1
+                ? words(rows, "x", columns)
+                : words(sequences, " sequences x ", heads, " heads x ", rows, " rows x ", columns, " columns");
 }
-
-/// An operand as errors name it: `k (128x32)`.
-inline std::string named(std::string_view name, Index rows, Index columns) {
-    return words(name, " (", shape_words(1, 1, rows, columns), ")");
-}
+inline void append(std::string& text, const Named& operand) { text += words(operand.name, " (", operand.shape, ")"); }
 
 template <class Exception, class... Parts>
 [[noreturn]] void fail(const Parts&... parts) {

@@ -34,7 +34,7 @@ void visit_members(Part& part, const std::string& prefix, Visit&& visit) {
             } else if constexpr (requires { member.derived(); }) {
                 visit(std::string_view(full), member);
             } else {
-                visit_members(member, full.empty() ? full : full + ".", visit);
+                visit_members(member, name.empty() ? prefix : full + ".", visit);
             }
         });
     }

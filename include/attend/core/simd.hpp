@@ -8,9 +8,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <type_traits>
 
+#include <attend/core/repeat.hpp>
 #include <attend/core/types.hpp>
 
 // GCC 12 takes the undefined lanes inside its own AVX-512 intrinsics for uninitialised variables of their callers.
@@ -18,6 +20,7 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wignored-attributes"
 #endif
 
 namespace attend::detail::simd {
@@ -129,6 +132,88 @@ T sum(const Packet<T>& x) {
 template <class T>
 T largest(const Packet<T>& x) {
     return Eigen::internal::predux_max(x);
+}
+
+template <class P>
+P div(const P& a, const P& b) {
+    return Eigen::internal::pdiv(a, b);
+}
+template <class P>
+P abs(const P& x) {
+    return Eigen::internal::pabs(x);
+}
+template <class P>
+P sqrt(const P& x) {
+    return Eigen::internal::psqrt(x);
+}
+
+/// Comparisons set all bits of the lanes where they hold.
+template <class P>
+P less(const P& a, const P& b) {
+    return Eigen::internal::pcmp_lt(a, b);
+}
+template <class P>
+P less_equal(const P& a, const P& b) {
+    return Eigen::internal::pcmp_le(a, b);
+}
+template <class P>
+P bit_and(const P& a, const P& b) {
+    return Eigen::internal::pand(a, b);
+}
+template <class P>
+P bit_or(const P& a, const P& b) {
+    return Eigen::internal::por(a, b);
+}
+/// `then` in the lanes whose bits are set, `otherwise` where none is.
+template <class P>
+P select(const P& bits, const P& then, const P& otherwise) {
+    return Eigen::internal::pselect(bits, then, otherwise);
+}
+
+/// x, but exactly 0 in the lanes where `test` is below `bound`. NaN is below nothing.
+template <class T>
+Packet<T> zero_below(const Packet<T>& x, const Packet<T>& test, T bound) {
+#if defined(__AVX512F__)
+    // Eigen's AVX-512 comparisons widen their mask to a packet, and selections narrow it again.
+    if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, float>) {
+        return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(test, _mm512_set1_ps(bound), _CMP_NLT_UQ), x);
+    } else if constexpr (sizeof(Packet<T>) == 64) {
+        return _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(test, _mm512_set1_pd(bound), _CMP_NLT_UQ), x);
+    } else
+#endif
+    {
+        return select(less(test, broadcast(bound)), broadcast(T(0)), x);
+    }
+}
+
+/// 0, 1, 2, …
+template <class T>
+Packet<T> iota() {
+    return Eigen::internal::plset<Packet<T>>(T(0));
+}
+
+template <class T>
+Packet<T> tanh(const Packet<T>& x) {
+    if constexpr (Eigen::internal::packet_traits<T>::HasTanh) {
+        return Eigen::internal::ptanh(x);
+    } else {
+        T lanes[width<T>];
+        store(lanes, x);
+        for (T& lane : lanes) lane = std::tanh(lane);
+        return load(lanes);
+    }
+}
+
+/// Transposes width × width scalars: lane c of row r becomes lane r of row c.
+template <class T>
+void transpose(Packet<T> (&rows)[width<T>]) {
+    if constexpr (width<T> > 1) {
+        constexpr int n = static_cast<int>(width<T>);
+        Eigen::internal::PacketBlock<Packet<T>, n> block;
+        repeat<n>([&](auto i) ATTEND_ALWAYS_INLINE { block.packet[i] = rows[i]; });
+        Eigen::internal::ptranspose(block);
+        repeat<n>([&](auto i) ATTEND_ALWAYS_INLINE { rows[i] = block.packet[i]; });
+    }
 }
 
 }  // namespace attend::detail::simd

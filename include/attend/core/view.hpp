@@ -42,9 +42,12 @@ struct IsStridedView : std::false_type {};
 template <class T>
 struct IsStridedView<StridedView<T>> : std::true_type {};
 
-/// A dense Eigen expression.
+template <class Derived>
+void as_dense(const Eigen::DenseBase<Derived>&);
+
+/// A dense Eigen expression, or what derives from one, as `x.head(3)` does.
 template <class X>
-concept Dense = std::is_base_of_v<Eigen::DenseBase<std::remove_cvref_t<X>>, std::remove_cvref_t<X>>;
+concept Dense = requires(const std::remove_cvref_t<X>& x) { as_dense(x); };
 
 /// A dense Eigen expression that is memory: it has a pointer and strides.
 template <class X>

@@ -94,7 +94,7 @@ private:
 };
 
 /// Without a workspace, calls that need at most this much stay on the stack: small and fixed-size ones use no heap.
-inline constexpr std::size_t stack_scratch_bytes = 32 * 1024;
+inline constexpr std::size_t stack_scratch_bytes = 64 * 1024;
 
 template <class F>
 #if defined(__GNUC__)

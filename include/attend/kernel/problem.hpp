@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include <attend/core/concepts.hpp>
 #include <attend/core/errors.hpp>
 #include <attend/core/options.hpp>
 #include <attend/core/overlap.hpp>
@@ -17,8 +18,8 @@ using Slice = Eigen::Map<std::conditional_t<std::is_const_v<X>, const RowMatrix<
                          Eigen::Unaligned, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>>;
 
 template <class T>
-std::string named(std::string_view name, const StridedView<T>& v) {
-    return words(name, " (", shape_words(v.sequences, v.heads, v.rows, v.columns), ")");
+constexpr Named named(std::string_view name, const StridedView<T>& v) {
+    return {name, {v.sequences, v.heads, v.rows, v.columns}};
 }
 
 /// The operands of a call on elements of type X, after every check that needs no functor.
@@ -60,6 +61,7 @@ public:
                  .query_offset = query_offset};
     }
 
+    bool ragged() const { return static_cast<bool>(query_sequences_); }
     Index queries(Index sequence) const { return query_sequences_ ? query_sequences_.length(sequence) : q.rows; }
     Index keys(Index sequence) const { return key_sequences_ ? key_sequences_.length(sequence) : k.rows; }
 

@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include <attend/core/errors.hpp>
-#include <attend/core/outer_products.hpp>
+#include <attend/core/row_products.hpp>
 
 namespace attend::detail {
 

@@ -27,10 +27,11 @@ public:
 
     Matrix query_weight, key_weight, value_weight, output_weight;
     ColumnVector<T> query_bias, key_bias, value_bias, output_bias;  ///< empty without bias
-    A attention;
+    std::remove_const_t<A> attention;
 
     /// Xavier-uniform weights from `seed`, biases 0.
-    explicit MultiHeadAttention(const MultiHeadShape& shape, A attention_ = A(), std::uint64_t seed = 0)
+    explicit MultiHeadAttention(const MultiHeadShape& shape, std::remove_const_t<A> attention_ = {},
+                                std::uint64_t seed = 0)
         : attention(std::move(attention_)), shape_(completed(shape)) {
         const Index query_width = shape_.heads * shape_.d_head, kv_width = shape_.kv_heads * shape_.d_head;
         query_weight.resize(shape_.d_model, query_width);

@@ -6,6 +6,7 @@
 
 #include <attend/core/broadcast_view.hpp>
 #include <attend/core/concepts.hpp>
+#include <attend/core/lanes.hpp>
 
 namespace attend {
 
@@ -28,7 +29,11 @@ struct DenseBias {
                         shape.keys, ": a row a query", heads == 1 ? "" : " and head", ", a column a key");
     }
 
-    auto operator()(auto s, auto p) const { return s + decltype(s)(values(index_row(p), p.key)); }
+    auto operator()(auto s, const Position& p) const { return s + decltype(s)(values(index_row(p), p.key)); }
+    template <class C>
+    Lanes<C> operator()(Lanes<C> s, const LanePosition<C>& p) const {
+        return s + Lanes<C>::gather(&values(index_row(p), p.key), values.cols(), p.row.count);
+    }
     template <class C, class P>
     void backward(C, const P& p, C ds_out, DenseBias& gradient) const {
         gradient.values(index_row(p), p.key) += static_cast<T>(ds_out);
@@ -37,7 +42,13 @@ struct DenseBias {
 private:
     template <class P>
     Index index_row(const P& p) const {
-        return heads == 1 ? p.row : p.head * (values.rows() / heads) + p.row;
+        Index row;
+        if constexpr (std::is_same_v<P, Position>) {
+            row = p.row;
+        } else {
+            row = p.row.first;
+        }
+        return heads == 1 ? row : p.head * (values.rows() / heads) + row;
     }
 };
 
@@ -50,7 +61,7 @@ struct BiasView {
     detail::BroadcastView<T> values;
 
     void check(const Shape& shape) const { values.check("bias", shape); }
-    auto operator()(auto s, auto p) const { return s + decltype(s)(values.at(p)); }
+    auto operator()(auto s, const Position& p) const { return s + decltype(s)(values.at(p)); }
 };
 
 /// `bias(matrix)` for all heads, or `bias(matrix, heads)` with a block of rows a head. Holds a copy, which trains.

@@ -2,6 +2,7 @@
 /// \file
 /// Modifiers one after another.
 
+#include <concepts>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -14,6 +15,8 @@ namespace attend {
 /// Modifiers in order, first to last, as one.
 template <Modifier... Ms>
 struct Modifiers {
+    static constexpr std::size_t count = sizeof...(Ms);
+
     std::tuple<Ms...> each;
 
     static void parameters(auto& self, auto&& visit) {
@@ -39,12 +42,16 @@ struct Modifiers {
             return ds_out;
         } else {
             const auto& m = std::get<i>(each);
+            static_assert(std::invocable<decltype(m), Dual<T>, const P&>,
+                          "attend: this modifier takes no dual numbers, so its derivative is unknown: write it as "
+                          "[](auto s, auto p) { … }");
             const Dual<T> y = m(Dual<T>::variable(s), p);
             const T dy = backward<i + 1>(y.value, p, ds_out, gradient);
+            if (dy == T(0)) return T(0);  // a score of −∞ has weight 0, whatever the slopes there
             if constexpr (requires { m.backward(s, p, dy, std::get<i>(gradient->each)); }) {
                 if (gradient != nullptr) m.backward(s, p, dy, std::get<i>(gradient->each));
             }
-            return dy == T(0) ? T(0) : dy * y.derivative();  // a score of −∞ has weight 0, whatever its slope
+            return dy * y.derivative();
         }
     }
 };

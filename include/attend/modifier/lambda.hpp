@@ -19,10 +19,8 @@ struct LambdaModifier {
     [[no_unique_address]] F formula;
 
     template <class S, class P>
+        requires std::invocable<const F&, S, P>
     S operator()(const S& s, const P& p) const {
-        static_assert(std::invocable<const F&, S, P>,
-                      "attend: this modifier takes no dual numbers, so its derivative is unknown: write it as [](auto "
-                      "s, auto p) { … }");
         return static_cast<S>(formula(s, p));
     }
 };

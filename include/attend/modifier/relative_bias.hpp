@@ -64,7 +64,7 @@ struct RelativeBias {
                         " must have one column, or one for each of the ", shape.heads, " heads");
     }
 
-    auto operator()(auto s, auto p) const { return s + decltype(s)(table(bucket(p), column(p))); }
+    auto operator()(auto s, const Position& p) const { return s + decltype(s)(table(bucket(p), column(p))); }
     template <class C, class P>
     void backward(C, const P& p, C ds_out, RelativeBias& gradient) const {
         gradient.table(bucket(p), column(p)) += static_cast<T>(ds_out);

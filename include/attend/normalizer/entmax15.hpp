@@ -6,8 +6,8 @@
 #include <span>
 
 #include <attend/core/concepts.hpp>
-#include <attend/normalizer/threshold.hpp>
 #include <attend/softmax/softmax.hpp>
+#include <attend/softmax/threshold.hpp>
 
 namespace attend {
 

@@ -2,10 +2,10 @@
 /// \file
 /// Sigmoid attention.
 
-#include <cmath>
 #include <span>
 
 #include <attend/core/concepts.hpp>
+#include <attend/core/math.hpp>
 #include <attend/core/per_head.hpp>
 #include <attend/softmax/softmax.hpp>
 
@@ -22,15 +22,16 @@ struct Sigmoid {
     static void parameters(auto& self, auto&& visit) { visit("bias", self.bias); }
     void check(const Shape& shape) const { detail::check_per_head(bias, "sigmoid: bias", shape); }
 
+    template <class S>
+    S weight(S s, Index head) const {
+        using attend::exp, attend::min, attend::select;
+        const S x = s + S(detail::at_head(bias, head)), e = exp(min(x, -x));  // e ≤ 1: neither branch overflows
+        return select(x < S(0), e, S(1)) / (S(1) + e);
+    }
     template <class T>
     T normalize(std::span<T> row, const RowPosition& where) const {
-        using std::exp;
         const T lse = detail::row_logsumexp(std::span<const T>(row));
-        const T b = static_cast<T>(detail::at_head(bias, where.head));
-        for (T& s : row) {
-            const T x = s + b, e = exp(x < T(0) ? x : -x);  // e ≤ 1: neither branch overflows
-            s = (x < T(0) ? e : T(1)) / (T(1) + e);
-        }
+        for (T& s : row) s = weight(s, where.head);
         return lse;
     }
     template <class T>

@@ -17,12 +17,14 @@ namespace attend {
 template <class Logit>
 struct SoftmaxWithSink {
     static constexpr Kind kind = Kind::normalizer;
+    static constexpr bool online = true;
 
     Logit sink;
 
     static void parameters(auto& self, auto&& visit) { visit("sink", self.sink); }
     void check(const Shape& shape) const { detail::check_per_head(sink, "softmax_with_sink: sink", shape); }
 
+    double logit(Index head) const { return detail::at_head(sink, head); }
     template <class T>
     T normalize(std::span<T> row, const RowPosition& where) const {
         return detail::softmax_row(row, static_cast<T>(detail::at_head(sink, where.head)));

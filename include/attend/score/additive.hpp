@@ -7,8 +7,8 @@
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/errors.hpp>
-#include <attend/core/outer_products.hpp>
 #include <attend/core/random.hpp>
+#include <attend/core/row_products.hpp>
 
 namespace attend {
 
@@ -62,18 +62,19 @@ struct AdditiveScore {
     template <class Rows, class Mapped>
     void map_queries(const Rows& q, Mapped& mapped) const {
         using C = typename Mapped::Scalar;
-        mapped.noalias() = q.template cast<C>() * query_weight.template cast<C>();
-        mapped.rowwise() += bias.template cast<C>().transpose();
+        for (Index i = 0; i < q.rows(); ++i) mapped.row(i) = bias.transpose().template cast<C>();
+        detail::add_row_products<C>(q, query_weight, mapped);
     }
     template <class Rows, class Mapped>
     void map_keys(const Rows& k, Mapped& mapped) const {
         using C = typename Mapped::Scalar;
-        mapped.noalias() = k.template cast<C>() * key_weight.template cast<C>();
+        mapped.setZero();
+        detail::add_row_products<C>(k, key_weight, mapped);
     }
     template <class Rows, class Mapped, class Gradient>
     void map_queries_backward(const Rows& q, const Mapped& dmapped, Gradient& dq, AdditiveScore* gradient) const {
         using C = typename Mapped::Scalar;
-        dq += (dmapped * query_weight.template cast<C>().transpose()).template cast<typename Gradient::Scalar>();
+        detail::add_row_products<C>(dmapped, query_weight.transpose(), dq);
         if (gradient == nullptr) return;
         detail::add_outer_products(gradient->query_weight, q, dmapped);
         gradient->bias += dmapped.colwise().sum().transpose().template cast<T>();
@@ -81,7 +82,7 @@ struct AdditiveScore {
     template <class Rows, class Mapped, class Gradient>
     void map_keys_backward(const Rows& k, const Mapped& dmapped, Gradient& dk, AdditiveScore* gradient) const {
         using C = typename Mapped::Scalar;
-        dk += (dmapped * key_weight.template cast<C>().transpose()).template cast<typename Gradient::Scalar>();
+        detail::add_row_products<C>(dmapped, key_weight.transpose(), dk);
         if (gradient != nullptr) detail::add_outer_products(gradient->key_weight, k, dmapped);
     }
 

@@ -2,6 +2,8 @@
 /// \file
 /// Cosine score.
 
+#include <cmath>
+
 #include <attend/core/concepts.hpp>
 
 namespace attend {
@@ -41,13 +43,31 @@ struct CosineScore {
     }
 
 private:
+    // Sums run in the order of the features: Eigen's would depend on where a row stands in memory, and so its bits on
+    // the batch.
+
+    /// |x|, scaled so that neither 1e30 nor 1e-30 squared leaves the range of a float.
+    template <class T, class Row>
+    static T norm(const Row& x) {
+        using std::abs, std::sqrt;
+        T most(0), sum(0);
+        for (Index a = 0; a < x.size(); ++a) {
+            const T size = abs(static_cast<T>(x[a]));
+            most = size > most || size != size ? size : most;
+        }
+        if (most == T(0)) return T(0);
+        for (Index a = 0; a < x.size(); ++a) {
+            const T part = static_cast<T>(x[a]) / most;
+            sum += part * part;
+        }
+        return most * sqrt(sum);
+    }
     template <class Rows, class Mapped>
     static void normalize_rows(const Rows& x, Mapped& unit) {
         using T = typename Mapped::Scalar;
-        unit = x.template cast<T>();
-        for (Index i = 0; i < unit.rows(); ++i) {
-            const T norm = unit.row(i).stableNorm();  // stable: 1e30 squared does not fit a float
-            if (norm != T(0)) unit.row(i) /= norm;
+        for (Index i = 0; i < x.rows(); ++i) {
+            const T length = norm<T>(x.row(i));
+            unit.row(i) = x.row(i).template cast<T>() / (length == T(0) ? T(1) : length);
         }
     }
     /// Of y = factor · x / |x|: adds dL/dx, returns dL/dfactor = Σ dy · x / |x|.
@@ -57,12 +77,15 @@ private:
         T dfactor(0);
         for (Index i = 0; i < x.rows(); ++i) {
             if ((dy.row(i).array() == T(0)).all()) continue;  // a masked row may hold NaN
-            const T norm = x.row(i).template cast<T>().stableNorm();
-            if (norm == T(0)) continue;
-            const T along = x.row(i).template cast<T>().dot(dy.row(i)) / norm;
+            const T length = norm<T>(x.row(i));
+            if (length == T(0)) continue;
+            T along(0);
+            for (Index a = 0; a < x.cols(); ++a) along += static_cast<T>(x(i, a)) / length * dy(i, a);
             dfactor += along;
-            dx.row(i) += ((dy.row(i) - x.row(i).template cast<T>() * (along / norm)) * (factor / norm))
-                             .template cast<typename Gradient::Scalar>();
+            for (Index a = 0; a < x.cols(); ++a) {
+                const T unit = static_cast<T>(x(i, a)) / length;
+                dx(i, a) += static_cast<typename Gradient::Scalar>((dy(i, a) - unit * along) * (factor / length));
+            }
         }
         return dfactor;
     }

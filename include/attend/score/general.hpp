@@ -6,8 +6,8 @@
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/errors.hpp>
-#include <attend/core/outer_products.hpp>
 #include <attend/core/random.hpp>
+#include <attend/core/row_products.hpp>
 
 namespace attend {
 
@@ -38,12 +38,13 @@ struct GeneralScore {
     template <class Rows, class Mapped>
     void map_queries(const Rows& q, Mapped& mapped) const {
         using C = typename Mapped::Scalar;
-        mapped.noalias() = q.template cast<C>() * weight.template cast<C>();
+        mapped.setZero();
+        detail::add_row_products<C>(q, weight, mapped);
     }
     template <class Rows, class Mapped, class Gradient>
     void map_queries_backward(const Rows& q, const Mapped& dmapped, Gradient& dq, GeneralScore* gradient) const {
         using C = typename Mapped::Scalar;
-        dq += (dmapped * weight.template cast<C>().transpose()).template cast<typename Gradient::Scalar>();
+        detail::add_row_products<C>(dmapped, weight.transpose(), dq);
         if (gradient != nullptr) detail::add_outer_products(gradient->weight, q, dmapped);
     }
 };

@@ -7,7 +7,8 @@
 #include <iterator>
 #include <type_traits>
 
-#include <attend/core/simd.hpp>
+#include <attend/core/lanes.hpp>
+#include <attend/core/repeat.hpp>
 
 namespace attend::detail {
 
@@ -25,6 +26,7 @@ struct ExpConstants<float> {
     static constexpr float exponent_bias = 127;
     // Below `lowest` the result rounds to 0, above `highest` it overflows to +∞.
     static constexpr float lowest = -104, highest = 89;
+    static constexpr float least_normal = -87.3F;  // above it e^x is a normal number
     // ln 2 in two parts. The upper has 15 bits, so that its product with any n that occurs is exact.
     static constexpr float ln2_upper = 0x1.62e4p-1F, ln2_lower = 0x1.7f7d1cp-20F;
     // Relative error 3.3e-9, a twentieth of an ulp.
@@ -37,12 +39,39 @@ struct ExpConstants<double> {
     static constexpr int mantissa_bits = 52;
     static constexpr double exponent_bias = 1023;
     static constexpr double lowest = -746, highest = 710;
+    static constexpr double least_normal = -708.3;
     static constexpr double ln2_upper = 0x1.62e42fefa38p-1, ln2_lower = 0x1.ef35793c7673p-45;  // 42 bits above
     // Relative error 3.8e-18, a thirtieth of an ulp.
     static constexpr double polynomial[] = {0x1.ad930400c27ddp-26, 0x1.28adfefa80119p-22, 0x1.71df18e2549ep-19,
                                             0x1.a019995cdc75bp-16, 0x1.a01a012ff293ep-13, 0x1.6c16c18477aefp-10,
                                             0x1.1111111126b3p-7,   0x1.55555555506bap-5,  0x1.55555555554fep-3,
                                             0x1.000000000000ap-1};
+};
+
+/// The parts of e^x = 2^n · e^r of float or double lanes.
+template <class T>
+struct ExpParts {
+    simd::Packet<T> e_r;        ///< e^r, for |r| <= ln 2 / 2
+    simd::Packet<T> n_rounder;  ///< n + `rounder`
+
+    /// Adding this rounds to an integer n and leaves n + bias in the lowest bits of the sum, where a shift makes it an
+    /// exponent.
+    static constexpr T rounder =
+        T(3) * T(std::uint64_t{1} << (ExpConstants<T>::mantissa_bits - 1)) + ExpConstants<T>::exponent_bias;
+    static constexpr T log2e = T(1.44269504088896340736L);
+
+    ATTEND_ALWAYS_INLINE explicit ExpParts(const simd::Packet<T>& x) {
+        using C = ExpConstants<T>;
+        const auto c = [](T constant) ATTEND_ALWAYS_INLINE { return simd::broadcast(constant); };
+        n_rounder = simd::as_written(simd::madd(x, c(log2e), c(rounder)));
+        const auto n = simd::sub(n_rounder, c(rounder));
+        const auto r_upper = simd::as_written(simd::madd(n, c(-C::ln2_upper), x));
+        const auto r = simd::madd(n, c(-C::ln2_lower), r_upper);
+        auto q = c(C::polynomial[0]);
+        repeat<static_cast<int>(std::size(C::polynomial)) - 1>(
+            [&](auto i) ATTEND_ALWAYS_INLINE { q = simd::madd(q, r, c(C::polynomial[i + 1])); });
+        e_r = simd::add(c(T(1)), simd::madd(q, simd::mul(r, r), r));
+    }
 };
 
 /// e^x on each lane of a packet of T.
@@ -57,29 +86,27 @@ simd::Packet<T> exp_packet(const simd::Packet<T>& x) {
         return exp(x);
     } else {
         using C = ExpConstants<T>;
-        // Adding this rounds to an integer k and leaves k + bias in the lowest bits of the sum, ready to become an
-        // exponent.
-        constexpr T rounder = T(3) * T(std::uint64_t{1} << (C::mantissa_bits - 1)) + C::exponent_bias;
-        constexpr T log2e = T(1.44269504088896340736L);
+        using Parts = ExpParts<T>;
         const auto c = [](T constant) { return simd::broadcast(constant); };
-
         const auto clamped = simd::max(simd::min(x, c(C::highest)), c(C::lowest));  // in this order NaN survives
-        const auto n_rounder = simd::as_written(simd::madd(clamped, c(log2e), c(rounder)));
-        const auto n = simd::sub(n_rounder, c(rounder));
-        const auto r_upper = simd::as_written(simd::madd(n, c(-C::ln2_upper), clamped));
-        const auto r = simd::madd(n, c(-C::ln2_lower), r_upper);
-
-        auto q = c(C::polynomial[0]);
-        for (std::size_t i = 1; i < std::size(C::polynomial); ++i) q = simd::madd(q, r, c(C::polynomial[i]));
-        const auto e_r = simd::add(c(T(1)), simd::madd(q, simd::mul(r, r), r));
+        const Parts parts(clamped);
 
         // 2^n itself may be no normal number, so it is split into two that are; only the last product rounds.
-        const auto half_rounder = simd::as_written(simd::madd(clamped, c(T(0.5) * log2e), c(rounder)));
-        const auto half = simd::as_written(simd::sub(half_rounder, c(rounder)));
+        const auto half_rounder = simd::as_written(simd::madd(clamped, c(T(0.5) * Parts::log2e), c(Parts::rounder)));
+        const auto half = simd::as_written(simd::sub(half_rounder, c(Parts::rounder)));
         const auto upper = simd::shift_left<C::mantissa_bits>(half_rounder);
-        const auto lower = simd::shift_left<C::mantissa_bits>(simd::sub(n_rounder, half));
-        return simd::mul(simd::mul(e_r, upper), lower);
+        const auto lower = simd::shift_left<C::mantissa_bits>(simd::sub(parts.n_rounder, half));
+        return simd::mul(simd::mul(parts.e_r, upper), lower);
     }
+}
+
+/// e^x for x <= 0, for the hot loop of a kernel: exactly 0 below the normal numbers, so that no product with it is
+/// denormal: those cost a hundred times as much. NaN stays NaN.
+template <class T>
+ATTEND_ALWAYS_INLINE inline simd::Packet<T> exp_of_nonpositive(const simd::Packet<T>& x) {
+    const ExpParts<T> parts(x);
+    const auto power = simd::shift_left<ExpConstants<T>::mantissa_bits>(parts.n_rounder);
+    return simd::zero_below<T>(simd::mul(parts.e_r, power), x, ExpConstants<T>::least_normal);
 }
 
 /// e^{a − b} on each lane, and 1 for equal infinities, whose difference would be NaN.
@@ -95,3 +122,12 @@ T exp_difference(T a, T b) {
 }
 
 }  // namespace attend::detail
+
+namespace attend {
+
+template <class T>
+Lanes<T> exp(const Lanes<T>& x) {
+    return Lanes<T>::of(detail::exp_packet<T>(x.packet));
+}
+
+}  // namespace attend

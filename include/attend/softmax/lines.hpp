@@ -43,6 +43,7 @@ public:
 
     /// Line i: lines must be asked for in order, and asking for the next may end the life of this one.
     Line operator[](Index i) {
+        if (size_ == 0) return {};  // there may be no memory to point into
         const auto size = static_cast<std::size_t>(size_);
         if constexpr (std::is_same_v<std::remove_const_t<T>, Scalar>) {
             if (in_place()) return {data_ + i * step_, size};

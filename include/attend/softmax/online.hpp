@@ -6,16 +6,16 @@
 
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include <attend/core/output.hpp>
 #include <attend/softmax/exp.hpp>
 
 namespace attend {
-
 namespace detail {
 
-/// What two sums relative to the scores a and b are worth relative to the larger of these: factors e^{a − max}, e^{b −
-/// max}.
+/// The factors that make two sums, one relative to the score a and one to b, relative to the larger: e^{a − max} and
+/// e^{b − max}.
 template <class T>
 struct Rescaling {
     T max, a, b;
@@ -32,6 +32,8 @@ struct Rescaling {
 /// fixed. In what order keys come, and how they are spread over states that merge, changes the result by rounding only.
 template <class T, int Width = Eigen::Dynamic>
 class SoftmaxState {
+    static_assert(std::is_same_v<T, Compute<T>>, "attend: the state of 16-bit values is a SoftmaxState<float>");
+
 public:
     using Row = Eigen::Matrix<T, 1, Width>;
 
@@ -87,9 +89,8 @@ SoftmaxState<T, Width> merge(SoftmaxState<T, Width> a, const SoftmaxState<T, Wid
     return a;
 }
 
-/// Merges the results of one attention over two disjoint ranges of keys: outputs n × d_v with their natural-log LSEs, n
-/// × 1. A row whose LSE is −∞ saw no key and is not looked at. `out` and `lse` may be inputs, and are resized where
-/// empty.
+/// Merges the results of one attention over two disjoint ranges of keys: outputs n × d_v, natural-log LSEs n × 1.
+/// A row whose LSE is −∞ saw no key and is not looked at. `out` and `lse` may be inputs; empty ones are resized.
 template <detail::DenseMemory OutA, detail::DenseMemory LseA, detail::DenseMemory OutB, detail::DenseMemory LseB,
           detail::WritableMemory Out, detail::WritableMemory Lse>
 void merge(const OutA& out_a, const LseA& lse_a, const OutB& out_b, const LseB& lse_b, Out&& out, Lse&& lse) {
@@ -116,7 +117,7 @@ void merge(const OutA& out_a, const LseA& lse_a, const OutB& out_b, const LseB& 
         const T a = static_cast<T>(lse_a(i, 0)), b = static_cast<T>(lse_b(i, 0));
         const detail::Rescaling<T> scale(a, b);
         const T sum = scale.a + scale.b;
-        lse(i, 0) = static_cast<LseScalar>(a == lowest ? b : b == lowest ? a : scale.max + std::log(sum));
+        lse(i, 0) = static_cast<LseScalar>(scale.max + std::log(sum));
         if (a == lowest && b == lowest) {
             out.row(i).setZero();
         } else if (a == lowest) {

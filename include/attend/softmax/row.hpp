@@ -69,8 +69,8 @@ struct RowSum {
 template <class T>
 T largest_score(std::span<const T> scores) {
     auto largest = simd::broadcast(absent<T>);
-    for_each_packet(
-        absent<T>, [&](const auto& s) { largest = simd::max(largest, s); }, scores);
+    const auto take = [&](const auto& s) { largest = simd::max(largest, s); };
+    for_each_packet(absent<T>, take, scores);
     return simd::largest<T>(largest);
 }
 
@@ -92,8 +92,8 @@ T softmax_row(std::span<T> row, T sink = absent<T>) {
     if (sink != absent<T>) sum.add_term(sink);
 
     const auto factor = simd::broadcast(sum.total == T(0) ? T(0) : T(1) / sum.total);
-    for_each_packet(
-        T(0), [&](auto& term) { term = simd::mul(term, factor); }, row);
+    const auto divide = [&](auto& term) { term = simd::mul(term, factor); };
+    for_each_packet(T(0), divide, row);
     return empty ? absent<T> : sum.lse();
 }
 

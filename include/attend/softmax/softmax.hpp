@@ -66,14 +66,14 @@ struct LineFunction {
 
 }  // namespace detail
 
-/// p_j = e^{x_j} / Σ e^x of each row: `softmax(x)`, `softmax(x, columnwise)`, `softmax(x, out)`. The gradient is
-/// ds = p ∘ (dp − Σ p dp): `softmax.backward(p, dp)`. 16-bit scalars compute in float.
-/// In x, −∞ has weight 0 and gradient 0, so a row of nothing else is 0; several +∞ share all weight; NaN spreads to its
-/// row.
+/// p_j = e^{x_j} / Σ e^x of each row: `softmax(x)`, `softmax(x, columnwise)`, `softmax(x, out)`.
+/// The gradient is ds = p ∘ (dp − Σ p dp): `softmax.backward(p, dp)`. 16-bit scalars compute in float.
+/// −∞ has weight 0 and gradient 0, so a row of nothing else is 0; several +∞ share all weight; NaN spreads to its row.
 ///
 /// Also the normalizer that every attention has unless another is given.
 struct Softmax : detail::LineFunction<Softmax> {
     static constexpr Kind kind = Kind::normalizer;
+    static constexpr bool online = true;
 
     /// Scores -> weights in place; returns the natural-log LSE of the scores.
     template <class T>
@@ -96,8 +96,8 @@ private:
 };
 inline constexpr Softmax softmax{};
 
-/// log p of each row, x_j − log Σ e^x: called like `softmax`. A row of −∞ stays that. The gradient is dlog_p − p Σ
-/// dlog_p: `log_softmax.backward(log_p, dlog_p)`.
+/// log p of each row, x_j − log Σ e^x: called like `softmax`. A row of −∞ stays that.
+/// The gradient is dlog_p − p Σ dlog_p: `log_softmax.backward(log_p, dlog_p)`.
 struct LogSoftmax : detail::LineFunction<LogSoftmax> {
 private:
     friend LineFunction;
@@ -108,9 +108,9 @@ private:
 };
 inline constexpr LogSoftmax log_softmax{};
 
-/// log Σ e^x of each row, as a column vector, or of each column, as a row vector: `logsumexp(x)`, `logsumexp(x,
-/// columnwise)`. The logarithm is natural and the result's scalar the one that computes (float for 16 bits). −∞ for a
-/// row that is empty or holds only that. The gradient is p · dlse: `logsumexp.backward(x, lse, dlse)`.
+/// log Σ e^x of each row, as a column vector: `logsumexp(x)`; or of each column, as a row vector:
+/// `logsumexp(x, columnwise)`. The logarithm is natural, the result's scalar the one that computes (float for 16 bits).
+/// A row that is empty, or holds only −∞, gives −∞. The gradient is p · dlse: `logsumexp.backward(x, lse, dlse)`.
 struct LogSumExp {
     template <detail::RealDense X, Along along = Along::rows>
     auto operator()(const X& x, std::integral_constant<Along, along> = {}) const {

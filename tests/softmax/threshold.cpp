@@ -1,5 +1,5 @@
 // What sparsemax and entmax 1.5 have in common.
-#include <attend/normalizer/threshold.hpp>
+#include <attend/softmax/threshold.hpp>
 
 #include <algorithm>
 #include <cmath>

@@ -1,0 +1,50 @@
+#pragma once
+/// \file
+/// A linear map of rows, and the gradient of its weight.
+
+#include <algorithm>
+#include <type_traits>
+
+#include <attend/core/types.hpp>
+
+namespace attend::detail {
+
+/// out += x · weight, computed in C, row by row and in the order of the features: Eigen picks the routine of a whole
+/// product by its size, and with it the bits of a row. Allocates only where the weight has another scalar than C.
+template <class C, class X, class Weight, class Out>
+void add_row_products(const X& x, const Weight& weight, Out& out) {
+    if constexpr (!std::is_same_v<typename Weight::Scalar, C>) {
+        add_row_products<C>(x, RowMatrix<C>(weight.template cast<C>()), out);
+    } else {
+        constexpr Index chunk = 256;
+        Eigen::Matrix<C, 1, Eigen::Dynamic, Eigen::RowMajor, 1, chunk> features;
+        for (Index i = 0; i < x.rows(); ++i) {
+            for (Index begin = 0; begin < x.cols(); begin += chunk) {
+                const Index n = std::min(chunk, x.cols() - begin);
+                features = x.row(i).segment(begin, n).template cast<C>();
+                out.row(i) += features.lazyProduct(weight.middleRows(begin, n)).template cast<typename Out::Scalar>();
+            }
+        }
+    }
+}
+
+/// dweight += Σ_rows xᵀ dy, where a row whose dy is 0 adds nothing whatever its x holds: a masked row may hold NaN.
+template <class Weight, class Rows, class Gradients>
+void add_outer_products(Weight& dweight, const Rows& x, const Gradients& dy) {
+    using Scalar = typename Weight::Scalar;
+    // A product reads contiguous matrices where they are; others it would copy.
+    if constexpr (Rows::InnerStrideAtCompileTime == 1 && Gradients::InnerStrideAtCompileTime == 1) {
+        if (x.allFinite()) {
+            dweight.noalias() += x.transpose().template cast<Scalar>() * dy.template cast<Scalar>();
+            return;
+        }
+    }
+    for (Index i = 0; i < x.rows(); ++i) {
+        if ((dy.row(i).array() == 0).all()) continue;
+        for (Index a = 0; a < x.cols(); ++a) {
+            dweight.row(a) += (dy.row(i) * static_cast<typename Gradients::Scalar>(x(i, a))).template cast<Scalar>();
+        }
+    }
+}
+
+}  // namespace attend::detail

@@ -1,0 +1,399 @@
+#pragma once
+/// \file
+/// The fused forward kernel of one block of queries, tile by tile of keys. Queries stand in lanes, so that maximum, sum
+/// and rescaling of the online softmax are lane-wise, and keys and values are read where they are.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <span>
+
+#include <attend/kernel/lane_block.hpp>
+#include <attend/kernel/micro_kernel.hpp>
+#include <attend/kernel/on_lanes.hpp>
+#include <attend/kernel/plan.hpp>
+#include <attend/kernel/reference.hpp>
+#include <attend/softmax/exp.hpp>
+
+namespace attend::detail::fused {
+
+using reference::Block;
+
+inline constexpr Index key_block = 64;
+
+/// The scratch of one block of lanes.
+template <class T>
+struct Scratch {
+    T* mapped;  ///< lanes × width: features of the queries, row by row
+    T* q;       ///< width × lanes
+    T* s;       ///< key_block × lanes, or all keys × lanes: scores, then weights
+    T* o;       ///< d_v × lanes
+    T *largest, *next, *sum,
+        *factor;  ///< lanes: the maximum so far and with the current tile, the sum, what rescales it and o
+    T *k, *v;     ///< a tile of keys and one of values, where they are not read in place
+    T* row;       ///< one row of scores, for normalizers that need it whole
+
+    Scratch(Arena& arena, const Shape& shape, Index lanes, Index width, bool whole_rows)
+        : mapped(arena.take<T>(lanes * width)),
+          q(arena.take<T>(lanes * width)),
+          s(arena.take<T>(lanes * (whole_rows ? shape.keys : key_block))),
+          o(arena.take<T>(lanes * shape.d_v)),
+          largest(arena.take<T>(lanes)),
+          next(arena.take<T>(lanes)),
+          sum(arena.take<T>(lanes)),
+          factor(arena.take<T>(lanes)),
+          k(arena.take<T>(key_block * width)),
+          v(arena.take<T>(key_block * shape.d_v)),
+          row(arena.take<T>(whole_rows ? shape.keys : 0)) {}
+};
+
+/// What is left of a block after some of the keys.
+template <class T>
+struct Partial {
+    T *largest, *sum, *o;
+
+    Partial(Arena& arena, const Shape& shape, Index lanes)
+        : largest(arena.take<T>(lanes)), sum(arena.take<T>(lanes)), o(arena.take<T>(lanes * shape.d_v)) {}
+};
+
+/// Scores into weights relative to the new maximum, to which the sum and, by `factor`, the output are
+/// rescaled. The maximum starts at the lowest finite number instead of −∞, so that a lane which has seen no key needs
+/// no branch.
+template <class T>
+void weigh_tile(const Scratch<T>& z, Index keys, Index lanes) {
+    constexpr Index w = simd::width<T>;
+    constexpr T most = std::numeric_limits<T>::max();
+    for (Index i = 0; i < lanes; i += w) {
+        T* s = z.s + i;
+        if (std::any_of(z.next + i, z.next + i + w, [](T m) { return m > most; })) [[unlikely]] {
+            // ∞ − ∞ is NaN, but the largest finite number less itself is 0: what is +∞ shares all weight.
+            const auto bound = simd::broadcast(most);
+            for (Index j = 0; j < keys; ++j) simd::store(s + j * lanes, simd::min(simd::load(s + j * lanes), bound));
+            simd::store(z.next + i, simd::min(simd::load(z.next + i), bound));
+        }
+        const auto m = simd::load(z.next + i);
+        const auto rescale = exp_of_nonpositive<T>(simd::sub(simd::load(z.largest + i), m));
+        auto l = simd::broadcast(T(0));
+        for (Index j = 0; j < keys; ++j, s += lanes) {
+            const auto p = exp_of_nonpositive<T>(simd::sub(simd::load(s), m));
+            simd::store(s, p);
+            l = simd::add(l, p);
+        }
+        simd::store(z.factor + i, rescale);
+        simd::store(z.sum + i, simd::madd(simd::load(z.sum + i), rescale, l));
+        simd::store(z.largest + i, m);
+    }
+}
+
+/// One block of lanes over its keys.
+template <class T, class A, class X>
+class BlockForward {
+public:
+    BlockForward(const A& attention, const Problem<X>& problem, const LaneBlock& block, Index width,
+                 const Scratch<T>& scratch)
+        : attention_(attention),
+          problem_(problem),
+          block_(block),
+          width_(width),
+          lanes_((block.count() + w - 1) / w * w),
+          z_(scratch),
+          k_(problem.key_slice(problem.k, block.sequence, block.kv_head)),
+          v_(problem.key_slice(problem.v, block.sequence, block.kv_head)) {}
+
+    /// Output, sum and maximum of the block's keys, into the scratch.
+    void run() {
+        load_queries();
+        std::fill(z_.largest, z_.largest + lanes_, std::numeric_limits<T>::lowest());
+        std::fill(z_.sum, z_.sum + lanes_, T(0));
+        if constexpr (RowNormalizer<N>) std::fill(z_.s, z_.s + block_.key_end * lanes_, -infinity);
+        bool first = true;
+        for_each_tile([&](Index begin, Index keys, Cover cover) {
+            T* const s = RowNormalizer<N> ? z_.s + begin * lanes_ : z_.s;
+            score_tile(begin, keys, cover, s);
+            if constexpr (OnlineNormalizer<N>) {
+                weigh_tile(z_, keys, lanes_);
+            } else if constexpr (PairNormalizer<N>) {
+                weigh_pairs(keys);
+            } else {
+                return;
+            }
+            add_values(begin, keys, cover, s, first ? nullptr : z_.factor);
+            first = false;
+        });
+        if constexpr (RowNormalizer<N>) {
+            normalize_rows();
+            for_each_tile([&](Index begin, Index keys, Cover cover) {
+                add_values(begin, keys, cover, z_.s + begin * lanes_, first ? nullptr : z_.factor);
+                first = false;
+            });
+        }
+        if (first) std::fill(z_.o, z_.o + v_.cols() * lanes_, T(0));
+    }
+
+    void store(const Partial<T>& partial) const {
+        std::copy(z_.largest, z_.largest + lanes_, partial.largest);
+        std::copy(z_.sum, z_.sum + lanes_, partial.sum);
+        std::copy(z_.o, z_.o + v_.cols() * lanes_, partial.o);
+    }
+    /// Takes in the keys that another task has seen.
+    void merge(const Partial<T>& other) {
+        for (Index i = 0; i < lanes_; ++i) {
+            const T m = std::max(z_.largest[i], other.largest[i]);
+            const T mine = exp_of_nonpositive(z_.largest[i] - m), its = exp_of_nonpositive(other.largest[i] - m);
+            z_.sum[i] = mine * z_.sum[i] + its * other.sum[i];
+            z_.largest[i] = m;
+            z_.factor[i] = mine;
+            z_.next[i] = its;
+        }
+        for (Index a = 0; a < v_.cols(); ++a) {
+            for (Index i = 0; i < lanes_; ++i) {
+                T& o = z_.o[a * lanes_ + i];
+                o = z_.factor[i] * o + z_.next[i] * other.o[a * lanes_ + i];
+            }
+        }
+    }
+    void load(const Partial<T>& partial) const {
+        std::copy(partial.largest, partial.largest + lanes_, z_.largest);
+        std::copy(partial.sum, partial.sum + lanes_, z_.sum);
+        std::copy(partial.o, partial.o + v_.cols() * lanes_, z_.o);
+    }
+
+    /// Writes the rows of the output and the LSE.
+    void finish(const StridedView<X>& out, const StridedView<T>& lse) {
+        for (Index h = 0; h < block_.heads; ++h) {
+            const Index first = h * block_.rows;
+            for (Index i = 0; i < block_.rows; ++i) {
+                const T row_lse = finish_lane(first + i, block_.head + h);
+                if (lse.data != nullptr)
+                    problem_.query_slice(lse, block_.sequence, block_.head + h)(block_.row + i, 0) = row_lse;
+            }
+            auto rows = problem_.query_slice(out, block_.sequence, block_.head + h);
+            lanes_to_rows(z_.o, lanes_, first, z_.factor, block_.rows, v_.cols(),
+                          rows.data() + block_.row * rows.outerStride(), rows.outerStride(), rows.innerStride());
+        }
+    }
+
+private:
+    static constexpr Index w = simd::width<T>;
+    static constexpr T infinity = std::numeric_limits<T>::infinity();
+    using N = typename A::NormalizerFunctor;
+    static constexpr bool dot = A::ScoreFunctor::pairing == Pairing::dot;
+    /// Without modifiers the products are final scores.
+    static constexpr bool products_are_final = dot && A::ModifierChain::count == 0;
+
+    static T exp_of_nonpositive(T x) { return simd::first<T>(detail::exp_of_nonpositive<T>(simd::broadcast(x))); }
+
+    /// Maps the queries and puts them into lanes.
+    void load_queries() {
+        for (Index h = 0; h < block_.heads; ++h) {
+            const auto q = problem_.query_slice(problem_.q, block_.sequence, block_.head + h);
+            Block<T> mapped(z_.mapped + h * block_.rows * width_, block_.rows, width_);
+            reference::map_queries(attention_.score(), q.middleRows(block_.row, block_.rows), mapped);
+        }
+        rows_to_lanes(z_.mapped, block_.count(), width_, z_.q, lanes_);
+    }
+
+    /// Calls `f(begin, keys, cover)` for the tiles of keys that the mask does not hide.
+    template <class F>
+    void for_each_tile(F&& f) {
+        for (Index begin = block_.key_begin; begin < block_.key_end; begin += key_block) {
+            const Index keys = std::min(key_block, block_.key_end - begin);
+            const Cover cover = cover_of_tile(begin, keys);
+            if (cover != Cover::none) f(begin, keys, cover);
+        }
+    }
+
+    Tile tile(Index head, Index row, Index rows, Index begin, Index keys) const {
+        const Index query = problem_.shape.query_offset + block_.row + row;
+        return {query,          query + rows,   begin, begin + keys, block_.row + row, block_.head + head,
+                block_.kv_head, block_.sequence};
+    }
+    Cover cover_of_tile(Index begin, Index keys) const {
+        const Cover cover = cover_of(attention_.mask, tile(0, 0, block_.rows, begin, keys));
+        for (Index h = 1; h < block_.heads; ++h) {
+            if (cover_of(attention_.mask, tile(h, 0, block_.rows, begin, keys)) != cover) return Cover::some;
+        }
+        return cover;
+    }
+    Position position(Index lane, Index key) const {
+        const Index head = lane / block_.rows;
+        return problem_.row_position(block_.sequence, block_.head + head, block_.row + lane - head * block_.rows)
+            .at(key);
+    }
+
+    /// A tile of operand rows as the micro-kernel reads it: in place where that is fast, otherwise through a copy in
+    /// `scratch`.
+    template <class Rows>
+    static BroadcastMatrix<T> readable(const Rows& rows, T* scratch) {
+        if constexpr (std::is_same_v<T, X>) {
+            if (rows.innerStride() == 1) return {rows.data(), rows.outerStride(), 1};
+            if (rows.outerStride() == 1) {  // column-major: the copy stays so
+                Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>> copy(scratch, rows.rows(), rows.cols());
+                for (Index a = 0; a < rows.cols(); ++a) {
+                    copy.col(a) = Eigen::Map<const ColumnVector<T>>(rows.data() + a * rows.innerStride(), rows.rows());
+                }
+                return {scratch, 1, rows.rows()};
+            }
+        }
+        Block<T> copy(scratch, rows.rows(), rows.cols());
+        copy = rows.template cast<T>();
+        return {scratch, rows.cols(), 1};
+    }
+
+    /// The final scores of a tile, and what they raise the maximum to.
+    void score_tile(Index begin, Index keys, Cover cover, T* s) {
+        std::copy(z_.largest, z_.largest + lanes_, z_.next);
+        const BroadcastMatrix<T> k = mapped_keys(k_.middleRows(begin, keys));
+        const bool final = products_are_final && cover == Cover::all;
+        if constexpr (dot) {
+            multiply(k, keys, width_, z_.q, lanes_, s, {.largest = final ? z_.next : nullptr});
+        } else {
+            pair_tile(k, keys, s);
+        }
+        if (final) return;
+        for (Index j = 0; j < keys; ++j, s += lanes_) {
+            if constexpr (!products_are_final) modify(s, begin + j);
+            if (cover == Cover::some) mask(s, begin + j);
+            for (Index i = 0; i < lanes_; i += w)
+                simd::store(z_.next + i, simd::max(simd::load(z_.next + i), simd::load(s + i)));
+        }
+    }
+    template <class Rows>
+    BroadcastMatrix<T> mapped_keys(const Rows& rows) const {
+        Block<T> mapped(z_.k, rows.rows(), width_);
+        if constexpr (requires { attention_.score().map_keys(rows, mapped); }) {
+            attention_.score().map_keys(rows, mapped);
+            return {z_.k, width_, 1};
+        } else {
+            return readable(rows, z_.k);
+        }
+    }
+    void pair_tile(const BroadcastMatrix<T>& k, Index keys, T* to) {
+        for (Index j = 0; j < keys; ++j) {
+            for (Index i = 0; i < lanes_; i += w) {
+                Lanes<T> s;
+                for (Index a = 0; a < width_; ++a) {
+                    s += attention_.score().pair(Lanes<T>::of(simd::load(z_.q + a * lanes_ + i)),
+                                                 Lanes<T>(k.data[j * k.row_stride + a * k.depth_stride]), a);
+                }
+                simd::store(to + j * lanes_ + i, s.packet);
+            }
+        }
+    }
+    void modify(T* s, Index key) {
+        if (block_.heads > 1) {
+            for (Index lane = 0; lane < block_.count(); ++lane)
+                s[lane] = attention_.modifiers(s[lane], position(lane, key));
+            return;
+        }
+        const Index query = problem_.shape.query_offset + block_.row;
+        for (Index i = 0; i < lanes_; i += w) {
+            const Index here = std::min(w, block_.rows - i);
+            const LanePosition<T> p{{query + i, 1, here}, key, {block_.row + i, 1, here}, block_.head, block_.kv_head,
+                                    block_.sequence};
+            const Lanes<T> changed = on_lanes(attention_.modifiers.each, Lanes<T>::of(simd::load(s + i)), p);
+            simd::store(s + i, changed.packet);
+        }
+    }
+    /// Asks for a packet of lanes at a time first: on the edge of a causal tile one in four is cut.
+    void mask(T* s, Index key) {
+        const auto pairs = [&](Index from, Index to) {
+            for (Index lane = from; lane < to; ++lane)
+                s[lane] = attention_.mask(position(lane, key)) ? s[lane] : -infinity;
+        };
+        if (block_.heads > 1) return pairs(0, block_.count());
+        for (Index i = 0; i < block_.rows; i += w) {
+            const Index here = std::min(w, block_.rows - i);
+            const Cover cover = cover_of(attention_.mask, tile(0, i, here, key, 1));
+            if (cover == Cover::none) std::fill(s + i, s + i + here, -infinity);
+            if (cover == Cover::some) pairs(i, i + here);
+        }
+    }
+
+    /// Scores into weights, each by itself.
+    void weigh_pairs(Index keys) {
+        for (Index lane = 0; lane < lanes_; ++lane) z_.factor[lane] = T(1);
+        for (Index j = 0; j < keys; ++j) {
+            T* const s = z_.s + j * lanes_;
+            if (block_.heads > 1) {
+                for (Index lane = 0; lane < block_.count(); ++lane)
+                    s[lane] = attention_.normalizer.weight(s[lane], block_.head + lane / block_.rows);
+            } else {
+                for (Index i = 0; i < lanes_; i += w) {
+                    simd::store(s + i,
+                                attention_.normalizer.weight(Lanes<T>::of(simd::load(s + i)), block_.head).packet);
+                }
+            }
+        }
+    }
+    /// Whole rows of scores into weights; their LSEs stand in `sum` until the end.
+    void normalize_rows() {
+        const Index n = block_.key_end;
+        for (Index lane = 0; lane < block_.count(); ++lane) {
+            for (Index j = 0; j < n; ++j) z_.row[j] = z_.s[j * lanes_ + lane];
+            const Index head = lane / block_.rows;
+            z_.sum[lane] = attention_.normalizer.normalize(
+                std::span<T>(z_.row, static_cast<std::size_t>(n)),
+                problem_.row_position(block_.sequence, block_.head + head, block_.row + lane % block_.rows));
+            for (Index j = 0; j < n; ++j) z_.s[j * lanes_ + lane] = z_.row[j];
+        }
+        for (Index lane = 0; lane < lanes_; ++lane) z_.factor[lane] = T(1);
+    }
+
+    /// o = factor ∘ o + weights · values.
+    void add_values(Index begin, Index keys, Cover cover, const T* weights, const T* factor) {
+        const auto rows = v_.middleRows(begin, keys);
+        if (cover == Cover::some && !rows.allFinite()) [[unlikely]] {
+            add_visible_values(rows, begin, weights, factor);
+            return;
+        }
+        const BroadcastMatrix<T> v = readable(rows, z_.v);
+        multiply<T>({v.data, v.depth_stride, v.row_stride}, v_.cols(), keys, weights, lanes_, z_.o, {.factor = factor});
+    }
+    /// The same pair by pair, as a weight of 0 does not hide the NaN of a value that a lane must not see.
+    template <class Rows>
+    void add_visible_values(const Rows& rows, Index begin, const T* weights, const T* factor) {
+        for (Index lane = 0; lane < block_.count(); ++lane) {
+            for (Index a = 0; a < v_.cols(); ++a) {
+                T o = factor == nullptr ? T(0) : factor[lane] * z_.o[a * lanes_ + lane];
+                for (Index j = 0; j < rows.rows(); ++j) {
+                    if (attention_.mask(position(lane, begin + j)))
+                        o += weights[j * lanes_ + lane] * static_cast<T>(rows(j, a));
+                }
+                z_.o[a * lanes_ + lane] = o;
+            }
+        }
+    }
+
+    /// Sets by what `factor` the sums of a lane become its output. Returns its LSE.
+    T finish_lane(Index i, Index head) {
+        if constexpr (!OnlineNormalizer<N>) {
+            z_.factor[i] = T(1);
+            return z_.sum[i];
+        } else {
+            T m = z_.largest[i], l = z_.sum[i];
+            if (l == T(0)) {  // nothing seen
+                z_.factor[i] = T(0);
+                return -infinity;
+            }
+            z_.factor[i] = T(1) / l;
+            if constexpr (requires { attention_.normalizer.logit(head); }) {
+                const T sink = static_cast<T>(attention_.normalizer.logit(head)), top = std::max(m, sink);
+                const T rescale = exp_of_nonpositive(m - top);
+                l = rescale * l + exp_of_nonpositive(sink - top);
+                z_.factor[i] = rescale / l;
+                m = top;
+            }
+            return m == std::numeric_limits<T>::max() ? infinity : m + std::log(l);
+        }
+    }
+
+    const A& attention_;
+    const Problem<X>& problem_;
+    LaneBlock block_;
+    Index width_, lanes_;
+    Scratch<T> z_;
+    Slice<const X> k_, v_;
+};
+
+}  // namespace attend::detail::fused

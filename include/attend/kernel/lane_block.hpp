@@ -1,0 +1,67 @@
+#pragma once
+/// \file
+/// Rows into lanes and back.
+
+#include <algorithm>
+
+#include <attend/core/simd.hpp>
+
+namespace attend::detail {
+
+/// Transposes `rows` × `columns` contiguous rows into lanes: lane i of column a, at to[a · lanes + i], is
+/// from[i · columns + a]. Lanes behind the rows become 0.
+template <class T>
+void rows_to_lanes(const T* from, Index rows, Index columns, T* to, Index lanes) {
+    constexpr Index w = simd::width<T>;
+    const auto zero = simd::broadcast(T(0));
+    for (Index i = 0; i < lanes; i += w) {
+        const Index here = std::clamp<Index>(rows - i, 0, w);
+        for (Index a = 0; a < columns; a += w) {
+            const Index wide = std::min(w, columns - a);
+            simd::Packet<T> block[w];
+            for (Index r = 0; r < w; ++r)
+                block[r] = r < here ? simd::load(from + (i + r) * columns + a, wide, T(0)) : zero;
+            simd::transpose<T>(block);
+            for (Index r = 0; r < wide; ++r) simd::store(to + (a + r) * lanes + i, block[r]);
+        }
+    }
+}
+
+/// The way back: to(i, a) = from[a · lanes + first + i] · factor[first + i] for `rows` lanes, through `to`'s strides.
+template <class T, class X>
+void lanes_to_rows(const T* from, Index lanes, Index first, const T* factor, Index rows, Index columns, X* to,
+                   Index row_stride, Index column_stride) {
+    constexpr Index w = simd::width<T>;
+    for (Index i = 0; i < rows; i += w) {
+        const Index here = std::min(w, rows - i);
+        const auto f = simd::load<T>(factor + first + i, here, T(0));
+        for (Index a = 0; a < columns; a += w) {
+            const Index wide = std::min(w, columns - a);
+            simd::Packet<T> block[w];
+            for (Index r = 0; r < w; ++r)
+                block[r] =
+                    simd::mul(f, simd::load<T>(from + (a + std::min(r, wide - 1)) * lanes + first + i, here, T(0)));
+            if constexpr (std::is_same_v<T, X>) {
+                if (row_stride == 1) {  // column-major: lanes are contiguous already
+                    for (Index r = 0; r < wide; ++r) simd::store<T>(to + (a + r) * column_stride + i, block[r], here);
+                    continue;
+                }
+            }
+            simd::transpose<T>(block);
+            for (Index r = 0; r < here; ++r) {
+                X* const row = to + (i + r) * row_stride + a * column_stride;
+                if constexpr (std::is_same_v<T, X>) {
+                    if (column_stride == 1) {
+                        simd::store<T>(row, block[r], wide);
+                        continue;
+                    }
+                }
+                T values[w];
+                simd::store(values, block[r]);
+                for (Index c = 0; c < wide; ++c) row[c * column_stride] = static_cast<X>(values[c]);
+            }
+        }
+    }
+}
+
+}  // namespace attend::detail

@@ -1,0 +1,114 @@
+#pragma once
+/// \file
+/// The one product that the tiles are made of: C = factor ∘ C + A·B, where the columns of B and C are lanes (queries)
+/// and the scalars of A are broadcast from wherever they stand, so that keys and values are never packed.
+
+#include <attend/core/repeat.hpp>
+#include <attend/core/simd.hpp>
+
+namespace attend::detail {
+
+/// A matrix read scalar by scalar, through any strides: rows × depth.
+template <class T>
+struct BroadcastMatrix {
+    const T* data;
+    Index row_stride, depth_stride;
+};
+
+/// Registers of a micro-tile: accumulators of `rows` × `vectors` packets, `vectors` packets of B and one broadcast
+/// scalar must fit.
+template <class T>
+struct Registers {
+#if defined(__AVX512F__) || defined(__aarch64__)
+    static constexpr int vectors = 4, rows = 6;  // 24 of 32
+#else
+    static constexpr int vectors = 2, rows = 6;  // 12 of 16
+#endif
+};
+
+/// Where a product starts from and what else it reports.
+template <class T>
+struct TileOptions {
+    const T* factor = nullptr;  ///< by lane: C starts from factor ∘ C; none: from 0
+    T* largest = nullptr;       ///< by lane: raised to the largest result
+};
+
+/// `rows` rows of C, `vectors` packets wide.
+template <int rows, int vectors, class T>
+ATTEND_NOINLINE void micro_tile(const BroadcastMatrix<T>& a, Index depth, const T* b, Index lanes, T* c,
+                                const TileOptions<T>& options) {
+    constexpr Index w = simd::width<T>;
+    using P = simd::Packet<T>;
+    P tile[rows * vectors];
+    const auto each = [&](auto&& f) ATTEND_ALWAYS_INLINE {
+        repeat<rows * vectors>([&](auto i) ATTEND_ALWAYS_INLINE { f(tile[i], i / vectors, i % vectors); });
+    };
+    if (options.factor == nullptr) {
+        each([&](P& x, int, int) ATTEND_ALWAYS_INLINE { x = simd::broadcast(T(0)); });
+    } else {
+        each([&](P& x, int r, int v) ATTEND_ALWAYS_INLINE {
+            x = simd::mul(simd::load(options.factor + v * w), simd::load(c + r * lanes + v * w));
+        });
+    }
+    const T* row[rows];
+    repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { row[r] = a.data + r * a.row_stride; });
+    const Index step = a.depth_stride;
+    for (Index k = 0; k < depth; ++k, b += lanes) {
+        P b_k[vectors];
+        repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { b_k[v] = simd::load(b + v * w); });
+        repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE {
+            const P a_rk = simd::broadcast(row[r][k * step]);
+            repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
+                tile[r * vectors + v] = simd::madd(a_rk, b_k[v], tile[r * vectors + v]);
+            });
+        });
+    }
+    each([&](const P& x, int r, int v) ATTEND_ALWAYS_INLINE { simd::store(c + r * lanes + v * w, x); });
+    if (options.largest == nullptr) return;
+    repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
+        P largest = simd::load(options.largest + v * w);
+        repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { largest = simd::max(largest, tile[r * vectors + v]); });
+        simd::store(options.largest + v * w, largest);
+    });
+}
+
+/// `rows` rows of C by micro-tiles of `most` rows, the rest by ever smaller ones.
+template <int most, int vectors, class T>
+void multiply_rows(BroadcastMatrix<T> a, Index rows, Index depth, const T* b, Index lanes, T* c,
+                   const TileOptions<T>& options) {
+    for (; rows >= most; rows -= most) {
+        micro_tile<most, vectors>(a, depth, b, lanes, c, options);
+        a.data += most * a.row_stride;
+        c += most * lanes;
+    }
+    if constexpr (most > 1) {
+        constexpr int next = most > 4 ? 4 : most / 2;
+        if (rows > 0) multiply_rows<next, vectors>(a, rows, depth, b, lanes, c, options);
+    }
+}
+
+/// C (rows × lanes) = factor ∘ C + A (rows × depth) · B (depth × lanes); `lanes` is a multiple of the packet's width.
+template <class T>
+void multiply(const BroadcastMatrix<T>& a, Index rows, Index depth, const T* b, Index lanes, T* c,
+              TileOptions<T> options = {}) {
+    constexpr Index w = simd::width<T>;
+    constexpr int most = Registers<T>::vectors, tall = Registers<T>::rows;
+    Index lane = 0;
+    const auto advance = [&](Index count) {
+        lane += count;
+        if (options.factor != nullptr) options.factor += count;
+        if (options.largest != nullptr) options.largest += count;
+    };
+    for (; lane + most * w <= lanes; advance(most * w))
+        multiply_rows<tall, most>(a, rows, depth, b + lane, lanes, c + lane, options);
+    // Fewer vectors: more rows, so that enough sums run at a time to hide the latency of each.
+    if constexpr (most > 2) {
+        if (lane + 2 * w <= lanes) {
+            multiply_rows<2 * tall, 2>(a, rows, depth, b + lane, lanes, c + lane, options);
+            advance(2 * w);
+        }
+    }
+    if (lane < lanes) multiply_rows<2 * tall, 1>(a, rows, depth, b + lane, lanes, c + lane, options);
+}
+
+}  // namespace attend::detail

@@ -1,0 +1,111 @@
+#pragma once
+/// \file
+/// How a call is cut into blocks of queries, and those into tasks. The cut depends on the shape of a sequence alone,
+/// never on threads or on the rest of the batch, so that a row always has the same bits.
+
+#include <algorithm>
+
+#include <attend/kernel/micro_kernel.hpp>
+#include <attend/kernel/problem.hpp>
+
+namespace attend::detail {
+
+/// Queries that share a tile: `rows` rows of each of `heads` heads of one kv head. Lane = head · rows + row.
+struct LaneBlock {
+    Index sequence = 0, kv_head = 0;
+    Index head = 0, heads = 1;
+    Index row = 0, rows = 0;
+    Index key_begin = 0, key_end = 0;
+    Index chunk = 0, chunks = 1;  ///< which part of the sequence's keys these are
+
+    Index count() const { return heads * rows; }
+};
+
+/// The blocks of one sequence.
+template <class T>
+struct SequencePlan {
+    static constexpr Index w = simd::width<T>;
+    static constexpr Index most_lanes = std::max<Index>(Registers<T>::vectors * w, 32);
+    static constexpr Index chunk_keys = 1024;
+
+    bool heads_together =
+        false;         ///< few queries: the heads of a group share a block, and each read of its keys and values
+    Index blocks = 1;  ///< of a head, or of a kv head
+    Index rows = 0;    ///< of a block and head, less in the last
+    Index lanes = w;   ///< of a block
+    Index chunks = 1;  ///< into which the keys of a lone block are split, so that threads can share them
+
+    /// `splits`: whether results over parts of the keys can be merged.
+    SequencePlan(Index group, Index queries, Index keys, bool splits) {
+        heads_together = group * queries <= most_lanes;
+        if (heads_together) {
+            rows = queries;
+            lanes = std::max<Index>(1, (group * queries + w - 1) / w) * w;
+            if (splits) chunks = std::max<Index>(1, (keys + chunk_keys - 1) / chunk_keys);
+        } else {
+            const Index vectors = (queries + w - 1) / w;  // spread evenly over the blocks
+            blocks = (vectors * w + most_lanes - 1) / most_lanes;
+            lanes = rows = (vectors + blocks - 1) / blocks * w;
+            blocks = (queries + rows - 1) / rows;
+        }
+    }
+};
+
+/// The tasks of a call.
+template <class T, class X>
+class Plan {
+public:
+    Plan(const Problem<X>& problem, bool splits) : problem_(problem), splits_(splits) {
+        for (Index s = 0;
+             s < (problem.ragged() ? problem.shape.sequences : std::min<Index>(problem.shape.sequences, 1)); ++s) {
+            tasks_ += (problem.ragged() ? 1 : problem.shape.sequences) * tasks_of(of(s));
+        }
+    }
+
+    SequencePlan<T> of(Index sequence) const {
+        return {problem_.shape.group(), problem_.queries(sequence), problem_.keys(sequence), splits_};
+    }
+    Index tasks() const { return tasks_; }
+
+    /// Heads follow each other, and of a head the last block comes first: under a causal mask it is the longest.
+    LaneBlock block(Index task) const {
+        Index s = 0;
+        if (problem_.ragged()) {
+            for (Index count = tasks_of(of(s)); task >= count; count = tasks_of(of(++s))) task -= count;
+        } else {
+            s = task / tasks_of(of(0));
+            task %= tasks_of(of(0));
+        }
+        const SequencePlan<T> plan = of(s);
+        const Index group = problem_.shape.group(), per_head = plan.heads_together ? plan.chunks : plan.blocks;
+        const Index which = task / per_head, part = task % per_head;
+        LaneBlock block{.sequence = s, .key_end = problem_.keys(s)};
+        if (plan.heads_together) {
+            block.kv_head = which;
+            block.head = which * group;
+            block.heads = group;
+            block.rows = plan.rows;
+            block.chunk = part;
+            block.chunks = plan.chunks;
+            block.key_begin = part * plan.chunk_keys;
+            if (plan.chunks > 1) block.key_end = std::min(block.key_end, block.key_begin + plan.chunk_keys);
+        } else {
+            block.kv_head = which / group;
+            block.head = which;
+            block.row = (per_head - 1 - part) * plan.rows;
+            block.rows = std::min(plan.rows, problem_.queries(s) - block.row);
+        }
+        return block;
+    }
+
+private:
+    Index tasks_of(const SequencePlan<T>& plan) const {
+        return plan.heads_together ? problem_.shape.kv_heads * plan.chunks : problem_.shape.heads * plan.blocks;
+    }
+
+    const Problem<X>& problem_;
+    bool splits_;
+    Index tasks_ = 0;
+};
+
+}  // namespace attend::detail
