@@ -30,3 +30,11 @@ TEST_CASE("a soft cap holds any score within ±cap and leaves small ones as they
         before = cap(s, Position{});
     }
 }
+
+TEST_CASE("an infinite score moves the cap's gradient by its sign") {
+    SoftCap gradient{0};
+    const double infinity = std::numeric_limits<double>::infinity();
+    soft_cap(3.0).backward(infinity, Position{}, 2.0, gradient);
+    soft_cap(3.0).backward(-infinity, Position{}, 0.5, gradient);
+    CHECK(gradient.cap == 1.5);
+}

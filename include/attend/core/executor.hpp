@@ -6,6 +6,7 @@
 /// `f(Index)` once for each of 0 … count−1, in any order, on any threads, and returns when all are done. Calls ask for
 /// at most `concurrency()` at a time and give the same bits whatever that number is.
 
+#include <algorithm>
 #include <atomic>
 #include <concepts>
 #include <memory>
@@ -86,7 +87,7 @@ public:
         requires(!std::same_as<std::remove_cvref_t<Executor>, ExecutorRef>)
     ExecutorRef(Executor&& executor)  // NOLINT(google-explicit-constructor): options take any executor
         : executor_(const_cast<void*>(static_cast<const void*>(std::addressof(executor)))),
-          concurrency_(static_cast<Index>(executor.concurrency())),
+          concurrency_(std::max<Index>(1, static_cast<Index>(executor.concurrency()))),
           parallel_for_([](void* object, Index count, void* task, void (*run)(void*, Index)) {
               static_cast<std::remove_reference_t<Executor>*>(object)->parallel_for(
                   count, [task, run](Index i) { run(task, i); });

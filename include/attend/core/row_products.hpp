@@ -14,7 +14,9 @@ namespace attend::detail {
 template <class C, class X, class Weight, class Out>
 void add_row_products(const X& x, const Weight& weight, Out& out) {
     if constexpr (!std::is_same_v<typename Weight::Scalar, C>) {
-        add_row_products<C>(x, RowMatrix<C>(weight.template cast<C>()), out);
+        // In the same storage order, which decides the order of the sums.
+        constexpr int order = Weight::IsRowMajor ? Eigen::RowMajor : Eigen::ColMajor;
+        add_row_products<C>(x, Eigen::Matrix<C, Eigen::Dynamic, Eigen::Dynamic, order>(weight.template cast<C>()), out);
     } else {
         constexpr Index chunk = 256;
         Eigen::Matrix<C, 1, Eigen::Dynamic, Eigen::RowMajor, 1, chunk> features;

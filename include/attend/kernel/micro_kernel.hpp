@@ -99,8 +99,10 @@ void multiply(const BroadcastMatrix<T>& a, Index rows, Index depth, const T* b, 
         if (options.factor != nullptr) options.factor += count;
         if (options.largest != nullptr) options.largest += count;
     };
-    for (; lane + most * w <= lanes; advance(most * w))
+    while (lane + most * w <= lanes) {
         multiply_rows<tall, most>(a, rows, depth, b + lane, lanes, c + lane, options);
+        advance(most * w);
+    }
     // Fewer vectors: more rows, so that enough sums run at a time to hide the latency of each.
     if constexpr (most > 2) {
         if (lane + 2 * w <= lanes) {

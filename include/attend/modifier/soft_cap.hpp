@@ -22,12 +22,12 @@ struct SoftCap {
         using S = decltype(s);
         return S(cap) * tanh(s / S(cap));
     }
-    /// ∂/∂cap = tanh(x) − x (1 − tanh² x), x = s / cap.
+    /// ∂/∂cap = tanh(x) − x (1 − tanh² x), x = s / cap; ±1 at infinite scores.
     template <class T, class P>
     void backward(T s, const P&, T ds_out, SoftCap& gradient) const {
         using std::tanh;
-        const T x = s / static_cast<T>(cap), t = tanh(x);
-        gradient.cap += static_cast<double>(ds_out * (t - x * (T(1) - t * t)));
+        const T x = s / static_cast<T>(cap), t = tanh(x), slope = T(1) - t * t;
+        gradient.cap += static_cast<double>(ds_out * (slope == T(0) ? t : t - x * slope));
     }
 };
 
