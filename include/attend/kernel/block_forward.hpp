@@ -350,17 +350,22 @@ private:
         const BroadcastMatrix<T> v = readable(rows, z_.v);
         multiply<T>({v.data, v.depth_stride, v.row_stride}, v_.cols(), keys, weights, lanes_, z_.o, {.factor = factor});
     }
-    /// The same pair by pair, as a weight of 0 does not hide the NaN of a value that a lane must not see.
+    /// The same with values that are not finite, which a weight of 0 does not hide: they are left out, with the bits
+    /// that finite ones would give to those who must not see them, and added to those who see them.
     template <class Rows>
     void add_visible_values(const Rows& rows, Index begin, const T* weights, const T* factor) {
-        for (Index lane = 0; lane < block_.count(); ++lane) {
-            for (Index a = 0; a < v_.cols(); ++a) {
-                T o = factor == nullptr ? T(0) : factor[lane] * z_.o[a * lanes_ + lane];
-                for (Index j = 0; j < rows.rows(); ++j) {
-                    if (attention_.mask(position(lane, begin + j)))
-                        o += weights[j * lanes_ + lane] * static_cast<T>(rows(j, a));
+        Block<T> finite(z_.v, rows.rows(), rows.cols());
+        finite = rows.template cast<T>();
+        for (T& value : finite.reshaped()) value = std::isfinite(value) ? value : T(0);
+        multiply<T>({z_.v, 1, rows.cols()}, rows.cols(), rows.rows(), weights, lanes_, z_.o, {.factor = factor});
+        for (Index j = 0; j < rows.rows(); ++j) {
+            for (Index a = 0; a < rows.cols(); ++a) {
+                const T value = static_cast<T>(rows(j, a));
+                if (std::isfinite(value)) continue;
+                for (Index lane = 0; lane < block_.count(); ++lane) {
+                    if (!attention_.mask(position(lane, begin + j))) continue;
+                    z_.o[a * lanes_ + lane] += weights[j * lanes_ + lane] * value;
                 }
-                z_.o[a * lanes_ + lane] = o;
             }
         }
     }
