@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""Tells whether a benchmark run has become slower than the committed baseline.
+
+    bench/run.sh --benchmark_repetitions=5 --benchmark_enable_random_interleaving=true --benchmark_out=run.json
+    bench/guard.py bench/baseline.json run.json             exits 1 where a benchmark became slower
+    bench/guard.py --update bench/baseline.json run.json    makes the run the new baseline
+
+Times drift from machine to machine and from hour to hour, so nothing but ratios inside one process is compared:
+FAMILY/REST is as many times as fast as the plain Eigen expression naive/REST of the same run (naive Eigen = 1). A 16-bit
+benchmark is measured against the float expression of its shape. Of repetitions the median counts. A ratio may fall by
+15 %.
+"""
+import argparse
+import collections
+import json
+import re
+import statistics
+import sys
+
+MAY_FALL_BY = 0.15
+NANOSECONDS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
+
+
+def median_times(run):
+    """Name -> nanoseconds, and the names of the benchmarks that stopped with an error."""
+    times, failed = collections.defaultdict(list), set()
+    for entry in run["benchmarks"]:
+        name = entry.get("run_name", entry["name"])
+        if entry.get("error_occurred"):
+            failed.add(name)
+        elif entry.get("run_type") != "aggregate":
+            times[name].append(entry["real_time"] * NANOSECONDS[entry["time_unit"]])
+    return {name: statistics.median(values) for name, values in times.items()}, failed
+
+
+def speeds(times):
+    """Name -> how many times as fast as the plain Eigen expression."""
+    found = {}
+    for name, time in times.items():
+        family, _, rest = name.partition("/")
+        naive = "naive/" + re.sub("^b?f16/", "f32/", rest)
+        if family != "naive" and naive in times:
+            found[name] = times[naive] / time
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--update", action="store_true", help="write the run's ratios to the baseline")
+    parser.add_argument("baseline", help="the committed ratios")
+    parser.add_argument("run", help="what --benchmark_out wrote")
+    arguments = parser.parse_args()
+
+    with open(arguments.run) as file:
+        run = json.load(file)
+    instruction_set = run["context"]["instruction_set"]
+    times, failed = median_times(run)
+    now = speeds(times)
+
+    if failed:
+        sys.exit("stopped with an error: " + ", ".join(sorted(failed)))
+    if arguments.update:
+        ratios = {name: float(f"{ratio:.4g}") for name, ratio in sorted(now.items())}
+        with open(arguments.baseline, "w") as file:
+            json.dump({"instruction_set": instruction_set, "times_as_fast_as_naive": ratios}, file, indent=1)
+            file.write("\n")
+        print(f"{len(ratios)} ratios written")
+        return
+
+    with open(arguments.baseline) as file:
+        baseline = json.load(file)
+    if baseline["instruction_set"] != instruction_set:
+        sys.exit(f"the baseline is for {baseline['instruction_set']}, the run for {instruction_set}")
+    before = baseline["times_as_fast_as_naive"]
+
+    slower = 0
+    print(f"{'times as fast as naive Eigen':56} {'before':>8} {'now':>8} {'change':>8}")
+    for name in sorted(before.keys() & now.keys()):
+        change = now[name] / before[name] - 1
+        slower += change < -MAY_FALL_BY
+        print(f"{name:56} {before[name]:8.2f} {now[name]:8.2f} {change:+8.0%}{'  SLOWER' * (change < -MAY_FALL_BY)}")
+    compared = len(before.keys() & now.keys())
+    print(f"{compared} compared, {slower} slower by more than {MAY_FALL_BY:.0%}; "
+          f"{len(before) - compared} of the baseline not run, {len(now) - compared} of the run not in the baseline")
+    sys.exit(slower > 0 or compared == 0)
+
+
+if __name__ == "__main__":
+    main()

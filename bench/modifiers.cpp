@@ -1,0 +1,53 @@
+// What modifiers cost, as `times_plain`: over plain attention.
+
+#include <attention_benchmark.hpp>
+
+namespace attend::bench {
+namespace {
+
+constexpr Index n = 1024;
+
+/// `edit(scores)` is the modifier as an Eigen expression on the whole matrix; the rows are those of the queries.
+template <class Modifier, class Edit>
+void add(const std::string& name, const Modifier& modifier, const Edit& edit) {
+    const auto scores = [edit](const auto& q, const auto& k, const Rows& rows) {
+        auto s = scaled_dot_scores(q, k, rows);
+        edit(s, rows);
+        return s;
+    };
+    const auto make = [] { return Operands<float>({.queries = n, .keys = n, .d_q = 64, .d_k = 64, .d_v = 64}); };
+    const auto attention = scaled_dot_product >> modifier;
+    add_pair("modifier", name, make, attention, scores, report_times_plain(attention));
+}
+
+/// query − key of all pairs.
+template <class S>
+S distances(const S& s, const Rows& rows) {
+    using T = typename S::Scalar;
+    return S::NullaryExpr(s.rows(), s.cols(),
+                          [&](Index i, Index j) { return static_cast<T>(rows[static_cast<std::size_t>(i)] - j); });
+}
+
+const bool added = [] {
+    add("soft_cap", soft_cap(30.0), [](auto& s, const Rows&) {
+        const typename std::decay_t<decltype(s)>::Scalar cap(30);
+        s = cap * (s.array() / cap).tanh();
+    });
+    add("alibi", alibi(0.125), [](auto& s, const Rows& rows) {
+        const typename std::decay_t<decltype(s)>::Scalar slope(0.125);
+        s -= slope * distances(s, rows);
+    });
+    Random random(2);
+    const RowMatrix<float> values = random_matrix<RowMatrix<float>>(n, n, random);
+    add("bias", bias(values),
+        [values](auto& s, const Rows& rows) { s += picked<typename std::decay_t<decltype(s)>::Scalar>(values, rows); });
+    add("polynomial", modifier([](auto s, auto) { return s - decltype(s)(0.01f) * s * s * s; }),
+        [](auto& s, const Rows&) {
+            using T = typename std::decay_t<decltype(s)>::Scalar;
+            s = s.array() - T(0.01f) * s.array().cube();
+        });
+    return true;
+}();
+
+}  // namespace
+}  // namespace attend::bench

@@ -1,0 +1,65 @@
+// A whole multi-head block, projections included: d_model 512, 8 heads, self-attention over n tokens.
+
+#include <attention_benchmark.hpp>
+
+namespace attend::bench {
+namespace {
+
+constexpr Index d_model = 512, heads = 8, d_head = d_model / heads;
+using Block = MultiHeadAttention<float>;
+
+Block make_block() { return Block({.d_model = d_model, .heads = heads}, {}, 1); }
+
+RowMatrix<float> make_input(Index n) {
+    Random random(2);
+    return random_matrix<RowMatrix<float>>(n, d_model, random);
+}
+
+template <class T>
+Matrix<T> naive(const Block& block, const RowMatrix<T>& x, const Rows& rows) {
+    const auto linear = [](const auto& in, const auto& weight, const auto& bias) {
+        Matrix<T> out = in * weight.template cast<T>();
+        out.rowwise() += bias.template cast<T>().transpose();
+        return out;
+    };
+    const Matrix<T> q = linear(x, block.query_weight, block.query_bias),
+                    k = linear(x, block.key_weight, block.key_bias),
+                    v = linear(x, block.value_weight, block.value_bias);
+    Matrix<T> context(x.rows(), d_model);
+    for (Index h = 0; h < heads; ++h) {
+        const auto of_head = [h](const Matrix<T>& all) { return all.middleCols(h * d_head, d_head); };
+        context.middleCols(h * d_head, d_head) =
+            naive_attention(of_head(q), of_head(k), of_head(v), rows, scaled_dot_scores);
+    }
+    return linear(context, block.output_weight, block.output_bias);
+}
+
+void add(Index n) {
+    const std::string size = "d512_h8/n" + std::to_string(n);
+    const Rows rows = all_rows(n);
+    add_benchmark("multi_head/" + size, [=](benchmark::State& state) {
+        const Block block = make_block();
+        const RowMatrix<float> x = make_input(n);
+        RowMatrix<float> y;
+        Block::Tape tape;
+        Workspace workspace;
+        const auto run = [&] { block.forward(x, y, {.workspace = &workspace, .tape = &tape}); };
+        run();
+        const Matrix<double> exact = naive<double>(block, x.cast<double>(), rows);
+        if (holds(state, share_of_allowed_error<float>(y, naive<float>(block, x, rows), exact))) timed(state, run);
+    });
+    add_benchmark("naive/" + size, [=](benchmark::State& state) {
+        const Block block = make_block();
+        const RowMatrix<float> x = make_input(n);
+        timed(state, [&] { benchmark::DoNotOptimize(naive<float>(block, x, rows).data()); });
+    });
+}
+
+const bool added = [] {
+    add(128);
+    add(512);
+    return true;
+}();
+
+}  // namespace
+}  // namespace attend::bench
