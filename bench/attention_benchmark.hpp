@@ -1,7 +1,7 @@
 #pragma once
 /// \file
 /// An attention as a pair of benchmarks: `FAMILY/REST`, checked before it is timed, and `naive/REST`, the plain Eigen
-/// expression. bench/guard.py compares the two.
+/// expression.
 
 #include <limits>
 #include <optional>

@@ -20,27 +20,23 @@ void add(const std::string& name, const Modifier& modifier, const Edit& edit) {
     add_pair("modifier", name, make, attention, scores, report_times_plain(attention));
 }
 
-/// query − key of all pairs.
-template <class S>
-S distances(const S& s, const Rows& rows) {
-    using T = typename S::Scalar;
-    return S::NullaryExpr(s.rows(), s.cols(),
-                          [&](Index i, Index j) { return static_cast<T>(rows[static_cast<std::size_t>(i)] - j); });
-}
-
 const bool added = [] {
     add("soft_cap", soft_cap(30.0), [](auto& s, const Rows&) {
         const typename std::decay_t<decltype(s)>::Scalar cap(30);
         s = cap * (s.array() / cap).tanh();
     });
     add("alibi", alibi(0.125), [](auto& s, const Rows& rows) {
-        const typename std::decay_t<decltype(s)>::Scalar slope(0.125);
-        s -= slope * distances(s, rows);
+        using T = typename std::decay_t<decltype(s)>::Scalar;
+        const auto positions = Eigen::Map<const ColumnVector<Index>>(rows.data(), s.rows()).template cast<T>();
+        s.colwise() -= (T(0.125) * positions).eval();
+        s.rowwise() += (T(0.125) * Eigen::RowVector<T, Eigen::Dynamic>::LinSpaced(n, T(0), T(n - 1))).eval();
     });
     Random random(2);
-    const RowMatrix<float> values = random_matrix<RowMatrix<float>>(n, n, random);
-    add("bias", bias(values),
-        [values](auto& s, const Rows& rows) { s += picked<typename std::decay_t<decltype(s)>::Scalar>(values, rows); });
+    const auto values = random_matrix<Matrix<float>>(n, n, random);
+    add("bias", bias(values), [values](auto& s, const Rows& rows) {
+        using T = typename std::decay_t<decltype(s)>::Scalar;
+        s.rows() == n ? s += values.template cast<T>() : s += picked<T>(values, rows);
+    });
     add("polynomial", modifier([](auto s, auto) { return s - decltype(s)(0.01f) * s * s * s; }),
         [](auto& s, const Rows&) {
             using T = typename std::decay_t<decltype(s)>::Scalar;

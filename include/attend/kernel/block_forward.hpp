@@ -167,9 +167,9 @@ public:
                 if (lse.data != nullptr)
                     problem_.query_slice(lse, block_.sequence, block_.head + h)(block_.row + i, 0) = row_lse;
             }
-            auto rows = problem_.query_slice(out, block_.sequence, block_.head + h);
-            lanes_to_rows(z_.o, lanes_, first, z_.factor, block_.rows, v_.cols(),
-                          rows.data() + block_.row * rows.outerStride(), rows.outerStride(), rows.innerStride());
+            auto rows = problem_.query_slice(out, block_.sequence, block_.head + h).middleRows(block_.row, block_.rows);
+            lanes_to_rows(z_.o, lanes_, first, z_.factor, block_.rows, v_.cols(), rows.data(), rows.outerStride(),
+                          rows.innerStride());
         }
     }
 

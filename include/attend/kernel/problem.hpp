@@ -127,8 +127,9 @@ private:
     Slice<T> slice(const StridedView<T>& view, Index sequence, Index head, const SequencesRef& ragged,
                    Index rows) const {
         const Index first = ragged ? ragged.begin(sequence) * view.row_stride : sequence * view.sequence_stride;
-        return Slice<T>(view.data + first + head * view.head_stride, rows, view.columns,
-                        {view.row_stride, view.column_stride});
+        // Empty operands may have no memory at all.
+        T* const data = view.data == nullptr ? nullptr : view.data + first + head * view.head_stride;
+        return Slice<T>(data, rows, view.columns, {view.row_stride, view.column_stride});
     }
 
     SequencesRef query_sequences_, key_sequences_;
