@@ -206,13 +206,33 @@ Packet<T> tanh(const Packet<T>& x) {
 
 /// Transposes width × width scalars: lane c of row r becomes lane r of row c.
 template <class T>
-void transpose(Packet<T> (&rows)[width<T>]) {
+ATTEND_ALWAYS_INLINE inline void transpose(Packet<T> (&rows)[width<T>]) {
     if constexpr (width<T> > 1) {
         constexpr int n = static_cast<int>(width<T>);
         Eigen::internal::PacketBlock<Packet<T>, n> block;
         repeat<n>([&](auto i) ATTEND_ALWAYS_INLINE { block.packet[i] = rows[i]; });
         Eigen::internal::ptranspose(block);
         repeat<n>([&](auto i) ATTEND_ALWAYS_INLINE { rows[i] = block.packet[i]; });
+    }
+}
+
+/// Lane r is the sum of the lanes of row r. Pairs of neighbours are added until one packet is left.
+template <class T, int rows = static_cast<int>(width<T>)>
+ATTEND_ALWAYS_INLINE inline Packet<T> sums_of_rows(const Packet<T>* x) {
+    if constexpr (rows == 1) {
+        return x[0];
+    } else {
+        using Vector [[gnu::vector_size(sizeof(Packet<T>))]] = T;
+        constexpr int n = static_cast<int>(width<T>);
+        Packet<T> half[rows / 2];
+        repeat<rows / 2>([&](auto r) ATTEND_ALWAYS_INLINE {
+            const auto a = std::bit_cast<Vector>(x[2 * r]), b = std::bit_cast<Vector>(x[2 * r + 1]);
+            half[r] = [&]<int... i>(std::integer_sequence<int, i...>) ATTEND_ALWAYS_INLINE {
+                return std::bit_cast<Packet<T>>(__builtin_shufflevector(a, b, (2 * i)...) +
+                                                __builtin_shufflevector(a, b, (2 * i + 1)...));
+            }(std::make_integer_sequence<int, n>{});
+        });
+        return sums_of_rows<T, rows / 2>(half);
     }
 }
 

@@ -8,10 +8,12 @@
 #include <limits>
 #include <span>
 
+#include <attend/kernel/few_rows.hpp>
 #include <attend/kernel/lane_block.hpp>
 #include <attend/kernel/micro_kernel.hpp>
 #include <attend/kernel/on_lanes.hpp>
 #include <attend/kernel/plan.hpp>
+#include <attend/kernel/read_ahead.hpp>
 #include <attend/kernel/reference.hpp>
 #include <attend/softmax/exp.hpp>
 
@@ -27,7 +29,7 @@ struct Scratch {
     T* mapped;  ///< lanes × width: features of the queries, row by row
     T* q;       ///< width × lanes
     T* s;       ///< key_block × lanes, or all keys × lanes: scores, then weights
-    T* o;       ///< d_v × lanes
+    T* o;       ///< d_v × lanes; of a few queries row by row
     T *largest, *next, *sum,
         *factor;  ///< lanes: the maximum so far and with the current tile, the sum, what rescales it and o
     T *k, *v;     ///< a tile of keys and one of values, where they are not read in place
@@ -98,14 +100,33 @@ public:
           lanes_((block.count() + w - 1) / w * w),
           z_(scratch),
           k_(problem.key_slice(problem.k, block.sequence, block.kv_head)),
-          v_(problem.key_slice(problem.v, block.sequence, block.kv_head)) {}
+          v_(problem.key_slice(problem.v, block.sequence, block.kv_head)),
+          few_(dot && block.count() <= most_few_rows<T>) {}
+
+    /// Asks for what a block will need first, which this worker is likely to take next.
+    void expect(const LaneBlock& next) {
+        const Index keys = std::min(key_block, next.key_end - next.key_begin);
+        ahead_.later(problem_.key_slice(problem_.v, next.sequence, next.kv_head).middleRows(next.key_begin, keys),
+                     problem_.key_slice(problem_.k, next.sequence, next.kv_head).middleRows(next.key_begin, keys));
+        for (Index h = next.head; h < next.head + next.heads; ++h)
+            ahead_.later(problem_.query_slice(problem_.q, next.sequence, h).middleRows(next.row, next.rows));
+    }
+    /// Asks for the rows that `finish` will write.
+    void expect_output(const StridedView<X>& out) {
+        for (Index h = block_.head; h < block_.head + block_.heads; ++h)
+            ahead_.later(problem_.query_slice(out, block_.sequence, h).middleRows(block_.row, block_.rows));
+    }
 
     /// Output, sum and maximum of the block's keys, into the scratch.
     void run() {
         load_queries();
         std::fill(z_.largest, z_.largest + lanes_, std::numeric_limits<T>::lowest());
         std::fill(z_.sum, z_.sum + lanes_, T(0));
-        if constexpr (RowNormalizer<N>) std::fill(z_.s, z_.s + block_.key_end * lanes_, -infinity);
+        if constexpr (RowNormalizer<N>) {
+            std::fill(z_.s, z_.s + block_.key_end * lanes_, -infinity);
+        } else if (few_) {
+            std::fill(z_.s, z_.s + key_block * lanes_, T(0));  // the scores of lanes without a query
+        }
         bool first = true;
         for_each_tile([&](Index begin, Index keys, Cover cover) {
             T* const s = RowNormalizer<N> ? z_.s + begin * lanes_ : z_.s;
@@ -145,10 +166,15 @@ public:
             z_.factor[i] = mine;
             z_.next[i] = its;
         }
-        for (Index a = 0; a < v_.cols(); ++a) {
-            for (Index i = 0; i < lanes_; ++i) {
-                T& o = z_.o[a * lanes_ + i];
-                o = z_.factor[i] * o + z_.next[i] * other.o[a * lanes_ + i];
+        if (few_) {
+            for (Index i = 0; i < block_.count(); ++i) {
+                for (Index a = i * v_.cols(); a < (i + 1) * v_.cols(); ++a)
+                    z_.o[a] = z_.factor[i] * z_.o[a] + z_.next[i] * other.o[a];
+            }
+        } else {
+            for (Index a = 0; a < v_.cols() * lanes_; a += lanes_) {
+                for (Index i = 0; i < lanes_; ++i)
+                    z_.o[a + i] = z_.factor[i] * z_.o[a + i] + z_.next[i] * other.o[a + i];
             }
         }
     }
@@ -168,8 +194,15 @@ public:
                     problem_.query_slice(lse, block_.sequence, block_.head + h)(block_.row + i, 0) = row_lse;
             }
             auto rows = problem_.query_slice(out, block_.sequence, block_.head + h).middleRows(block_.row, block_.rows);
-            lanes_to_rows(z_.o, lanes_, first, z_.factor, block_.rows, v_.cols(), rows.data(), rows.outerStride(),
-                          rows.innerStride());
+            if (few_) {
+                for (Index i = 0; i < block_.rows; ++i) {
+                    for (Index a = 0; a < v_.cols(); ++a)
+                        rows(i, a) = static_cast<X>(z_.factor[first + i] * output(first + i, a));
+                }
+            } else {
+                lanes_to_rows(z_.o, lanes_, first, z_.factor, block_.rows, v_.cols(), rows.data(), rows.outerStride(),
+                              rows.innerStride());
+            }
         }
     }
 
@@ -190,7 +223,7 @@ private:
             Block<T> mapped(z_.mapped + h * block_.rows * width_, block_.rows, width_);
             reference::map_queries(attention_.score(), q.middleRows(block_.row, block_.rows), mapped);
         }
-        rows_to_lanes(z_.mapped, block_.count(), width_, z_.q, lanes_);
+        if (!few_) rows_to_lanes(z_.mapped, block_.count(), width_, z_.q, lanes_);
     }
 
     /// Calls `f(begin, keys, cover)` for the tiles of keys that the mask does not hide.
@@ -199,7 +232,10 @@ private:
         for (Index begin = block_.key_begin; begin < block_.key_end; begin += key_block) {
             const Index keys = std::min(key_block, block_.key_end - begin);
             const Cover cover = cover_of_tile(begin, keys);
-            if (cover != Cover::none) f(begin, keys, cover);
+            if (cover == Cover::none) continue;
+            const Index next = std::min(key_block, block_.key_end - begin - keys);
+            ahead_.soon(v_.middleRows(begin + keys, next), k_.middleRows(begin + keys, next));
+            f(begin, keys, cover);
         }
     }
 
@@ -224,10 +260,10 @@ private:
     /// A tile of operand rows as the micro-kernel reads it: in place where that is fast, otherwise through a copy in
     /// `scratch`.
     template <class Rows>
-    static BroadcastMatrix<T> readable(const Rows& rows, T* scratch) {
+    BroadcastMatrix<T> readable(const Rows& rows, T* scratch) const {
         if constexpr (std::is_same_v<T, X>) {
             if (rows.innerStride() == 1) return {rows.data(), rows.outerStride(), 1};
-            if (rows.outerStride() == 1) {  // column-major: the copy stays so
+            if (rows.outerStride() == 1 && !few_) {  // column-major: the copy stays so
                 Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>> copy(scratch, rows.rows(), rows.cols());
                 for (Index a = 0; a < rows.cols(); ++a) {
                     copy.col(a) = Eigen::Map<const ColumnVector<T>>(rows.data() + a * rows.innerStride(), rows.rows());
@@ -245,12 +281,14 @@ private:
         std::copy(z_.largest, z_.largest + lanes_, z_.next);
         const BroadcastMatrix<T> k = mapped_keys(k_.middleRows(begin, keys));
         const bool final = products_are_final && cover == Cover::all;
-        if constexpr (dot) {
-            multiply(k, keys, width_, z_.q, lanes_, s, {.largest = final ? z_.next : nullptr});
+        if (few_) {
+            dot_rows<T>({k.data, k.row_stride, keys, width_}, z_.mapped, block_.count(), s, lanes_);
+        } else if constexpr (dot) {
+            multiply(k, keys, width_, z_.q, lanes_, s, {.largest = final ? z_.next : nullptr, .ahead = &ahead_});
         } else {
             pair_tile(k, keys, s);
         }
-        if (final) return;
+        if (final && !few_) return;
         for (Index j = 0; j < keys; ++j, s += lanes_) {
             if constexpr (!products_are_final) modify(s, begin + j);
             if (cover == Cover::some) mask(s, begin + j);
@@ -280,34 +318,35 @@ private:
             }
         }
     }
-    void modify(T* s, Index key) {
-        if (block_.heads > 1) {
-            for (Index lane = 0; lane < block_.count(); ++lane)
-                s[lane] = attention_.modifiers(s[lane], position(lane, key));
-            return;
-        }
-        const Index query = problem_.shape.query_offset + block_.row;
-        for (Index i = 0; i < lanes_; i += w) {
-            const Index here = std::min(w, block_.rows - i);
-            const LanePosition<T> p{{query + i, 1, here}, key, {block_.row + i, 1, here}, block_.head, block_.kv_head,
-                                    block_.sequence};
-            const Lanes<T> changed = on_lanes(attention_.modifiers.each, Lanes<T>::of(simd::load(s + i)), p);
-            simd::store(s + i, changed.packet);
+    /// Calls `f(lane, position, count)` for the packets of queries of each head: `position` is the first one's.
+    template <class F>
+    void for_each_packet(Index key, F&& f) const {
+        for (Index h = 0; h < block_.heads; ++h) {
+            const Position first = problem_.row_position(block_.sequence, block_.head + h, block_.row).at(key);
+            for (Index i = 0; i < block_.rows; i += w) {
+                Position p = first;
+                p.query += i;
+                p.row += i;
+                f(h * block_.rows + i, p, std::min(w, block_.rows - i));
+            }
         }
     }
-    /// Asks for a packet of lanes at a time first: on the edge of a causal tile one in four is cut.
+    void modify(T* s, Index key) {
+        for_each_packet(key, [&](Index lane, const Position& p, Index count) {
+            const LanePosition<T> lanes{{p.query, 1, count}, key, {p.row, 1, count}, p.head, p.kv_head, p.sequence};
+            const auto scores = Lanes<T>::of(simd::load(s + lane, count, T(0)));
+            simd::store(s + lane, on_lanes(attention_.modifiers.each, scores, lanes).packet, count);
+        });
+    }
+    /// Asks for a packet of queries at a time first: on the edge of a causal tile one in four is cut.
     void mask(T* s, Index key) {
-        const auto pairs = [&](Index from, Index to) {
-            for (Index lane = from; lane < to; ++lane)
-                s[lane] = attention_.mask(position(lane, key)) ? s[lane] : -infinity;
-        };
-        if (block_.heads > 1) return pairs(0, block_.count());
-        for (Index i = 0; i < block_.rows; i += w) {
-            const Index here = std::min(w, block_.rows - i);
-            const Cover cover = cover_of(attention_.mask, tile(0, i, here, key, 1));
-            if (cover == Cover::none) std::fill(s + i, s + i + here, -infinity);
-            if (cover == Cover::some) pairs(i, i + here);
-        }
+        for_each_packet(key, [&](Index lane, Position p, Index count) {
+            const Cover cover = cover_of(
+                attention_.mask, {p.query, p.query + count, key, key + 1, p.row, p.head, p.kv_head, p.sequence});
+            if (cover == Cover::all) return;
+            for (Index i = lane; i < lane + count; ++i, ++p.query, ++p.row)
+                s[i] = cover == Cover::some && attention_.mask(p) ? s[i] : -infinity;
+        });
     }
 
     /// Scores into weights, each by itself.
@@ -347,9 +386,18 @@ private:
             add_visible_values(rows, begin, weights, factor);
             return;
         }
-        const BroadcastMatrix<T> v = readable(rows, z_.v);
-        multiply<T>({v.data, v.depth_stride, v.row_stride}, v_.cols(), keys, weights, lanes_, z_.o, {.factor = factor});
+        add_values(readable(rows, z_.v), keys, weights, factor);
     }
+    void add_values(const BroadcastMatrix<T>& v, Index keys, const T* weights, const T* factor) {
+        if (few_) {
+            add_rows<T>({v.data, v.row_stride, keys, v_.cols()}, weights, block_.count(), lanes_, factor, z_.o);
+        } else {
+            multiply<T>({v.data, v.depth_stride, v.row_stride}, v_.cols(), keys, weights, lanes_, z_.o,
+                        {.factor = factor, .ahead = &ahead_});
+        }
+    }
+    /// The sum of weighted values of a lane and a feature.
+    T& output(Index lane, Index a) { return few_ ? z_.o[lane * v_.cols() + a] : z_.o[a * lanes_ + lane]; }
     /// The same with values that are not finite, which a weight of 0 does not hide: they are left out, with the bits
     /// that finite ones would give to those who must not see them, and added to those who see them.
     template <class Rows>
@@ -357,14 +405,14 @@ private:
         Block<T> finite(z_.v, rows.rows(), rows.cols());
         finite = rows.template cast<T>();
         for (T& value : finite.reshaped()) value = std::isfinite(value) ? value : T(0);
-        multiply<T>({z_.v, 1, rows.cols()}, rows.cols(), rows.rows(), weights, lanes_, z_.o, {.factor = factor});
+        add_values({z_.v, rows.cols(), 1}, rows.rows(), weights, factor);
         for (Index j = 0; j < rows.rows(); ++j) {
             for (Index a = 0; a < rows.cols(); ++a) {
                 const T value = static_cast<T>(rows(j, a));
                 if (std::isfinite(value)) continue;
                 for (Index lane = 0; lane < block_.count(); ++lane) {
                     if (!attention_.mask(position(lane, begin + j))) continue;
-                    z_.o[a * lanes_ + lane] += weights[j * lanes_ + lane] * value;
+                    output(lane, a) += weights[j * lanes_ + lane] * value;
                 }
             }
         }
@@ -399,6 +447,8 @@ private:
     Index width_, lanes_;
     Scratch<T> z_;
     Slice<const X> k_, v_;
+    bool few_;  ///< features stand in lanes instead of queries
+    ReadAhead ahead_;
 };
 
 }  // namespace attend::detail::fused

@@ -66,6 +66,8 @@ void forward(const A& attention, const Problem<X>& problem, const Layout<T, A>& 
     executor.for_each(plan.tasks(), [&](Index task, Index worker) {
         const LaneBlock block = plan.block(task);
         BlockForward<T, A, X> forward(attention, problem, block, layout.width(), layout.scratch(memory, worker));
+        if (task + executor.concurrency() < plan.tasks()) forward.expect(plan.block(task + executor.concurrency()));
+        if (block.chunks == 1) forward.expect_output(out);
         forward.run();
         if (block.chunks == 1) {
             forward.finish(out, lse);

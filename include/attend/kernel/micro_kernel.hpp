@@ -5,6 +5,7 @@
 
 #include <attend/core/repeat.hpp>
 #include <attend/core/simd.hpp>
+#include <attend/kernel/read_ahead.hpp>
 
 namespace attend::detail {
 
@@ -29,8 +30,9 @@ struct Registers {
 /// Where a product starts from and what else it reports.
 template <class T>
 struct TileOptions {
-    const T* factor = nullptr;  ///< by lane: C starts from factor ∘ C; none: from 0
-    T* largest = nullptr;       ///< by lane: raised to the largest result
+    const T* factor = nullptr;   ///< by lane: C starts from factor ∘ C; none: from 0
+    T* largest = nullptr;        ///< by lane: raised to the largest result
+    ReadAhead* ahead = nullptr;  ///< what to ask for by the way
 };
 
 /// `rows` rows of C, `vectors` packets wide.
@@ -72,12 +74,16 @@ ATTEND_NOINLINE void micro_tile(const BroadcastMatrix<T>& a, Index depth, const 
     });
 }
 
+/// Lines of memory asked for with each micro-tile: enough for both tiles of keys and values that follow.
+inline constexpr Index lines_of_tile = 24;
+
 /// `rows` rows of C by micro-tiles of `most` rows, the rest by ever smaller ones.
 template <int most, int vectors, class T>
 void multiply_rows(BroadcastMatrix<T> a, Index rows, Index depth, const T* b, Index lanes, T* c,
                    const TileOptions<T>& options) {
     for (; rows >= most; rows -= most) {
         micro_tile<most, vectors>(a, depth, b, lanes, c, options);
+        if (options.ahead != nullptr) options.ahead->some(lines_of_tile);
         a.data += most * a.row_stride;
         c += most * lanes;
     }

@@ -1,0 +1,69 @@
+// The products of a few rows against Eigen's, for every number of queries, odd widths and strides.
+
+#include <attend/kernel/few_rows.hpp>
+
+#include <vector>
+
+#include <support/catch.hpp>
+#include <support/random.hpp>
+
+using namespace attend;
+using namespace attend::test;
+
+namespace {
+
+template <class T>
+struct Case {
+    Index count, keys, width, lanes = detail::simd::width<T>;
+    RowMatrix<T> rows, q, s, o;
+
+    Case(Index count_, Index keys_, Index width_) : count(count_), keys(keys_), width(width_) {
+        Random random(static_cast<std::uint64_t>(1 + count + 10 * keys + 1000 * width));
+        rows = random_matrix<T>(random, keys, width + 3);
+        q = random_matrix<T>(random, count, width);
+        s = random_matrix<T>(random, keys, lanes);
+        o = random_matrix<T>(random, count, width);
+    }
+    auto operand() const { return rows.leftCols(width); }
+    detail::RowBlock<T> block() const { return {rows.data(), rows.cols(), keys, width}; }
+};
+
+template <class T, class F>
+void for_each_case(F&& f) {
+    for (Index count = 1; count <= detail::most_few_rows<T>; ++count) {
+        for (const Index keys : {1, 3, 16, 37}) {
+            for (const Index width : {1, 5, 16, 21, 64}) {
+                CAPTURE(count, keys, width);
+                f(Case<T>(count, keys, width));
+            }
+        }
+    }
+}
+
+template <class T>
+constexpr double tolerance = 64 * std::numeric_limits<T>::epsilon();
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("scores of a few rows are their products with the keys, and nothing else is written", "", float,
+                   double) {
+    for_each_case<TestType>([](Case<TestType> x) {
+        const RowMatrix<TestType> before = x.s;
+        const RowMatrix<TestType> expected = x.operand() * x.q.transpose();
+        detail::dot_rows(x.block(), x.q.data(), x.count, x.s.data(), x.lanes);
+        CHECK((x.s.leftCols(x.count) - expected).cwiseAbs().maxCoeff() <= tolerance<TestType> * double(x.width));
+        CHECK(x.s.rightCols(x.lanes - x.count) == before.rightCols(x.lanes - x.count));
+    });
+}
+
+TEMPLATE_TEST_CASE("outputs of a few rows are rescaled, and the weighted values added", "", float, double) {
+    for_each_case<TestType>([](Case<TestType> x) {
+        const std::vector<TestType> factor(static_cast<std::size_t>(x.count), TestType(0.5));
+        const RowMatrix<TestType> weighted = x.s.leftCols(x.count).transpose() * x.operand();
+        const RowMatrix<TestType> expected = TestType(0.5) * x.o + weighted;
+        detail::add_rows(x.block(), x.s.data(), x.count, x.lanes, factor.data(), x.o.data());
+        CHECK((x.o - expected).cwiseAbs().maxCoeff() <= tolerance<TestType> * double(x.keys));
+        detail::add_rows<TestType>(x.block(), x.s.data(), x.count, x.lanes, nullptr, x.o.data());
+        CHECK((x.o - weighted).cwiseAbs().maxCoeff() <= tolerance<TestType> * double(x.keys));
+    });
+}
