@@ -5,7 +5,7 @@ set(ATTEND_WARNINGS -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # False alarms of GCC 12: in `"text" + std::string`, in Eigen's inner products, and in AVX-512's own intrinsics.
     list(APPEND ATTEND_WARNINGS -Wno-restrict -Wno-maybe-uninitialized)
-    if(CMAKE_CXX_FLAGS MATCHES "-march=native")
+    if(CMAKE_CXX_FLAGS MATCHES "-march=(native|[a-z]+-avx512)")
         list(APPEND ATTEND_WARNINGS -Wno-uninitialized)
     endif()
 endif()

@@ -2,6 +2,7 @@
 /// \file
 /// An attention: the value that `score >> modifiers >> mask >> normalizer` composes, and the ready-made ones.
 
+#include <algorithm>
 #include <concepts>
 #include <type_traits>
 #include <utility>
@@ -112,6 +113,29 @@ struct Attention : S {
                  problem.query_input(dout_operand.view(), "dout", problem.v.columns), dq, dk, dv, options);
     }
 
+    /// The scratch memory, in bytes, of a call on operands of scalar X and that shape (of ragged sequences their number
+    /// and the longest lengths) by an executor with that `concurrency()`: a `Workspace` of so much, or a fixed buffer
+    /// of so much aligned to `Workspace::alignment`, is enough. Throws what the call would throw at such a shape. O(1).
+    ///
+    /// With softmax, sinks and sigmoid, forward memory does not grow with the keys, but for the partial results of long
+    /// rows: where the queries of a key/value head are so few that they make one block, its keys are split, and each
+    /// 1024 keys leave a block's output behind. Normalizers that need a row whole hold a block's rows of scores for
+    /// each worker. `Pass::weights` and `Pass::backward` hold one head's operands for each worker.
+    template <class X = float>
+    std::size_t workspace_bytes(const Shape& shape, Index workers = 1, Pass pass = Pass::forward) const {
+        using T = Compute<X>;
+        const auto& [sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v, query_offset] = shape;
+        detail::require(std::min({sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v}) >= 0 && workers > 0,
+                        "workspace_bytes: sizes must not be negative, and there must be at least one worker");
+        const detail::Named q{"q", {sequences, heads, queries, d_q}}, k{"k", {sequences, kv_heads, keys, d_k}};
+        detail::require_groups(q, k);
+        check(shape, q, k);
+        if constexpr (detail::fused::Supported<T>) {
+            if (pass == Pass::forward) return fused_layout<T>(shape, workers).bytes();
+        }
+        return detail::reference::workspace_bytes<T>(*this, shape, pass == Pass::backward, workers);
+    }
+
 private:
     template <class First, class... Others>
     static void require_one_scalar() {
@@ -125,17 +149,23 @@ private:
         detail::require_apart(output, name, problem.k, "k");
         detail::require_apart(output, name, problem.v, "v");
     }
+    void check(const Shape& shape, const detail::Named& q, const detail::Named& k) const {
+        if constexpr (requires { score().check(shape); }) {
+            score().check(shape);
+        } else {
+            detail::require(shape.d_q == shape.d_k, q, " and ", k, " must have the same width");
+        }
+        detail::check_part(modifiers, shape);
+        detail::check_part(mask, shape);
+        detail::check_part(normalizer, shape);
+    }
     template <class X>
     void check(const detail::Problem<X>& problem) const {
-        if constexpr (requires { score().check(problem.shape); }) {
-            score().check(problem.shape);
-        } else {
-            detail::require(problem.q.columns == problem.k.columns, detail::named("q", problem.q), " and ",
-                            detail::named("k", problem.k), " must have the same width");
-        }
-        detail::check_part(modifiers, problem.shape);
-        detail::check_part(mask, problem.shape);
-        detail::check_part(normalizer, problem.shape);
+        check(problem.shape, detail::named("q", problem.q), detail::named("k", problem.k));
+    }
+    template <class T>
+    auto fused_layout(const Shape& shape, Index workers) const {
+        return detail::fused::Layout<T, Attention>(*this, shape, workers);
     }
 
     template <class X, class T>
@@ -151,12 +181,14 @@ private:
         detail::require_apart(options.lse, "lse", out, "out");
         detail::require_apart(options.weights, "weights", out, "out");
         detail::require_apart(options.weights, "weights", options.lse, "lse");
+        // The weights exist only where every score does; a sum over the row only where somebody forms it.
+        const Pass pass = options.weights || (PairNormalizer<N> && options.lse) ? Pass::weights : Pass::forward;
         if constexpr (detail::fused::Supported<T>) {
-            // The weights exist only where every score does; a sum over the row only where somebody forms it.
-            if (!options.weights && !(PairNormalizer<N> && options.lse)) return run_fused(problem, out, options);
+            if (pass == Pass::forward) return run_fused(problem, out, options);
         }
         detail::with_scratch(
-            options.workspace, detail::reference::workspace_bytes<T>(*this, problem.shape, false, options.executor),
+            options.workspace,
+            detail::reference::workspace_bytes<T>(*this, problem.shape, false, options.executor.concurrency()),
             [&](std::byte* block) {
                 detail::reference::forward<T>(*this, problem, problem.query_output(out, problem.v.columns),
                                               problem.query_output(options.lse, 1),
@@ -165,7 +197,7 @@ private:
     }
     template <class X, class T>
     void run_fused(const detail::Problem<X>& problem, Output<X>& out, ForwardOptions<T>& options) const {
-        const detail::fused::Layout<T, Attention> layout(*this, problem.shape, options.executor.concurrency());
+        const auto layout = fused_layout<T>(problem.shape, options.executor.concurrency());
         detail::with_scratch(options.workspace, layout.bytes(), [&](std::byte* block) {
             detail::fused::forward(*this, problem, layout, problem.query_output(out, problem.v.columns),
                                    problem.query_output(options.lse, 1), block, options.executor);
@@ -193,7 +225,8 @@ private:
         detail::require_apart(dq, "dq", dv, "dv");
         detail::require_apart(dk, "dk", dv, "dv");
         detail::with_scratch(
-            options.workspace, detail::reference::workspace_bytes<T>(*this, problem.shape, true, options.executor),
+            options.workspace,
+            detail::reference::workspace_bytes<T>(*this, problem.shape, true, options.executor.concurrency()),
             [&](std::byte* block) {
                 detail::reference::backward<T>(*this, problem, dout, problem.query_output(dq, problem.q.columns),
                                                problem.key_output(dk, problem.k.columns),

@@ -51,13 +51,18 @@ public:
         INFO(case_.name << ", " << name);
         CHECK(distance(actual, expected) <= tolerance * largest_finite(expected));
     }
-    /// In float, at most twice as wrong as `naive`, which a plain float expression gave, and one rounding.
-    template <class X, class Naive>
-    void check_float(const std::string& name, const X& actual, const Naive& naive) {
-        const RowMatrix<double> expected = expect(name, actual.rows(), actual.cols());
-        const double rounding = double{std::numeric_limits<float>::epsilon()} / 2 * largest_finite(expected);
+    /// In float, at most twice as wrong as `naive_error`, which a plain float expression had, and one rounding.
+    template <class X>
+    void check_float(const std::string& name, const X& actual, double naive_error) {
         INFO(case_.name << ", " << name << " in float");
-        CHECK(distance(actual, expected) <= 2 * distance(naive, expected) + rounding);
+        CHECK(error(name, actual) <= 2 * naive_error + double{std::numeric_limits<float>::epsilon()} / 2);
+    }
+    /// The largest error, as a share of the tensor's largest entry.
+    template <class X>
+    double error(const std::string& name, const X& actual) {
+        const RowMatrix<double> expected = expect(name, actual.rows(), actual.cols());
+        const double apart = distance(actual, expected);
+        return apart == 0 ? 0 : apart / largest_finite(expected);
     }
     /// No output of the case may have been left uncompared.
     void finish() const {

@@ -14,7 +14,7 @@ namespace {
 
 template <class T>
 struct Case {
-    Index count, keys, width, lanes = detail::simd::width<T>;
+    Index count, keys, width, lanes = 2 * detail::simd::width<T>;
     RowMatrix<T> rows, q, s, o;
 
     Case(Index count_, Index keys_, Index width_) : count(count_), keys(keys_), width(width_) {
@@ -30,7 +30,7 @@ struct Case {
 
 template <class T, class F>
 void for_each_case(F&& f) {
-    for (Index count = 1; count <= detail::most_few_rows<T>; ++count) {
+    for (Index count = 1; count <= detail::simd::width<T> + 3; ++count) {
         for (const Index keys : {1, 3, 16, 37}) {
             for (const Index width : {1, 5, 16, 21, 64}) {
                 CAPTURE(count, keys, width);

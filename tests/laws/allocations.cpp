@@ -1,6 +1,11 @@
+// needs: openmp
 // Fixed-size operands use no heap, and with a warm workspace no call does.
 
 #include <support/allocations.hpp>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
 
 #include <attend/attend.hpp>
 
@@ -40,45 +45,171 @@ void check_fixed_sizes(const A& attention) {
     CHECK(distance(out, attention(q_dynamic, k_dynamic, v_dynamic)) < 1e-6);
 }
 
-template <class T, class A>
-void check_warm_workspace(const A& attention) {
-    const Layout layout{.queries = 70,
-                        .keys = 90,
-                        .d_q = 20,
-                        .d_k = 20,
-                        .d_v = 24,
-                        .heads = 4,
-                        .kv_heads = 2,
-                        .sequences = {0, 30, 70},
-                        .key_sequences = {0, 50, 90}};
-    const Operands<T> x = random_operands<T>(layout, 2);
-    const Sequences q_sequences = sequences(layout.sequences), k_sequences = sequences(layout.key_sequences);
-    Outputs<T> y = forward(attention, x);
-    Gradients<T, A> d = backward(attention, x);
+/// Checks that a call allocates nothing but the first time, when a workspace grows and threads start.
+template <class F>
+void check_once_warm(const F& call) {
+    call();
+    CHECK(allocations_of(call) == 0);
+}
+
+const attend::detail::ExecutorRef& threads() {
+#if defined(_OPENMP)
+    static const OpenMPExecutor team = openmp(2);
+    static const attend::detail::ExecutorRef executor(team);
+#else
+    static const attend::detail::ExecutorRef executor(serial);
+#endif
+    return executor;
+}
+
+/// Two sequences, of 30 and 40 queries over 50 and 40 keys, 4 heads in 2 groups.
+const Layout ragged{.queries = 70,
+                    .keys = 90,
+                    .d_q = 20,
+                    .d_k = 20,
+                    .d_v = 24,
+                    .heads = 4,
+                    .kv_heads = 2,
+                    .sequences = {0, 30, 70},
+                    .key_sequences = {0, 50, 90}};
+
+/// The output alone, all outputs, and backward, on matrices of one storage order.
+template <int order, class T, class A>
+void check_calls(const A& attention, const Operands<T>& x, const Outputs<T>& y, attend::detail::ExecutorRef executor) {
+    using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, order>;
+    const Layout& n = x.layout;
+    const Matrix q = x.q, k = x.k, v = x.v, dout = x.dout;
+    Matrix out = y.out, dq = x.q, dk = x.k, dv = x.v;
+    Eigen::Matrix<Compute<T>, Eigen::Dynamic, Eigen::Dynamic, order> lse = y.lse, weights = y.weights;
+    A gradient = zero_gradient(attention);
+    const Sequences query_sequences = sequences(n.sequences), key_sequences = sequences(n.key_sequences);
+    const auto query_heads = heads(q, n.heads), key_heads = heads(k, n.kv_heads), value_heads = heads(v, n.kv_heads);
     Workspace workspace;
-    const auto run = [&] {
-        attention(x.query_heads(), x.key_heads(), x.value_heads(), y.out,
-                  {.workspace = &workspace, .sequences = q_sequences, .key_sequences = k_sequences});
-        attention(x.query_heads(), x.key_heads(), x.value_heads(), y.out,
+    check_once_warm([&] {
+        attention(query_heads, key_heads, value_heads, out,
                   {.workspace = &workspace,
-                   .lse = y.lse,
-                   .weights = y.weights,
-                   .sequences = q_sequences,
-                   .key_sequences = k_sequences});
-        attention.backward(x.query_heads(), x.key_heads(), x.value_heads(), heads(y.out, 4), y.lse, heads(x.dout, 4),
-                           d.dq, d.dk, d.dv,
+                   .executor = executor,
+                   .sequences = query_sequences,
+                   .key_sequences = key_sequences});
+    });
+    check_once_warm([&] {
+        attention(query_heads, key_heads, value_heads, out,
+                  {.workspace = &workspace,
+                   .executor = executor,
+                   .lse = lse,
+                   .weights = weights,
+                   .sequences = query_sequences,
+                   .key_sequences = key_sequences});
+    });
+    check_once_warm([&] {
+        attention.backward(query_heads, key_heads, value_heads, out, lse, dout, dq, dk, dv,
                            {.workspace = &workspace,
-                            .gradient = &d.parameters,
-                            .sequences = q_sequences,
-                            .key_sequences = k_sequences});
-    };
-    run();
+                            .executor = executor,
+                            .gradient = &gradient,
+                            .sequences = query_sequences,
+                            .key_sequences = key_sequences});
+    });
     const std::size_t bytes = workspace.bytes();
-    CHECK(allocations_of(run) == 0);
+    CHECK(bytes > 0);
+    attention(
+        query_heads, key_heads, value_heads, out,
+        {.workspace = &workspace, .executor = executor, .sequences = query_sequences, .key_sequences = key_sequences});
     CHECK(workspace.bytes() == bytes);
 }
 
+template <class T, class A>
+void check_scalar(const A& attention) {
+    CAPTURE(sizeof(T));
+    const Operands<T> x = random_operands<T>(ragged, 2);
+    const Outputs<T> y = forward(attention, x);
+    check_calls<Eigen::RowMajor>(attention, x, y, serial);
+    check_calls<Eigen::ColMajor>(attention, x, y, serial);
+    check_calls<Eigen::RowMajor>(attention, x, y, threads());
+}
+template <class A>
+void check_warm_workspace(const A& attention) {
+    check_scalar<float>(attention);
+    check_scalar<double>(attention);
+    check_scalar<Eigen::half>(attention);
+}
+
+/// Steps of self-attention over `rows` tokens, which stand in matrices of either storage order.
+template <class T, class A>
+void check_block(const MultiHeadAttention<T, A>& block, Index rows) {
+    CAPTURE(sizeof(T), rows, block.shape().d_model);
+    Random random(3);
+    const RowMatrix<T> x = random_matrix<T>(random, rows, block.shape().d_model), dy = x;
+    const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> x_columns = x;
+    RowMatrix<T> y = x, dx = x;
+    Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> y_columns = x;
+    MultiHeadTape<T> tape;
+    Workspace workspace;
+    auto gradient = zero_gradient(block);
+    const Sequences two = sequences({0, rows / 3, rows});
+    for (const auto& executor : {attend::detail::ExecutorRef(serial), threads()}) {
+        check_once_warm([&] { block.forward(x, y, {.workspace = &workspace, .executor = executor, .tape = &tape}); });
+        check_once_warm([&] {
+            block.forward(x_columns, y_columns,
+                          {.workspace = &workspace, .executor = executor, .tape = &tape, .sequences = two});
+        });
+        check_once_warm([&] {
+            block.backward(tape, dy, dx, {.workspace = &workspace, .executor = executor, .gradient = &gradient});
+        });
+    }
+}
+template <class T, class A>
+void check_crossing_block(const MultiHeadAttention<T, A>& block, Index rows) {
+    Random random(4);
+    const RowMatrix<T> x = random_matrix<T>(random, rows, block.shape().d_model);
+    const RowMatrix<T> memory = random_matrix<T>(random, 2 * rows, block.shape().d_memory);
+    RowMatrix<T> y = x, dx = x, dmemory = memory;
+    MultiHeadTape<T> tape;
+    Workspace workspace;
+    check_once_warm([&] { block.forward(x, memory, y, {.workspace = &workspace, .tape = &tape}); });
+    check_once_warm([&] { block.backward(tape, x, dx, dmemory, {.workspace = &workspace}); });
+}
+
+template <class T>
+void check_softmax(Index rows, Index columns) {
+    CAPTURE(sizeof(T), rows, columns);
+    Random random(5);
+    const RowMatrix<T> x = random_matrix<T>(random, rows, columns);
+    const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> x_columns = x;
+    RowMatrix<T> p = x;
+    Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> p_columns = x;
+    for (const Along along : {Along::rows, Along::columns}) {
+        CHECK(allocations_of([&] { softmax(x, p, along); }) == 0);
+        CHECK(allocations_of([&] { softmax(x_columns, p_columns, along); }) == 0);
+        CHECK(allocations_of([&] { log_softmax(x, p, along); }) == 0);
+        CHECK(allocations_of([&] { log_softmax(x_columns, p_columns, along); }) == 0);
+    }
+}
+
 }  // namespace
+
+TEST_CASE("every way to the heap is counted") {
+    void* p = nullptr;
+    CHECK(allocations_of([&] { p = ::operator new(8); }) == 1);
+    ::operator delete(p);
+    CHECK(allocations_of([&] { p = ::operator new(64, std::align_val_t(64)); }) == 1);
+    ::operator delete(p, std::align_val_t(64));
+    CHECK(allocations_of([&] { p = ::operator new[](8, std::nothrow); }) == 1);
+    ::operator delete[](p);
+#if defined(__GLIBC__)
+    const auto counted = [&](auto allocate) {
+        const int count = allocations_of([&] { p = allocate(); });
+        std::free(p);
+        return count;
+    };
+    CHECK(counted([] { return std::malloc(8); }) == 1);
+    CHECK(counted([] { return std::calloc(8, 8); }) == 1);
+    CHECK(counted([] { return std::realloc(nullptr, 8); }) == 1);
+    CHECK(counted([] { return std::aligned_alloc(64, 64); }) == 1);
+    CHECK(counted([&] { return posix_memalign(&p, 64, 64) == 0 ? p : nullptr; }) == 1);
+    Eigen::MatrixXf x;
+    CHECK(allocations_of([&] { x.setZero(5, 5); }) == 1);
+#endif
+}
 
 TEST_CASE("fixed sizes use no heap") {
     check_fixed_sizes(dot_product);
@@ -97,11 +228,67 @@ TEST_CASE("the result of fixed sizes is of fixed size") {
     CHECK(distance(y.rowwise().sum(), Eigen::Vector3f::Ones()) < 1e-6);  // weights of an identity's rows
 }
 
-TEST_CASE("with a warm workspace no call uses the heap") {
-    check_warm_workspace<float>(scaled_dot_product >> alibi(alibi_slopes(4)) >> causal);
-    check_warm_workspace<float>(cosine(2.0) >> sigmoid(-1.0));
-    check_warm_workspace<float>(GeneralAttention<float>(20, 20, 2) >> sparsemax);
-    check_warm_workspace<float>(AdditiveAttention<float>(20, 20, 16, 3));
-    check_warm_workspace<Eigen::half>(scaled_dot_product >> causal);
-    check_warm_workspace<Eigen::half>(AdditiveAttention<float>(20, 20, 16, 3));
+TEST_CASE("with a warm workspace no call uses the heap, whatever it is composed of") {
+    Random random(6);
+    const Eigen::MatrixXd pairs = random_matrix<double>(random, 40, 50), blocks = random_matrix<double>(random, 5, 7);
+    check_warm_workspace(scaled_dot_product);
+    check_warm_workspace(dot_product >> scale(0.3) >> bias(pairs) >> dense_mask((pairs.array() > -0.5).matrix()) >>
+                         softmax);
+    check_warm_workspace(scaled_dot_product >> alibi(alibi_slopes(4)) >> soft_cap(5.0) >>
+                         (causal & sliding_window(9)) >> softmax_with_sink(0.5));
+    check_warm_workspace(cosine(2.0) >> relative_bias(Eigen::MatrixXd(random_matrix<double>(random, 32, 4))) >>
+                         lengths({50, 30}) >> sparsemax);
+    check_warm_workspace(GeneralAttention<float>(20, 20, 2) >> adaptive_span(20.0, 8.0) >> documents({0, 12, 33}) >>
+                         entmax15);
+    check_warm_workspace(AdditiveAttention<float>(20, 20, 16, 3) >> prefix(20) >> top_k(5));
+    check_warm_workspace(AdditiveAttention<double>(20, 20, 16, 3));
+    check_warm_workspace(
+        score([](auto q, auto k) { return -(q - k) * (q - k); }) >>
+        modifier([](auto s, auto p) { return s - 0.1f * tanh(decltype(s)(p.query - p.key)); }) >>
+        (mask([](Position p) { return p.key % 3 != 1; }) | ~block_sparse((blocks.array() > 0).matrix(), 8, 8)) >>
+        sigmoid(-1.0));
+}
+
+TEST_CASE("with a warm workspace no call over a long row, split between threads, uses the heap") {
+    const Operands<float> x = random_operands<float>({.queries = 1, .keys = 5000, .d_q = 16, .d_k = 16, .d_v = 16}, 7);
+    RowMatrix<float> out = x.dout;
+    Workspace workspace;
+    for (const auto& executor : {attend::detail::ExecutorRef(serial), threads()}) {
+        check_once_warm([&] {
+            (scaled_dot_product >> alibi(0.1))(x.q, x.k, x.v, out, {.workspace = &workspace, .executor = executor});
+        });
+    }
+}
+
+TEST_CASE("a block with a tape and a workspace uses the heap once") {
+    const auto attention = scaled_dot_product >> causal;
+    using A = decltype(attention);
+    for (const Index d_model : {64, 256, 512}) {
+        for (const Index rows : {1, 64}) {
+            check_block(MultiHeadAttention<float, A>({.d_model = d_model, .heads = 8, .kv_heads = 4}, attention, 1),
+                        rows);
+        }
+    }
+    check_block(MultiHeadAttention<float, A>({.d_model = 512, .heads = 8, .kv_heads = 2}, attention, 1), 512);
+    check_block(MultiHeadAttention<double, A>({.d_model = 384, .heads = 6, .rope = Rope{}}, attention, 1), 270);
+    check_block(MultiHeadAttention<Eigen::half, A>({.d_model = 64, .heads = 4, .bias = false}, attention, 1), 20);
+    check_crossing_block(MultiHeadAttention<float, A>({.d_model = 320, .heads = 4, .d_memory = 200}, attention, 1), 90);
+}
+
+TEST_CASE("softmax into given memory uses no heap") {
+    for (const Index columns : {1, 100, 8192}) {
+        check_softmax<float>(40, columns);
+        check_softmax<double>(40, columns);
+        check_softmax<Eigen::half>(40, columns);
+        check_softmax<Eigen::bfloat16>(40, columns);
+    }
+}
+
+TEST_CASE("rotary embedding uses no heap") {
+    Random random(8);
+    RowMatrix<float> x = random_matrix<float>(random, 30, 64);
+    const RowMatrix<float> angles = random_matrix<float>(random, 30, 8);
+    CHECK(allocations_of([&] { Rope{}(heads(x, 4), 5); }) == 0);
+    CHECK(allocations_of([&] { Rope{.layout = RopeLayout::interleaved, .width = 8}.inverse(heads(x, 4)); }) == 0);
+    CHECK(allocations_of([&] { rotate(heads(x, 4), angles, angles, RopeLayout::half_split); }) == 0);
 }

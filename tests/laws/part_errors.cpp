@@ -58,10 +58,9 @@ TEST_CASE("biases and masks of pairs need the shape of the pairs") {
     const Eigen::MatrixXd values = ones(8, 6);
     const RowMatrix<bool> keep = truths(4, 6);
     CHECK(refused_call(dot_product >> bias(strided(values.data(), {1, 3, 4, 6}, {0, 0, 6, 1}))) ==
-          "bias (1 sequences x 3 heads x 4 rows x 6 columns) must be 1 sequences x 2 heads x 4 rows x 6 columns, or 1 "
-          "where it serves all");
+          "bias (3 heads x 4x6) must be 2 heads x 4x6, or 1 where it serves all");
     CHECK(refused_call(dot_product >> dense_mask(strided(keep.data(), {1, 1, 4, 5}, {0, 0, 6, 1}))) ==
-          "dense_mask (4x5) must be 1 sequences x 2 heads x 4 rows x 6 columns, or 1 where it serves all");
+          "dense_mask (4x5) must be 2 heads x 4x6, or 1 where it serves all");
     // A part inside a composed mask is asked too.
     CHECK(refused_call(dot_product >> (causal | ~dense_mask(truths(4, 4)))) ==
           "dense_mask (4x4) must be 4x6: a row a query, a column a key");

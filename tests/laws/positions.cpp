@@ -23,6 +23,14 @@ Operands<T> later_queries(const Operands<T>& x, Index first) {
     return later;
 }
 
+/// The rows of a call of their own and those among others. They have the same bits, but for a few rows (law 8), whose
+/// sums run in another order.
+template <class X, class Y>
+bool same_rows(const X& alone, const Y& among_others) {
+    if (alone.rows() > attend::detail::most_few_queries<float>) return same_bits(alone, among_others);
+    return (alone - among_others).cwiseAbs().maxCoeff() <= 1e-6f * among_others.cwiseAbs().maxCoeff();
+}
+
 template <class A>
 void check_offset_shifts(const A& attention) {
     const Operands<float> x = random_operands<float>(layout, 1);
@@ -33,8 +41,8 @@ void check_offset_shifts(const A& attention) {
         const Operands<float> later = later_queries(x, first);
         const auto y_later = forward(attention, later);
         const Index rows = layout.queries - first;
-        CHECK(same_bits(y_later.out, y.out.bottomRows(rows)));
-        CHECK(same_bits(y_later.lse, y.lse.bottomRows(rows)));
+        CHECK(same_rows(y_later.out, y.out.bottomRows(rows)));
+        CHECK(same_rows(y_later.lse, y.lse.bottomRows(rows)));
         CHECK(same_bits(y_later.weights, y.weights.bottomRows(rows)));
         CHECK(same_bits(backward(attention, later).dq, d.dq.bottomRows(rows)));
     }
@@ -54,11 +62,11 @@ void check_future_is_unseen(const A& attention) {
         cut.q.conservativeResize(n, Eigen::NoChange);
         cut.k.conservativeResize(n, Eigen::NoChange);
         cut.v.conservativeResize(n, Eigen::NoChange);
-        for (const Operands<float>& prefix_only : {changed, cut}) {
-            const auto y_prefix = forward(masked, prefix_only);
-            CHECK(same_bits(y_prefix.out.topRows(n), y.out.topRows(n)));
-            CHECK(same_bits(y_prefix.lse.topRows(n), y.lse.topRows(n)));
-        }
+        const auto y_changed = forward(masked, changed), y_cut = forward(masked, cut);
+        CHECK(same_bits(y_changed.out.topRows(n), y.out.topRows(n)));
+        CHECK(same_bits(y_changed.lse.topRows(n), y.lse.topRows(n)));
+        CHECK(same_rows(y_cut.out, y.out.topRows(n)));
+        CHECK(same_rows(y_cut.lse, y.lse.topRows(n)));
     }
 }
 

@@ -112,6 +112,58 @@ TEST_CASE("a tape that is given again keeps its memory, and backward adds into w
     CHECK(distance(gradient.query_bias, 2 * dbias_once) <= 1e-14);
 }
 
+TEST_CASE("results and their gradients may stand in any storage order") {
+    const MultiHeadAttention<double> block({.d_model = 8, .heads = 2}, {}, 1);
+    const RowMatrix<double> x = random_rows(6, 8, 2), dy = random_rows(6, 8, 3);
+    MultiHeadTape<double> tape;
+    RowMatrix<double> y, dx;
+    block.forward(x, y, {.tape = &tape});
+    block.backward(tape, dy, dx);
+
+    const Eigen::MatrixXd x_columns = x, dy_columns = dy;
+    Eigen::MatrixXd y_columns, dx_columns, dx_of_expression;
+    block.forward(x_columns, y_columns, {.tape = &tape});
+    block.backward(tape, dy_columns, dx_columns);
+    block.backward(tape, 2 * dy, dx_of_expression);
+    CHECK(distance(y_columns, y) <= 1e-14);
+    CHECK(distance(dx_columns, dx) <= 1e-14);
+    CHECK(distance(dx_of_expression, 2 * dx) <= 1e-14);
+
+    RowMatrix<double> gapped = RowMatrix<double>::Constant(6, 16, 7.0);
+    block.forward(x, strided(gapped.data(), {1, 1, 6, 8}, {0, 0, 16, 2}));
+    for (Index a = 0; a < 8; ++a) {
+        CHECK(distance(gapped.col(2 * a), y.col(a)) <= 1e-14);
+        CHECK((gapped.col(2 * a + 1).array() == 7.0).all());
+    }
+}
+
+TEST_CASE("a block of 16 bits trains") {
+    const MultiHeadAttention<Eigen::half> block({.d_model = 8, .heads = 2}, {}, 1);
+    const MultiHeadAttention<double> exact = [&] {
+        MultiHeadAttention<double> copy({.d_model = 8, .heads = 2});
+        copy.query_weight = block.query_weight.cast<double>();
+        copy.key_weight = block.key_weight.cast<double>();
+        copy.value_weight = block.value_weight.cast<double>();
+        copy.output_weight = block.output_weight.cast<double>();
+        return copy;
+    }();
+    const RowMatrix<double> x = random_rows(6, 8, 2).cast<Eigen::half>().cast<double>();
+    MultiHeadTape<double> exact_tape;
+    MultiHeadTape<Eigen::half> tape;
+    RowMatrix<double> exact_y, exact_dx;
+    RowMatrix<Eigen::half> y, dx;
+    auto exact_gradient = zero_gradient(exact);
+    auto gradient = zero_gradient(block);
+    exact.forward(x, exact_y, {.tape = &exact_tape});
+    exact.backward(exact_tape, x, exact_dx, {.gradient = &exact_gradient});
+    block.forward(x.cast<Eigen::half>(), y, {.tape = &tape});
+    block.backward(tape, x.cast<Eigen::half>(), dx, {.gradient = &gradient});
+    CHECK(distance(y, exact_y) <= 1e-2);
+    CHECK(distance(dx, exact_dx) <= 1e-2);
+    CHECK(distance(gradient.value_weight, exact_gradient.value_weight) <= 2e-2);
+    CHECK(distance(gradient.output_weight, exact_gradient.output_weight) <= 2e-2);
+}
+
 TEST_CASE("a seed decides the weights: Xavier's, and biases of 0") {
     const MultiHeadShape shape{.d_model = 40, .heads = 5, .kv_heads = 1, .d_memory = 30};
     const MultiHeadAttention<float> a(shape, {}, 7), again(shape, {}, 7), other(shape, {}, 8);

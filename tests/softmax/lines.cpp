@@ -74,6 +74,13 @@ TEST_CASE("lines of every shape and storage order") {
     }
 }
 
+TEST_CASE("long lines, of which few or none fit on the stack") {
+    for (const Index columns : {3000, 8192, 8193, 17000}) {
+        check_all_ways(Eigen::MatrixXd(7, columns));
+        check_all_ways(RowMatrix<double>(columns, 7));
+    }
+}
+
 TEST_CASE("lines of a part of a matrix leave the rest alone") {
     for (const Along along : {Along::rows, Along::columns}) {
         Eigen::MatrixXf whole = Eigen::MatrixXf::Constant(40, 30, -1);
@@ -114,13 +121,15 @@ TEST_CASE("contiguous lines are not copied") {
     CHECK(is_in_place(vector, Along::rows));
 }
 
-TEST_CASE("lines of a bounded matrix need no heap") {
+TEST_CASE("lines that fit on the stack need no heap") {
     Eigen::Matrix<float, 5, 70> fixed;
     Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor, 8, 20> bounded(7, 9);
     Eigen::Matrix<Eigen::half, 3, 33> halves;
+    Eigen::MatrixXf dynamic(3, 16384);
     Eigen::internal::set_is_malloc_allowed(false);
     const bool copied = !is_in_place(fixed, Along::rows) && !is_in_place(bounded, Along::columns) &&
-                        !is_in_place(halves, Along::columns) && !is_in_place(halves, Along::rows);
+                        !is_in_place(halves, Along::columns) && !is_in_place(halves, Along::rows) &&
+                        !is_in_place(dynamic, Along::rows);
     Eigen::internal::set_is_malloc_allowed(true);
     CHECK(copied);
 }

@@ -2,20 +2,20 @@
 /// \file
 /// Errors: one text, thrown where exceptions are on, printed before an abort where they are off.
 
+#include <concepts>
 #include <cstdio>
 #include <cstdlib>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 #include <string_view>
-#include <type_traits>
 
 #include <attend/core/types.hpp>
 
 namespace attend::detail {
 
-/// A shape as errors say it: `128x32`, or with more than one sequence or head
-/// `2 sequences x 8 heads x 128 rows x 32 columns`. Words are made only where an error is: a call that is right pays
-/// nothing.
+/// A shape as errors say it: `128x32`, `8 heads x 128x32` or `2 sequences x 8 heads x 128x32`: what there is one of
+/// goes without saying. Words are made only where an error is: a call that is right pays nothing.
 struct ShapeWords {
     Index sequences, heads, rows, columns;
 };
@@ -30,46 +30,71 @@ struct Named {
 };
 constexpr Named named(std::string_view name, Index rows, Index columns) { return {name, {1, 1, rows, columns}}; }
 
-inline void append(std::string& text, std::string_view part) { text += part; }
-template <class Number>
-    requires std::is_arithmetic_v<Number>
-void append(std::string& text, Number number) {
-    if constexpr (std::is_integral_v<Number>) {
-        text += std::to_string(number);
-    } else {
-        char digits[32];
-        std::snprintf(digits, sizeof digits, "%g", static_cast<double>(number));
-        text += digits;
-    }
-}
-inline void append(std::string& text, const ShapeWords& shape);
-inline void append(std::string& text, const Named& operand);
+/// A part of an error's text. One type for all, so that an error costs its callers next to nothing to compile.
+struct Word {
+    enum class Kind { text, integer, number, shape, operand } kind;
+    Named value{};
+    Index integer = 0;
+    double number = 0;
 
+    Word(std::string_view text) : kind(Kind::text), value{text, {}} {}
+    Word(const char* text) : Word(std::string_view(text)) {}
+    Word(const std::string& text) : Word(std::string_view(text)) {}
+    template <std::integral T>
+    Word(T x) : kind(Kind::integer), integer(static_cast<Index>(x)) {}
+    template <std::floating_point T>
+    Word(T x) : kind(Kind::number), number(static_cast<double>(x)) {}
+    Word(const ShapeWords& shape) : kind(Kind::shape), value{{}, shape} {}
+    Word(const Named& operand) : kind(Kind::operand), value(operand) {}
+};
+
+inline std::string text_of(const ShapeWords& shape) {
+    std::string text;
+    if (shape.sequences != 1) text += std::to_string(shape.sequences) + " sequences x ";
+    if (shape.heads != 1) text += std::to_string(shape.heads) + " heads x ";
+    return text + std::to_string(shape.rows) + "x" + std::to_string(shape.columns);
+}
+inline std::string text_of(const Word& word) {
+    switch (word.kind) {
+        case Word::Kind::text:
+            return std::string(word.value.name);
+        case Word::Kind::integer:
+            return std::to_string(word.integer);
+        case Word::Kind::shape:
+            return text_of(word.value.shape);
+        case Word::Kind::operand:
+            return std::string(word.value.name) + " (" + text_of(word.value.shape) + ")";
+        case Word::Kind::number:
+            break;
+    }
+    char digits[32];
+    std::snprintf(digits, sizeof digits, "%g", word.number);
+    return digits;
+}
+inline std::string joined(std::initializer_list<Word> parts) {
+    std::string text;
+    for (const Word& part : parts) text += text_of(part);
+    return text;
+}
 /// Joins words and numbers: `words("k (", 3, " rows)")`.
 template <class... Parts>
 std::string words(const Parts&... parts) {
-    std::string text;
-    (append(text, parts), ...);
-    return text;
+    return joined({Word(parts)...});
 }
 
-inline void append(std::string& text, const ShapeWords& shape) {
-    const auto& [sequences, heads, rows, columns] = shape;
-    text += sequences == 1 && heads == 1
-                ? words(rows, "x", columns)
-                : words(sequences, " sequences x ", heads, " heads x ", rows, " rows x ", columns, " columns");
-}
-inline void append(std::string& text, const Named& operand) { text += words(operand.name, " (", operand.shape, ")"); }
-
-template <class Exception, class... Parts>
-[[noreturn]] void fail(const Parts&... parts) {
-    const std::string text = words("attend: ", parts...);
+template <class Exception>
+[[noreturn]] void fail_saying(std::initializer_list<Word> parts) {
+    const std::string text = "attend: " + joined(parts);
 #if ATTEND_HAS_EXCEPTIONS
     throw Exception(text);
 #else
     std::fprintf(stderr, "%s\n", text.c_str());
     std::abort();
 #endif
+}
+template <class Exception, class... Parts>
+[[noreturn]] void fail(const Parts&... parts) {
+    fail_saying<Exception>({Word(parts)...});
 }
 
 /// Throws `std::invalid_argument` saying `parts` unless `condition` holds.

@@ -9,7 +9,13 @@
 #include <algorithm>
 #include <atomic>
 #include <concepts>
+#include <condition_variable>
 #include <memory>
+#include <mutex>
+
+#if defined(_OPENMP)
+#include <omp.h>
+#endif
 
 #include <attend/core/errors.hpp>
 
@@ -33,8 +39,9 @@ struct OpenMPExecutor {
     template <class F>
     void parallel_for([[maybe_unused]] Index count, [[maybe_unused]] F&& f) const {
 #if defined(_OPENMP)
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-        for (Index i = 0; i < count; ++i) f(i);
+        // Shared out by hand, since `parallel for` of LLVM's runtime allocates each time.
+#pragma omp parallel num_threads(threads)
+        for (Index i = omp_get_thread_num(); i < count; i += omp_get_num_threads()) f(i);
 #else
         static_assert(sizeof(F) == 0, "attend: openmp(n) needs a build with OpenMP (-fopenmp)");
 #endif
@@ -56,21 +63,35 @@ public:
     template <class F>
     void parallel_for(Index count, F&& f) const {
         if (count <= 0) return;
-        std::atomic<Index> pending{count - 1};
+        Pending pending{.left = count - 1};
         for (Index i = 1; i < count; ++i) {
             pool_->Schedule([&f, &pending, i] {
                 f(i);
-                if (pending.fetch_sub(1, std::memory_order_acq_rel) == 1) pending.notify_one();
+                pending.finish_one();
             });
         }
         f(Index(0));
-        for (Index left = pending.load(std::memory_order_acquire); left != 0;
-             left = pending.load(std::memory_order_acquire)) {
-            pending.wait(left, std::memory_order_acquire);
-        }
+        pending.wait();
     }
 
 private:
+    /// Counts tasks down on the stack of the caller, who destroys it as soon as none is left: so the last task notifies
+    /// under the lock. A std::latch or an atomic would be notified after the caller may have gone.
+    struct Pending {
+        Index left;
+        std::mutex lock{};
+        std::condition_variable done{};
+
+        void finish_one() {
+            const std::lock_guard guard(lock);
+            if (--left == 0) done.notify_one();
+        }
+        void wait() {
+            std::unique_lock guard(lock);
+            while (left != 0) done.wait(guard);
+        }
+    };
+
     Pool* pool_;
 };
 template <class Pool>

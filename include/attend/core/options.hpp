@@ -69,6 +69,13 @@ private:
 
 }  // namespace detail
 
+/// What a call computes, as far as it decides how much scratch memory the call needs.
+enum class Pass {
+    forward,  ///< the output, and where the normalizer forms a sum over the row (all but sigmoid) its LSE
+    weights,  ///< what takes every score of a row: the weights, or the LSE of a sigmoid
+    backward
+};
+
 /// Optional arguments of a forward call that computes in T.
 template <class T>
 struct ForwardOptions {

@@ -15,6 +15,7 @@ namespace attend {
 
 /// Scratch memory for calls of one thread. It grows to the largest call it has served and then no call allocates; built
 /// on a buffer of the caller's it never grows, and a call that needs more throws `std::length_error` before writing.
+/// What a call needs, its attention's `workspace_bytes` tells.
 class Workspace {
 public:
     static constexpr std::size_t alignment = 64;

@@ -22,6 +22,13 @@ constexpr Named named(std::string_view name, const StridedView<T>& v) {
     return {name, {v.sequences, v.heads, v.rows, v.columns}};
 }
 
+/// Throws unless every key/value head serves as many query heads.
+inline void require_groups(const Named& q, const Named& k) {
+    const Index heads = q.shape.heads, kv_heads = k.shape.heads;
+    require(kv_heads > 0 && heads > 0 && heads % kv_heads == 0, "the ", kv_heads, " key/value heads of ", k,
+            " must divide the ", heads, " query heads of ", q);
+}
+
 /// The operands of a call on elements of type X, after every check that needs no functor.
 template <class X>
 class Problem {
@@ -34,8 +41,7 @@ public:
         : q(q_), k(k_), v(v_), query_sequences_(query_sequences), key_sequences_(key_sequences) {
         require(k.rows == v.rows, named("k", k), " and ", named("v", v), " must have one row each for every key");
         require(k.heads == v.heads, named("k", k), " and ", named("v", v), " must have the same number of heads");
-        require(k.heads > 0 && q.heads > 0 && q.heads % k.heads == 0, "the ", k.heads, " key/value heads of ",
-                named("k", k), " must divide the ", q.heads, " query heads of ", named("q", q));
+        require_groups(named("q", q), named("k", k));
         require(q.sequences == k.sequences && k.sequences == v.sequences, named("q", q), ", ", named("k", k), " and ",
                 named("v", v), " must have the same number of sequences");
         if (query_sequences_ && !key_sequences_) key_sequences_ = query_sequences_;

@@ -122,12 +122,11 @@ std::size_t scratch_bytes(const A& attention, const Shape& shape, bool backward)
     return counter.used();
 }
 
-/// What a call needs: scratch for each worker that the executor may use.
+/// What a call needs: scratch for each of its workers that finds a task.
 template <class T, class A>
-std::size_t workspace_bytes(const A& attention, const Shape& shape, bool backward, const ExecutorRef& executor) {
+std::size_t workspace_bytes(const A& attention, const Shape& shape, bool backward, Index workers) {
     const Index tasks = shape.sequences * shape.kv_heads;
-    return scratch_bytes<T>(attention, shape, backward) *
-           static_cast<std::size_t>(std::min(executor.concurrency(), tasks));
+    return scratch_bytes<T>(attention, shape, backward) * static_cast<std::size_t>(std::min(workers, tasks));
 }
 
 /// Turns the scores of one query into weights and returns their LSE. A masked key is −∞ to the normalizer, whatever its

@@ -20,7 +20,7 @@ namespace detail {
 
 /// Gives the lines of a matrix like X, of scalars T, in order: straight from memory where that is contiguous computing
 /// scalars, otherwise through a copy of a few lines, which is written back unless T is const.
-/// The copy of a matrix bounded at compile time stands on the stack, any other on the heap.
+/// The copy stands on the stack, unless a line alone takes more than 64 KB there.
 template <class T, class X>
 class Lines {
 public:
@@ -33,7 +33,13 @@ public:
           size_(along == Along::rows ? view.columns : view.rows),
           step_(along == Along::rows ? view.row_stride : view.column_stride),
           stride_(along == Along::rows ? view.column_stride : view.row_stride) {
-        if (!in_place()) copies_.resize(std::min(count_, most_copies) * size_);
+        if (in_place() || size_ == 0) return;
+        if (size_ > capacity) {
+            heap_.resize(std::min(count_, most_copies) * size_);
+            copies_ = heap_.data();
+        } else {
+            at_once_ = std::min(most_copies, capacity / size_);
+        }
     }
     Lines(const Lines&) = delete;
     Lines& operator=(const Lines&) = delete;
@@ -49,7 +55,7 @@ public:
             if (in_place()) return {data_ + i * step_, size};
         }
         if (i == end_) copy();
-        return {copies_.data() + (i - begin_) * size_, size};
+        return {copies_ + (i - begin_) * size_, size};
     }
 
 private:
@@ -57,8 +63,11 @@ private:
     static constexpr Index most_copies = 64 / sizeof(Scalar);
     static constexpr int rows = X::MaxRowsAtCompileTime, columns = X::MaxColsAtCompileTime;
     static constexpr bool bounded = rows != Eigen::Dynamic && columns != Eigen::Dynamic;
-    static constexpr int capacity =
-        bounded ? std::min(rows * columns, static_cast<int>(most_copies) * std::max(rows, columns)) : Eigen::Dynamic;
+    static constexpr Index most_on_stack = 64 * 1024 / sizeof(Scalar);
+    static constexpr Index capacity =
+        bounded ? std::clamp<Index>(std::min<Index>(rows * columns, std::max(rows, columns) * most_copies), 1,
+                                    most_on_stack)
+                : most_on_stack;
 
     bool in_place() const { return std::is_same_v<std::remove_const_t<T>, Scalar> && (stride_ == 1 || size_ <= 1); }
 
@@ -71,7 +80,7 @@ private:
     void copy() {
         write_back();
         begin_ = end_;
-        end_ = std::min(count_, end_ + most_copies);
+        end_ = std::min(count_, end_ + at_once_);
         for_each_copied([](const T& from, Scalar& to) { to = static_cast<Scalar>(from); });
     }
     void write_back() {
@@ -83,7 +92,10 @@ private:
     T* data_;
     Index count_, size_, step_, stride_;
     Index begin_ = 0, end_ = 0;  // which lines are copied
-    Eigen::Array<Scalar, Eigen::Dynamic, 1, Eigen::ColMajor, capacity, 1> copies_;
+    Index at_once_ = most_copies;
+    alignas(64) Scalar stack_[static_cast<std::size_t>(capacity)];
+    Eigen::Array<Scalar, Eigen::Dynamic, 1> heap_;
+    Scalar* copies_ = stack_;
 };
 
 }  // namespace detail

@@ -69,6 +69,8 @@ struct LineFunction {
 /// p_j = e^{x_j} / Σ e^x of each row: `softmax(x)`, `softmax(x, columnwise)`, `softmax(x, out)`.
 /// The gradient is ds = p ∘ (dp − Σ p dp): `softmax.backward(p, dp)`. 16-bit scalars compute in float.
 /// −∞ has weight 0 and gradient 0, so a row of nothing else is 0; several +∞ share all weight; NaN spreads to its row.
+/// Written to an `out` of the right shape it uses no heap, except for rows of more than 64 KB in computing scalars that
+/// are not contiguous, or of 16 bits.
 ///
 /// Also the normalizer that every attention has unless another is given.
 struct Softmax : detail::LineFunction<Softmax> {

@@ -1,0 +1,131 @@
+#include <attend/kernel/plan.hpp>
+
+#include <vector>
+
+#include <support/catch.hpp>
+
+using namespace attend;
+using attend::detail::LaneBlock;
+using attend::detail::Plan;
+using attend::detail::Problem;
+using attend::detail::SequencesRef;
+
+namespace {
+
+/// The problem of operands without memory: a plan looks at shapes alone.
+template <class T>
+Problem<T> problem_of(const Shape& n, const SequencesRef& sequences = {}, const SequencesRef& key_sequences = {}) {
+    const auto view = [&](Index heads, Index rows) {
+        return strided<const T>(nullptr, {n.sequences, heads, rows, 4}, {rows * heads * 4, 4, heads * 4, 1});
+    };
+    return {view(n.heads, n.queries), view(n.kv_heads, n.keys), view(n.kv_heads, n.keys), 0, sequences, key_sequences};
+}
+
+template <class T>
+std::vector<LaneBlock> blocks_of(const Problem<T>& problem, bool splits) {
+    const Plan<T, T> plan(problem, splits);
+    std::vector<LaneBlock> blocks;
+    for (Index task = 0; task < plan.tasks(); ++task) blocks.push_back(plan.block(task));
+    return blocks;
+}
+
+/// Every pair of every head stands in one block, and every row in one first chunk: a row without keys has an output
+/// too.
+template <class T>
+void check_each_pair_once(const Problem<T>& problem, bool splits) {
+    const Shape& n = problem.shape;
+    CAPTURE(n.sequences, n.heads, n.kv_heads, n.queries, n.keys, splits);
+    std::vector<int> pairs(static_cast<std::size_t>(n.sequences * n.heads * n.queries * n.keys));
+    std::vector<int> rows(static_cast<std::size_t>(n.sequences * n.heads * n.queries));
+    bool inside = true, of_its_group = true, one_chunk = true;
+    for (const LaneBlock& b : blocks_of(problem, splits)) {
+        one_chunk = one_chunk && b.chunks == 1;
+        inside = inside && b.row + b.rows <= problem.queries(b.sequence) && b.key_end <= problem.keys(b.sequence) &&
+                 b.chunk < b.chunks;
+        for (Index head = b.head; inside && head < b.head + b.heads; ++head) {
+            of_its_group = of_its_group && head / n.group() == b.kv_head;
+            for (Index row = b.row; row < b.row + b.rows; ++row) {
+                const Index at = (b.sequence * n.heads + head) * n.queries + row;
+                rows[static_cast<std::size_t>(at)] += b.chunk == 0 ? 1 : 0;
+                for (Index key = b.key_begin; key < b.key_end; ++key)
+                    ++pairs[static_cast<std::size_t>(at * n.keys + key)];
+            }
+        }
+    }
+    CHECK(inside);
+    CHECK(of_its_group);
+    CHECK((splits || one_chunk));
+    bool once = true;
+    for (Index sequence = 0; sequence < n.sequences; ++sequence) {
+        for (Index head = 0; head < n.heads; ++head) {
+            for (Index row = 0; row < n.queries; ++row) {
+                const Index at = (sequence * n.heads + head) * n.queries + row;
+                const int expected = row < problem.queries(sequence) ? 1 : 0;
+                once = once && rows[static_cast<std::size_t>(at)] == expected;
+                for (Index key = 0; key < n.keys; ++key) {
+                    once = once && pairs[static_cast<std::size_t>(at * n.keys + key)] ==
+                                       (key < problem.keys(sequence) ? expected : 0);
+                }
+            }
+        }
+    }
+    CHECK(once);
+}
+
+}  // namespace
+
+TEST_CASE("the blocks of a call hold every pair of every head once") {
+    for (const Index queries : {0, 1, 2, 7, 31, 33, 64, 130, 257}) {
+        for (const Index keys : {0, 1, 100}) {
+            for (const bool splits : {false, true}) {
+                for (const Index kv_heads : {1, 2, 6}) {
+                    const Shape shape{
+                        .sequences = 2, .heads = 6, .kv_heads = kv_heads, .queries = queries, .keys = keys};
+                    check_each_pair_once(problem_of<float>(shape), splits);
+                    check_each_pair_once(problem_of<double>(shape), splits);
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("the chunks of a split row hold every key once, and follow each other") {
+    for (const Index keys : {1023, 1024, 1025, 5000}) {
+        const Problem<float> problem = problem_of<float>({.heads = 4, .kv_heads = 2, .queries = 2, .keys = keys});
+        check_each_pair_once(problem, true);
+        check_each_pair_once(problem, false);
+        Index chunks = 0;
+        for (const LaneBlock& b : blocks_of(problem, true)) {
+            CHECK(b.chunks == (keys + 1023) / 1024);
+            chunks += b.head == 0 ? 1 : 0;
+            CHECK(b.key_begin == 1024 * b.chunk);
+        }
+        CHECK(chunks == (keys + 1023) / 1024);
+    }
+}
+
+TEST_CASE("a sequence is cut in the same way whatever else the batch holds") {
+    const std::vector<Index> query_offsets{0, 3, 3, 140, 141}, key_offsets{0, 50, 120, 180, 2300};
+    const Problem<float> batch = problem_of<float>({.heads = 4, .kv_heads = 2, .queries = 141, .keys = 2300},
+                                                   SequencesRef(std::span<const Index>(query_offsets)),
+                                                   SequencesRef(std::span<const Index>(key_offsets)));
+    for (const bool splits : {false, true}) {
+        check_each_pair_once(batch, splits);
+        const std::vector<LaneBlock> all = blocks_of(batch, splits);
+        std::size_t next = 0;
+        for (Index s = 0; s < 4; ++s) {
+            CAPTURE(s, splits);
+            const Shape shape{.heads = 4, .kv_heads = 2, .queries = batch.queries(s), .keys = batch.keys(s)};
+            for (const LaneBlock& alone : blocks_of(problem_of<float>(shape), splits)) {
+                REQUIRE(next < all.size());
+                const LaneBlock& b = all[next++];
+                CHECK(b.sequence == s);
+                CHECK((b.kv_head == alone.kv_head && b.head == alone.head && b.heads == alone.heads));
+                CHECK((b.row == alone.row && b.rows == alone.rows));
+                CHECK((b.key_begin == alone.key_begin && b.key_end == alone.key_end));
+                CHECK((b.chunk == alone.chunk && b.chunks == alone.chunks));
+            }
+        }
+        CHECK(next == all.size());
+    }
+}
