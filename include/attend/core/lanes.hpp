@@ -5,6 +5,7 @@
 /// `select(condition, a, b)`.
 
 #include <cmath>
+#include <concepts>
 #include <type_traits>
 
 #include <attend/core/simd.hpp>
@@ -178,6 +179,11 @@ template <class T>
 Lanes<T> sqrt(const Lanes<T>& x) {
     return Lanes<T>::of(detail::simd::sqrt(x.packet));
 }
+/// 1 / x of a finite x > 0, at most 2 ulp off.
+template <class T>
+Lanes<T> reciprocal(const Lanes<T>& x) {
+    return Lanes<T>::of(detail::simd::reciprocal<T>(x.packet));
+}
 template <class T>
 Lanes<T> tanh(const Lanes<T>& x) {
     return Lanes<T>::of(detail::simd::tanh<T>(x.packet));
@@ -200,4 +206,13 @@ Lanes<T> pow(const Lanes<T>& x, Number exponent) {
     return x.each([exponent](T lane) { return std::pow(lane, static_cast<T>(exponent)); });
 }
 
+namespace detail {
+
+/// A mask that answers for a packet of queries at once.
+template <class M, class T>
+concept LaneWiseMask = requires(const M& mask, const LanePosition<T>& p) {
+    { mask(p) } -> std::same_as<LaneMask<T>>;
+};
+
+}  // namespace detail
 }  // namespace attend

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <functional>
 
 #include <attend/core/view.hpp>
 
@@ -18,15 +19,13 @@ struct Footprint {
     std::intptr_t begin = 0;
     std::intptr_t element = 0;
     std::array<Loop, 4> loops{};
-    bool empty = true;
 
     template <class T>
     explicit Footprint(const StridedView<T>& v)
         : begin(reinterpret_cast<std::intptr_t>(v.data)),
           element(static_cast<std::intptr_t>(sizeof(T))),
           loops{loop<T>(v.sequence_stride, v.sequences), loop<T>(v.head_stride, v.heads), loop<T>(v.row_stride, v.rows),
-                loop<T>(v.column_stride, v.columns)},
-          empty(v.data == nullptr || v.sequences * v.heads * v.rows * v.columns == 0) {}
+                loop<T>(v.column_stride, v.columns)} {}
 
     /// Bytes from the first element to behind the last, over the loops whose stride is below `period`.
     std::intptr_t extent(std::intptr_t period) const {
@@ -50,14 +49,20 @@ private:
     }
 };
 
+template <class T>
+bool is_empty(const StridedView<T>& v) {
+    return v.sequences == 0 || v.heads == 0 || v.rows == 0 || v.columns == 0;
+}
+/// Behind the last element.
+template <class T>
+const T* end_of(const StridedView<T>& v) {
+    return v.data + ((v.sequences - 1) * v.sequence_stride + (v.heads - 1) * v.head_stride +
+                     (v.rows - 1) * v.row_stride + (v.columns - 1) * v.column_stride + 1);
+}
+
 /// False only where no element can be shared: the ranges are apart, or both repeat with one period and stand in
 /// different columns of it, as the heads or the q, k, v of one packed matrix do.
-template <class A, class B>
-bool may_overlap(const StridedView<A>& view_a, const StridedView<B>& view_b) {
-    constexpr std::intptr_t everything = INTPTR_MAX;
-    const Footprint a(view_a), b(view_b);
-    if (a.empty || b.empty) return false;
-    if (a.begin + a.extent(everything) <= b.begin || b.begin + b.extent(everything) <= a.begin) return false;
+inline bool may_overlap(const Footprint& a, const Footprint& b) {
     for (const auto& loop : a.loops) {
         const std::intptr_t period = loop.stride;
         if (period == 0 || !a.repeats_at(period) || !b.repeats_at(period)) continue;
@@ -66,6 +71,14 @@ bool may_overlap(const StridedView<A>& view_a, const StridedView<B>& view_b) {
         if (a.extent(period) <= shift && shift + b.extent(period) <= period) return false;
     }
     return true;
+}
+/// The same of views. Most are seen to be apart by their ends.
+template <class A, class B>
+bool may_overlap(const StridedView<A>& a, const StridedView<B>& b) {
+    if (a.data == nullptr || b.data == nullptr || is_empty(a) || is_empty(b)) return false;
+    if (std::less_equal<const void*>()(end_of(a), b.data) || std::less_equal<const void*>()(end_of(b), a.data))
+        return false;
+    return may_overlap(Footprint(a), Footprint(b));
 }
 
 }  // namespace attend::detail

@@ -28,6 +28,7 @@ template <class T>
 struct Scratch {
     T* mapped;  ///< lanes × width: features of the queries, row by row
     T* q;       ///< width × lanes
+    T* e_q;     ///< width × lanes: exponentials of q, for scores that can do with them
     T* s;       ///< key_block × lanes, or all keys × lanes: scores, then weights
     T* o;       ///< d_v × lanes; of a few queries row by row
     T *largest, *next, *sum,
@@ -35,9 +36,10 @@ struct Scratch {
     T *k, *v;     ///< a tile of keys and one of values, where they are not read in place
     T* row;       ///< one row of scores, for normalizers that need it whole
 
-    Scratch(Arena& arena, const Shape& shape, Index lanes, Index width, bool whole_rows)
+    Scratch(Arena& arena, const Shape& shape, Index lanes, Index width, bool whole_rows, bool exponentials)
         : mapped(arena.take<T>(lanes * width)),
           q(arena.take<T>(lanes * width)),
+          e_q(arena.take<T>(exponentials ? lanes * width : 0)),
           s(arena.take<T>(lanes * (whole_rows ? shape.keys : key_block))),
           o(arena.take<T>(lanes * shape.d_v)),
           largest(arena.take<T>(lanes)),
@@ -87,6 +89,10 @@ void weigh_tile(const Scratch<T>& z, Index keys, Index lanes) {
     }
 }
 
+/// A score of pairs that can also be formed from exponentials of the features.
+template <class S, class T>
+concept ExponentialScore = requires(const S& score, Lanes<T> e, Index a) { score.pair_of_exponentials(e, e, a); };
+
 /// One block of lanes over its keys.
 template <class T, class A, class X>
 class BlockForward {
@@ -101,7 +107,7 @@ public:
           z_(scratch),
           k_(problem.key_slice(problem.k, block.sequence, block.kv_head)),
           v_(problem.key_slice(problem.v, block.sequence, block.kv_head)),
-          few_(dot && block.count() <= most_few_rows<T>) {}
+          few_(dot && block.rows <= most_few_queries<T>) {}
 
     /// Asks for what a block will need first, which this worker is likely to take next.
     void expect(const LaneBlock& next) {
@@ -125,7 +131,8 @@ public:
         if constexpr (RowNormalizer<N>) {
             std::fill(z_.s, z_.s + block_.key_end * lanes_, -infinity);
         } else if (few_) {
-            std::fill(z_.s, z_.s + key_block * lanes_, T(0));  // the scores of lanes without a query
+            std::fill(z_.s, z_.s + std::min(key_block, block_.key_end - block_.key_begin) * lanes_,
+                      T(0));  // the scores of lanes without a query
         }
         bool first = true;
         for_each_tile([&](Index begin, Index keys, Cover cover) {
@@ -189,9 +196,9 @@ public:
         for (Index h = 0; h < block_.heads; ++h) {
             const Index first = h * block_.rows;
             for (Index i = 0; i < block_.rows; ++i) {
-                const T row_lse = finish_lane(first + i, block_.head + h);
+                finish_lane(first + i, block_.head + h, lse.data != nullptr);
                 if (lse.data != nullptr)
-                    problem_.query_slice(lse, block_.sequence, block_.head + h)(block_.row + i, 0) = row_lse;
+                    problem_.query_slice(lse, block_.sequence, block_.head + h)(block_.row + i, 0) = z_.sum[first + i];
             }
             auto rows = problem_.query_slice(out, block_.sequence, block_.head + h).middleRows(block_.row, block_.rows);
             if (few_) {
@@ -209,6 +216,7 @@ public:
 private:
     static constexpr Index w = simd::width<T>;
     static constexpr T infinity = std::numeric_limits<T>::infinity();
+    using S = typename A::ScoreFunctor;
     using N = typename A::NormalizerFunctor;
     static constexpr bool dot = A::ScoreFunctor::pairing == Pairing::dot;
     /// Without modifiers the products are final scores.
@@ -218,12 +226,22 @@ private:
 
     /// Maps the queries and puts them into lanes.
     void load_queries() {
+        if constexpr (std::is_same_v<T, X> && requires(const S& score) { score.template query_factor<T>(width_); }) {
+            const auto q = problem_.query_slice(problem_.q, block_.sequence, block_.head);
+            if (block_.heads == 1 && !few_ && q.innerStride() == 1) {  // without a stop in between
+                const T factor = attention_.score().template query_factor<T>(width_);
+                rows_to_lanes(q.data() + block_.row * q.outerStride(), q.outerStride(), block_.rows, width_, factor,
+                              z_.q, lanes_);
+                return;
+            }
+        }
         for (Index h = 0; h < block_.heads; ++h) {
             const auto q = problem_.query_slice(problem_.q, block_.sequence, block_.head + h);
             Block<T> mapped(z_.mapped + h * block_.rows * width_, block_.rows, width_);
             reference::map_queries(attention_.score(), q.middleRows(block_.row, block_.rows), mapped);
         }
-        if (!few_) rows_to_lanes(z_.mapped, block_.count(), width_, z_.q, lanes_);
+        if (!few_) rows_to_lanes(z_.mapped, width_, block_.count(), width_, T(1), z_.q, lanes_);
+        if constexpr (ExponentialScore<S, T>) q_has_exponentials_ = exponentials(z_.q, z_.e_q, width_ * lanes_);
     }
 
     /// Calls `f(begin, keys, cover)` for the tiles of keys that the mask does not hide.
@@ -257,12 +275,36 @@ private:
             .at(key);
     }
 
+    /// Whether a readable tile holds neither NaN nor infinity: those times 0 are not 0.
+    static bool all_finite(const BroadcastMatrix<T>& x, Index rows, Index columns) {
+        const bool down = x.depth_stride != 1;
+        const Index stride = down ? x.depth_stride : x.row_stride, runs = down ? columns : rows;
+        const Index length = down ? rows : columns;
+        auto sum = simd::broadcast(T(0));
+        T rest(0);
+        for (Index i = 0; i < runs; ++i) {
+            const T* const run = x.data + i * stride;
+            Index a = 0;
+            for (; a + w <= length; a += w) sum = simd::madd(simd::load(run + a), simd::broadcast(T(0)), sum);
+            for (; a < length; ++a) rest += run[a] * T(0);
+        }
+        return simd::sum<T>(sum) + rest == T(0);
+    }
+
     /// A tile of operand rows as the micro-kernel reads it: in place where that is fast, otherwise through a copy in
-    /// `scratch`.
+    /// `scratch`. What is read `often` is copied too where its rows would crowd each other out of the cache, which they
+    /// do when they stand a large power of two apart.
     template <class Rows>
-    BroadcastMatrix<T> readable(const Rows& rows, T* scratch) const {
+    BroadcastMatrix<T> readable(const Rows& rows, T* scratch, bool often) const {
         if constexpr (std::is_same_v<T, X>) {
-            if (rows.innerStride() == 1) return {rows.data(), rows.outerStride(), 1};
+            if (rows.innerStride() == 1) {
+                const Index stride = rows.outerStride();
+                constexpr Index crowding = 512 / sizeof(T);
+                if (!often || few_ || stride <= rows.cols() || stride % crowding != 0) return {rows.data(), stride, 1};
+                for (Index i = 0; i < rows.rows(); ++i)
+                    std::copy_n(rows.data() + i * stride, rows.cols(), scratch + i * rows.cols());
+                return {scratch, rows.cols(), 1};
+            }
             if (rows.outerStride() == 1 && !few_) {  // column-major: the copy stays so
                 Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>> copy(scratch, rows.rows(), rows.cols());
                 for (Index a = 0; a < rows.cols(); ++a) {
@@ -289,8 +331,10 @@ private:
             pair_tile(k, keys, s);
         }
         if (final && !few_) return;
+        constexpr bool modifies_tiles = any_tile_modifier<decltype(attention_.modifiers.each), T>;
+        if constexpr (modifies_tiles) modify_tile(s, begin, keys);
         for (Index j = 0; j < keys; ++j, s += lanes_) {
-            if constexpr (!products_are_final) modify(s, begin + j);
+            if constexpr (!products_are_final && !modifies_tiles) modify(s, begin + j, attention_.modifiers.each);
             if (cover == Cover::some) mask(s, begin + j);
             for (Index i = 0; i < lanes_; i += w)
                 simd::store(z_.next + i, simd::max(simd::load(z_.next + i), simd::load(s + i)));
@@ -303,21 +347,55 @@ private:
             attention_.score().map_keys(rows, mapped);
             return {z_.k, width_, 1};
         } else {
-            return readable(rows, z_.k);
+            return readable(rows, z_.k, false);
         }
     }
     void pair_tile(const BroadcastMatrix<T>& k, Index keys, T* to) {
-        for (Index j = 0; j < keys; ++j) {
-            for (Index i = 0; i < lanes_; i += w) {
-                Lanes<T> s;
-                for (Index a = 0; a < width_; ++a) {
-                    s += attention_.score().pair(Lanes<T>::of(simd::load(z_.q + a * lanes_ + i)),
-                                                 Lanes<T>(k.data[j * k.row_stride + a * k.depth_stride]), a);
-                }
-                simd::store(to + j * lanes_ + i, s.packet);
+        const S& score = attention_.score();
+        if constexpr (ExponentialScore<S, T>) {
+            if (q_has_exponentials_ && exponentials(z_.k, z_.k, keys * width_)) {
+                add_pairs(k, keys, z_.e_q, to,
+                          [&](const Lanes<T>& e_q, const Lanes<T>& e_k, Index a)
+                              ATTEND_ALWAYS_INLINE { return score.pair_of_exponentials(e_q, e_k, a); });
+                return;
             }
         }
+        add_pairs(k, keys, z_.q, to, [&](const Lanes<T>& q_a, const Lanes<T>& k_a, Index a) ATTEND_ALWAYS_INLINE {
+            return score.pair(q_a, k_a, a);
+        });
     }
+    template <class Pair>
+    void add_pairs(const BroadcastMatrix<T>& k, Index keys, const T* q, T* to, Pair&& pair) {
+        for (Index j = 0; j < keys; ++j) {
+            Index i = 0;  // two packets at a time, so that neither waits for itself
+            for (; i + 2 * w <= lanes_; i += 2 * w) add_pairs_of_key<2>(k, j, q + i, to + j * lanes_ + i, pair);
+            if (i < lanes_) add_pairs_of_key<1>(k, j, q + i, to + j * lanes_ + i, pair);
+        }
+    }
+    template <int packets, class Pair>
+    ATTEND_ALWAYS_INLINE void add_pairs_of_key(const BroadcastMatrix<T>& k, Index key, const T* q, T* to, Pair&& pair) {
+        Lanes<T> s[packets];
+        for (Index a = 0; a < width_; ++a) {
+            const Lanes<T> k_a(k.data[key * k.row_stride + a * k.depth_stride]);
+            repeat<packets>([&](auto i) ATTEND_ALWAYS_INLINE {
+                s[i] += pair(Lanes<T>::of(simd::load(q + a * lanes_ + i * w)), k_a, a);
+            });
+        }
+        repeat<packets>([&](auto i) ATTEND_ALWAYS_INLINE { simd::store(to + i * w, s[i].packet); });
+    }
+    /// to = e^{exponent_factor · x}; false and nothing done where some x is too large.
+    static bool exponentials(const T* x, T* to, Index size) {
+        T most(0);
+        for (Index i = 0; i < size; ++i) most = std::max(most, std::abs(x[i]));
+        if (!(most <= static_cast<T>(S::most_exponential))) return false;
+        const auto factor = simd::broadcast(static_cast<T>(S::exponent_factor));
+        for (Index i = 0; i < size; i += w) {
+            const Index count = std::min(w, size - i);
+            simd::store<T>(to + i, exp_packet<T>(simd::mul(factor, simd::load(x + i, count, T(0)))), count);
+        }
+        return true;
+    }
+
     /// Calls `f(lane, position, count)` for the packets of queries of each head: `position` is the first one's.
     template <class F>
     void for_each_packet(Index key, F&& f) const {
@@ -331,12 +409,27 @@ private:
             }
         }
     }
-    void modify(T* s, Index key) {
+    void modify(T* s, Index key, const auto& modifiers) {
         for_each_packet(key, [&](Index lane, const Position& p, Index count) {
-            const LanePosition<T> lanes{{p.query, 1, count}, key, {p.row, 1, count}, p.head, p.kv_head, p.sequence};
             const auto scores = Lanes<T>::of(simd::load(s + lane, count, T(0)));
-            simd::store(s + lane, on_lanes(attention_.modifiers.each, scores, lanes).packet, count);
+            simd::store<T>(s + lane, on_lanes(modifiers, scores, lanes_of(p, count)).packet, count);
         });
+    }
+    /// One modifier after the other, where one of them wants more than a key at a time.
+    void modify_tile(T* s, Index begin, Index keys) {
+        const auto one = [&](const auto& modifier) {
+            if constexpr (TileModifier<std::remove_cvref_t<decltype(modifier)>, T>) {
+                for_each_packet(begin, [&](Index lane, const Position& p, Index count) {
+                    modifier.on_tile(s + lane, lanes_, keys, lanes_of(p, count));
+                });
+            } else {
+                for (Index j = 0; j < keys; ++j) modify(s + j * lanes_, begin + j, modifier);
+            }
+        };
+        std::apply([&](const auto&... modifier) { (one(modifier), ...); }, attention_.modifiers.each);
+    }
+    static LanePosition<T> lanes_of(const Position& p, Index count) {
+        return {{p.query, 1, count}, p.key, {p.row, 1, count}, p.head, p.kv_head, p.sequence};
     }
     /// Asks for a packet of queries at a time first: on the edge of a causal tile one in four is cut.
     void mask(T* s, Index key) {
@@ -344,8 +437,17 @@ private:
             const Cover cover = cover_of(
                 attention_.mask, {p.query, p.query + count, key, key + 1, p.row, p.head, p.kv_head, p.sequence});
             if (cover == Cover::all) return;
-            for (Index i = lane; i < lane + count; ++i, ++p.query, ++p.row)
-                s[i] = cover == Cover::some && attention_.mask(p) ? s[i] : -infinity;
+            const auto hidden = simd::broadcast(-infinity);
+            if (cover == Cover::none) {
+                simd::store<T>(s + lane, hidden, count);
+            } else if constexpr (LaneWiseMask<std::remove_cvref_t<decltype(attention_.mask)>, T>) {
+                const auto scores = simd::load<T>(s + lane, count, -infinity);
+                const LaneMask<T> kept = attention_.mask(lanes_of(p, count));
+                simd::store<T>(s + lane, simd::select(kept.packet, scores, hidden), count);
+            } else {
+                for (Index i = lane; i < lane + count; ++i, ++p.query, ++p.row)
+                    s[i] = attention_.mask(p) ? s[i] : -infinity;
+            }
         });
     }
 
@@ -382,11 +484,12 @@ private:
     /// o = factor ∘ o + weights · values.
     void add_values(Index begin, Index keys, Cover cover, const T* weights, const T* factor) {
         const auto rows = v_.middleRows(begin, keys);
-        if (cover == Cover::some && !rows.allFinite()) [[unlikely]] {
+        const BroadcastMatrix<T> v = readable(rows, z_.v, true);
+        if (cover == Cover::some && !all_finite(v, keys, v_.cols())) [[unlikely]] {
             add_visible_values(rows, begin, weights, factor);
-            return;
+        } else {
+            add_values(v, keys, weights, factor);
         }
-        add_values(readable(rows, z_.v), keys, weights, factor);
     }
     void add_values(const BroadcastMatrix<T>& v, Index keys, const T* weights, const T* factor) {
         if (few_) {
@@ -418,16 +521,16 @@ private:
         }
     }
 
-    /// Sets by what `factor` the sums of a lane become its output. Returns its LSE.
-    T finish_lane(Index i, Index head) {
+    /// Sets by what `factor` the sums of a lane become its output, and `sum` to its LSE if that is wanted.
+    void finish_lane(Index i, Index head, bool wants_lse) {
         if constexpr (!OnlineNormalizer<N>) {
             z_.factor[i] = T(1);
-            return z_.sum[i];
         } else {
             T m = z_.largest[i], l = z_.sum[i];
             if (l == T(0)) {  // nothing seen
                 z_.factor[i] = T(0);
-                return -infinity;
+                z_.sum[i] = -infinity;
+                return;
             }
             z_.factor[i] = T(1) / l;
             if constexpr (requires { attention_.normalizer.logit(head); }) {
@@ -437,7 +540,7 @@ private:
                 z_.factor[i] = rescale / l;
                 m = top;
             }
-            return m == std::numeric_limits<T>::max() ? infinity : m + std::log(l);
+            if (wants_lse) z_.sum[i] = m == std::numeric_limits<T>::max() ? infinity : m + std::log(l);
         }
     }
 
@@ -447,6 +550,7 @@ private:
     Index width_, lanes_;
     Scratch<T> z_;
     Slice<const X> k_, v_;
+    bool q_has_exponentials_ = false;
     bool few_;  ///< features stand in lanes instead of queries
     ReadAhead ahead_;
 };

@@ -1,6 +1,6 @@
 #pragma once
 /// \file
-/// The two products for a few queries, at most half a packet: lanes are features there, so that none is idle.
+/// The two products for a few queries: lanes are features there, so that none is idle.
 
 #include <algorithm>
 #include <type_traits>
@@ -11,9 +11,10 @@
 
 namespace attend::detail {
 
-/// So many queries are few.
+/// So many queries of a head are few. However many heads share their keys: the bits of a head do not depend on those
+/// beside it.
 template <class T>
-inline constexpr Index most_few_rows = simd::width<T> / 2;
+inline constexpr Index most_few_queries = simd::width<T> == 1 ? 0 : std::max<Index>(1, simd::width<T> / 8);
 
 /// Contiguous rows of keys or values.
 template <class T>
@@ -30,23 +31,27 @@ ATTEND_NOINLINE void dot_rows_of(const RowBlock<T>& k, const T* q, T* s, Index l
     constexpr int w = static_cast<int>(simd::width<T>), keys = w / queries;
     using P = simd::Packet<T>;
     const Index whole = k.columns / w * w, rest = k.columns - whole;
+    P q_rest[queries];
+    repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE {
+        q_rest[i] = rest > 0 ? simd::load(q + i * k.columns + whole, rest, T(0)) : simd::broadcast(T(0));
+    });
     for (Index j = 0; j < k.rows; j += keys) {
         P sums[w];
         repeat<keys>([&](auto r) ATTEND_ALWAYS_INLINE {
-            const T* const key = k.row(std::min<Index>(j + r, k.rows - 1));  // behind the last stands the last again
             P sum[queries];
             repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { sum[i] = simd::broadcast(T(0)); });
-            for (Index a = 0; a < whole; a += w) {
-                const P k_a = simd::load(key + a);
-                repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE {
-                    sum[i] = simd::madd(k_a, simd::load(q + i * k.columns + a), sum[i]);
-                });
-            }
-            if (rest > 0) {
-                const P k_a = simd::load(key + whole, rest, T(0));
-                repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE {
-                    sum[i] = simd::madd(k_a, simd::load(q + i * k.columns + whole, rest, T(0)), sum[i]);
-                });
+            if (j + r < k.rows) {
+                const T* const key = k.row(j + r);
+                for (Index a = 0; a < whole; a += w) {
+                    const P k_a = simd::load(key + a);
+                    repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE {
+                        sum[i] = simd::madd(k_a, simd::load(q + i * k.columns + a), sum[i]);
+                    });
+                }
+                if (rest > 0) {
+                    const P k_a = simd::load(key + whole, rest, T(0));
+                    repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { sum[i] = simd::madd(k_a, q_rest[i], sum[i]); });
+                }
             }
             repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { sums[r * queries + i] = sum[i]; });
         });

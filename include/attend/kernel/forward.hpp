@@ -27,7 +27,7 @@ public:
         lanes_ = may_differ ? plan.most_lanes : plan.lanes;
         chunks_ = may_differ ? SequencePlan<T>(1, 1, shape.keys, splits).chunks : plan.chunks;
         Arena scratch, partial;
-        Scratch<T>(scratch, shape, lanes_, width_, whole_rows);
+        Scratch<T>(scratch, shape, lanes_, width_, whole_rows, exponentials);
         scratch_bytes_ = scratch.used();
         if (chunks_ > 1) Partial<T>(partial, shape, lanes_);
         partial_bytes_ = partial.used();
@@ -40,7 +40,7 @@ public:
     }
     Scratch<T> scratch(std::byte* memory, Index worker) const {
         Arena arena(memory + static_cast<std::size_t>(worker) * scratch_bytes_);
-        return Scratch<T>(arena, shape_, lanes_, width_, whole_rows);
+        return Scratch<T>(arena, shape_, lanes_, width_, whole_rows, exponentials);
     }
     Partial<T> partial(std::byte* memory, const LaneBlock& block, Index chunk) const {
         const Index which = (block.sequence * shape_.kv_heads + block.kv_head) * chunks_ + chunk;
@@ -51,6 +51,7 @@ public:
 
 private:
     static constexpr bool whole_rows = RowNormalizer<typename A::NormalizerFunctor>;
+    static constexpr bool exponentials = ExponentialScore<typename A::ScoreFunctor, T>;
 
     Shape shape_;
     Index width_, workers_, lanes_ = 0, chunks_ = 1;

@@ -8,19 +8,19 @@
 
 namespace attend::detail {
 
-/// Transposes `rows` × `columns` contiguous rows into lanes: lane i of column a, at to[a · lanes + i], is
-/// from[i · columns + a]. Lanes behind the rows become 0.
+/// Transposes contiguous rows into lanes: lane i of column a, at to[a · lanes + i], is factor · from[i · stride + a].
+/// Lanes behind the rows become 0.
 template <class T>
-void rows_to_lanes(const T* from, Index rows, Index columns, T* to, Index lanes) {
+void rows_to_lanes(const T* from, Index stride, Index rows, Index columns, T factor, T* to, Index lanes) {
     constexpr Index w = simd::width<T>;
-    const auto zero = simd::broadcast(T(0));
+    const auto zero = simd::broadcast(T(0)), f = simd::broadcast(factor);
     for (Index i = 0; i < lanes; i += w) {
         const Index here = std::clamp<Index>(rows - i, 0, w);
         for (Index a = 0; a < columns; a += w) {
             const Index wide = std::min(w, columns - a);
             simd::Packet<T> block[w];
             for (Index r = 0; r < w; ++r)
-                block[r] = r < here ? simd::load(from + (i + r) * columns + a, wide, T(0)) : zero;
+                block[r] = r < here ? simd::mul(f, simd::load(from + (i + r) * stride + a, wide, T(0))) : zero;
             simd::transpose<T>(block);
             for (Index r = 0; r < wide; ++r) simd::store(to + (a + r) * lanes + i, block[r]);
         }

@@ -30,7 +30,7 @@ struct Registers {
 /// Where a product starts from and what else it reports.
 template <class T>
 struct TileOptions {
-    const T* factor = nullptr;   ///< by lane: C starts from factor ∘ C; none: from 0
+    const T* factor = nullptr;   ///< by lane: factor ∘ C is added; none: nothing
     T* largest = nullptr;        ///< by lane: raised to the largest result
     ReadAhead* ahead = nullptr;  ///< what to ask for by the way
 };
@@ -45,13 +45,7 @@ ATTEND_NOINLINE void micro_tile(const BroadcastMatrix<T>& a, Index depth, const 
     const auto each = [&](auto&& f) ATTEND_ALWAYS_INLINE {
         repeat<rows * vectors>([&](auto i) ATTEND_ALWAYS_INLINE { f(tile[i], i / vectors, i % vectors); });
     };
-    if (options.factor == nullptr) {
-        each([&](P& x, int, int) ATTEND_ALWAYS_INLINE { x = simd::broadcast(T(0)); });
-    } else {
-        each([&](P& x, int r, int v) ATTEND_ALWAYS_INLINE {
-            x = simd::mul(simd::load(options.factor + v * w), simd::load(c + r * lanes + v * w));
-        });
-    }
+    each([&](P& x, int, int) ATTEND_ALWAYS_INLINE { x = simd::broadcast(T(0)); });
     const T* row[rows];
     repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { row[r] = a.data + r * a.row_stride; });
     const Index step = a.depth_stride;
@@ -63,6 +57,12 @@ ATTEND_NOINLINE void micro_tile(const BroadcastMatrix<T>& a, Index depth, const 
             repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
                 tile[r * vectors + v] = simd::madd(a_rk, b_k[v], tile[r * vectors + v]);
             });
+        });
+    }
+    if (options.factor != nullptr) {
+        // Added last: many short sums are more exact than a long one.
+        each([&](P& x, int r, int v) ATTEND_ALWAYS_INLINE {
+            x = simd::madd(simd::load(options.factor + v * w), simd::load(c + r * lanes + v * w), x);
         });
     }
     each([&](const P& x, int r, int v) ATTEND_ALWAYS_INLINE { simd::store(c + r * lanes + v * w, x); });
@@ -88,7 +88,7 @@ void multiply_rows(BroadcastMatrix<T> a, Index rows, Index depth, const T* b, In
         c += most * lanes;
     }
     if constexpr (most > 1) {
-        constexpr int next = most > 4 ? 4 : most / 2;
+        constexpr int next = most > 4 ? 4 : 1;
         if (rows > 0) multiply_rows<next, vectors>(a, rows, depth, b, lanes, c, options);
     }
 }

@@ -8,6 +8,14 @@
 
 namespace attend::detail {
 
+/// A modifier that changes the scores of a packet of queries and many keys at once.
+template <class M, class T>
+concept TileModifier = requires(const M& m, T* s, Index i, const LanePosition<T>& p) { m.on_tile(s, i, i, p); };
+template <class Chain, class T>
+inline constexpr bool any_tile_modifier = false;
+template <class... Ms, class T>
+inline constexpr bool any_tile_modifier<std::tuple<Ms...>, T> = (TileModifier<Ms, T> || ...);
+
 /// m(s, p) of a packet of queries. A modifier that takes only scalars is asked lane by lane.
 template <class T, class M>
 Lanes<T> on_lanes(const M& m, const Lanes<T>& s, const LanePosition<T>& p) {

@@ -41,13 +41,15 @@ private:
         Range ranges[most];
         int count = 0;
 
-        /// Strided rows are left to the processor.
+        /// Rows whose scalars do not follow each other in either direction are left to the processor.
         template <class Rows>
         void add(const Rows& rows) {
-            if (rows.innerStride() != 1 || rows.size() == 0 || count == most) return;
+            const bool down = rows.innerStride() != 1;
+            if ((down && rows.outerStride() != 1) || rows.size() == 0 || count == most) return;
             constexpr auto bytes = static_cast<Index>(sizeof(typename Rows::Scalar));
-            ranges[count++] = {reinterpret_cast<const std::byte*>(rows.data()), rows.outerStride() * bytes,
-                               rows.cols() * bytes, rows.rows()};
+            ranges[count++] = {reinterpret_cast<const std::byte*>(rows.data()),
+                               (down ? rows.innerStride() : rows.outerStride()) * bytes,
+                               (down ? rows.rows() : rows.cols()) * bytes, down ? rows.cols() : rows.rows()};
         }
         /// Last come, first served. Returns how many lines are left.
         Index some(Index lines) {

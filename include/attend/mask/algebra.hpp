@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <attend/core/concepts.hpp>
+#include <attend/core/lanes.hpp>
 
 namespace attend {
 
@@ -35,6 +36,11 @@ struct MaskAnd {
 
     void check(const Shape& shape) const { detail::check_part(a, shape), detail::check_part(b, shape); }
     constexpr bool operator()(const Position& p) const { return a(p) && b(p); }
+    template <class T>
+        requires detail::LaneWiseMask<A, T> && detail::LaneWiseMask<B, T>
+    LaneMask<T> operator()(const LanePosition<T>& p) const {
+        return a(p) & b(p);
+    }
     constexpr Cover cover(const Tile& t) const {
         const Cover x = cover_of(a, t), y = cover_of(b, t);
         if (x == Cover::none || y == Cover::none) return Cover::none;
@@ -51,6 +57,11 @@ struct MaskOr {
 
     void check(const Shape& shape) const { detail::check_part(a, shape), detail::check_part(b, shape); }
     constexpr bool operator()(const Position& p) const { return a(p) || b(p); }
+    template <class T>
+        requires detail::LaneWiseMask<A, T> && detail::LaneWiseMask<B, T>
+    LaneMask<T> operator()(const LanePosition<T>& p) const {
+        return a(p) | b(p);
+    }
     constexpr Cover cover(const Tile& t) const {
         const Cover x = cover_of(a, t), y = cover_of(b, t);
         if (x == Cover::all || y == Cover::all) return Cover::all;

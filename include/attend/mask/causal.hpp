@@ -3,6 +3,7 @@
 /// Causal mask.
 
 #include <attend/core/concepts.hpp>
+#include <attend/core/lanes.hpp>
 
 namespace attend {
 
@@ -11,6 +12,10 @@ struct Causal {
     static constexpr Kind kind = Kind::mask;
 
     constexpr bool operator()(const Position& p) const { return p.key <= p.query; }
+    template <class T>
+    LaneMask<T> operator()(const LanePosition<T>& p) const {
+        return p.key <= p.query;
+    }
     constexpr Cover cover(const Tile& t) const {
         if (t.key_end - 1 <= t.query_begin) return Cover::all;
         return t.key_begin <= t.query_end - 1 ? Cover::some : Cover::none;

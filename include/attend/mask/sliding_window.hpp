@@ -6,6 +6,7 @@
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/errors.hpp>
+#include <attend/core/lanes.hpp>
 
 namespace attend {
 
@@ -17,6 +18,10 @@ struct SlidingWindow {
     Index left = unbounded, right = unbounded;
 
     constexpr bool operator()(const Position& p) const { return -right <= p.query - p.key && p.query - p.key <= left; }
+    template <class T>
+    LaneMask<T> operator()(const LanePosition<T>& p) const {
+        return (-right <= p.query - p.key) & (p.query - p.key <= left);
+    }
     constexpr Cover cover(const Tile& t) const {
         const Index least = t.query_begin - (t.key_end - 1), most = t.query_end - 1 - t.key_begin;  // of query − key
         if (-right <= least && most <= left) return Cover::all;

@@ -7,6 +7,7 @@
 #include <attend/core/broadcast_view.hpp>
 #include <attend/core/concepts.hpp>
 #include <attend/core/lanes.hpp>
+#include <attend/core/transposed.hpp>
 
 namespace attend {
 
@@ -33,6 +34,10 @@ struct DenseBias {
     template <class C>
     Lanes<C> operator()(Lanes<C> s, const LanePosition<C>& p) const {
         return s + Lanes<C>::gather(&values(index_row(p), p.key), values.cols(), p.row.count);
+    }
+    /// The same for `keys` keys from p.key on, whose scores stand `lanes` apart.
+    void on_tile(T* s, Index lanes, Index keys, const LanePosition<T>& p) const {
+        detail::add_transposed(&values(index_row(p), p.key), values.cols(), p.row.count, keys, s, lanes);
     }
     template <class C, class P>
     void backward(C, const P& p, C ds_out, DenseBias& gradient) const {

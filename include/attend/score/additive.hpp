@@ -91,6 +91,14 @@ struct AdditiveScore {
         using std::tanh;
         return tanh(q + k) * X(score_weight[a]);
     }
+    /// The same of e^{2q} and e^{2k}, since tanh(q + k) = 1 − 2 / (e^{2q} e^{2k} + 1): an exponential a feature instead
+    /// of a tanh a pair. For features up to `most_exponential`, beyond which the product could overflow.
+    static constexpr double exponent_factor = 2, most_exponential = 20;
+    template <class X>
+    X pair_of_exponentials(const X& e_q, const X& e_k, Index a) const {
+        const X v(score_weight[a]);
+        return v - (v + v) * reciprocal(e_q * e_k + X(1));
+    }
     template <class C>
     void pair_backward(C q, C k, Index a, C ds, AdditiveScore& gradient) const {
         using std::tanh;

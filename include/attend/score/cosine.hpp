@@ -3,6 +3,7 @@
 /// Cosine score.
 
 #include <cmath>
+#include <limits>
 
 #include <attend/core/concepts.hpp>
 
@@ -43,31 +44,48 @@ struct CosineScore {
     }
 
 private:
-    // Sums run in the order of the features: Eigen's would depend on where a row stands in memory, and so its bits on
-    // the batch.
+    // Sums have an order of their own: Eigen's would depend on where a row stands in memory, and so its bits on the
+    // batch.
 
-    /// |x|, scaled so that neither 1e30 nor 1e-30 squared leaves the range of a float.
-    template <class T, class Row>
-    static T norm(const Row& x) {
+    /// |x|: where the squares leave the range of T, as those of 1e30 and 1e-30 do, from x scaled into it.
+    template <class T, class X>
+    static T norm(Index size, X&& x) {
         using std::abs, std::sqrt;
-        T most(0), sum(0);
-        for (Index a = 0; a < x.size(); ++a) {
-            const T size = abs(static_cast<T>(x[a]));
-            most = size > most || size != size ? size : most;
+        const T squares = sum<T>(size, [&](Index a) { return x(a) * x(a); });
+        constexpr T least = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
+        if (squares > least && squares < std::numeric_limits<T>::max()) return sqrt(squares);
+        T most(0);
+        for (Index a = 0; a < size; ++a) {
+            const T x_a = abs(x(a));
+            most = x_a > most || x_a != x_a ? x_a : most;
         }
         if (most == T(0)) return T(0);
-        for (Index a = 0; a < x.size(); ++a) {
-            const T part = static_cast<T>(x[a]) / most;
-            sum += part * part;
+        return most * sqrt(sum<T>(size, [&](Index a) { return (x(a) / most) * (x(a) / most); }));
+    }
+    /// Σ term(a), in sums side by side, which compilers put into lanes.
+    template <class T, class Term>
+    static T sum(Index size, Term&& term) {
+        constexpr Index side_by_side = 16;
+        T sums[side_by_side] = {};
+        Index a = 0;
+        for (; a + side_by_side <= size; a += side_by_side) {
+            for (Index i = 0; i < side_by_side; ++i) sums[i] += term(a + i);
         }
-        return most * sqrt(sum);
+        for (Index i = 0; a + i < size; ++i) sums[i] += term(a + i);
+        for (Index half = side_by_side / 2; half > 0; half /= 2) {
+            for (Index i = 0; i < half; ++i) sums[i] += sums[i + half];
+        }
+        return sums[0];
     }
     template <class Rows, class Mapped>
     static void normalize_rows(const Rows& x, Mapped& unit) {
         using T = typename Mapped::Scalar;
         for (Index i = 0; i < x.rows(); ++i) {
-            const T length = norm<T>(x.row(i));
-            unit.row(i) = x.row(i).template cast<T>() / (length == T(0) ? T(1) : length);
+            T* const row = unit.data() + i * unit.cols();
+            for (Index a = 0; a < x.cols(); ++a) row[a] = static_cast<T>(x(i, a));
+            const T length = norm<T>(x.cols(), [&](Index a) { return row[a]; });
+            if (length == T(0)) continue;
+            for (Index a = 0; a < x.cols(); ++a) row[a] /= length;
         }
     }
     /// Of y = factor · x / |x|: adds dL/dx, returns dL/dfactor = Σ dy · x / |x|.
@@ -77,7 +95,7 @@ private:
         T dfactor(0);
         for (Index i = 0; i < x.rows(); ++i) {
             if ((dy.row(i).array() == T(0)).all()) continue;  // a masked row may hold NaN
-            const T length = norm<T>(x.row(i));
+            const T length = norm<T>(x.cols(), [&](Index a) { return static_cast<T>(x(i, a)); });
             if (length == T(0)) continue;
             T along(0);
             for (Index a = 0; a < x.cols(); ++a) along += static_cast<T>(x(i, a)) / length * dy(i, a);

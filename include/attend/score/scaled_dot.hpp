@@ -22,17 +22,16 @@ struct ScaledDotScore {
     template <class Rows, class Mapped>
     void map_queries(const Rows& q, Mapped& mapped) const {
         using T = typename Mapped::Scalar;
-        mapped = q.template cast<T>() * factor<T>(q.cols());
+        mapped = q.template cast<T>() * query_factor<T>(q.cols());
     }
     template <class Rows, class Mapped, class Gradient>
     void map_queries_backward(const Rows& q, const Mapped& dmapped, Gradient& dq, ScaledDotScore*) const {
         using T = typename Mapped::Scalar;
-        dq += (dmapped * factor<T>(q.cols())).template cast<typename Gradient::Scalar>();
+        dq += (dmapped * query_factor<T>(q.cols())).template cast<typename Gradient::Scalar>();
     }
-
-private:
+    /// The map of the queries is this factor.
     template <class T>
-    T factor(Index d_k) const {
+    T query_factor(Index d_k) const {
         using std::sqrt;
         return scale ? static_cast<T>(*scale) : T(1) / sqrt(static_cast<T>(d_k));
     }
