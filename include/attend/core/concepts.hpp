@@ -40,6 +40,16 @@ concept Mask = OfKind<M, Kind::mask> && requires(const std::remove_cvref_t<M>& m
     { mask(p) } -> std::convertible_to<bool>;
 };
 
+/// A mask's cover of a tile; `some` where it offers none.
+template <Mask M>
+constexpr Cover cover_of(const M& mask, const Tile& tile) {
+    if constexpr (requires { mask.cover(tile); }) {
+        return mask.cover(tile);
+    } else {
+        return Cover::some;
+    }
+}
+
 /// Changes a score, knowing its position: `operator()(auto s, auto p) const`, written once for scalars and dual
 /// numbers, which give the derivative in s. One with parameters also has
 /// `void backward(T s, const P& p, T ds_out, Self& gradient) const`, adding the parameters' gradients for a score `s`

@@ -435,7 +435,7 @@ private:
     void mask(T* s, Index key) {
         for_each_packet(key, [&](Index lane, Position p, Index count) {
             const Cover cover = cover_of(
-                attention_.mask, {p.query, p.query + count, key, key + 1, p.row, p.head, p.kv_head, p.sequence});
+                attention_.mask, Tile{p.query, p.query + count, key, key + 1, p.row, p.head, p.kv_head, p.sequence});
             if (cover == Cover::all) return;
             const auto hidden = simd::broadcast(-infinity);
             if (cover == Cover::none) {

@@ -17,16 +17,6 @@ struct Everything {
     constexpr Cover cover(const Tile&) const { return Cover::all; }
 };
 
-/// A mask's cover of a tile; `some` where it offers none.
-template <Mask M>
-constexpr Cover cover_of(const M& mask, const Tile& tile) {
-    if constexpr (requires { mask.cover(tile); }) {
-        return mask.cover(tile);
-    } else {
-        return Cover::some;
-    }
-}
-
 template <Mask A, Mask B>
 struct MaskAnd {
     static constexpr Kind kind = Kind::mask;
