@@ -14,7 +14,7 @@ namespace {
 
 template <class T>
 struct Case {
-    Index count, keys, width, lanes = 2 * detail::simd::width<T>;
+    Index count, keys, width, lanes = 4 * detail::simd::width<T>;
     RowMatrix<T> rows, q, s, o;
 
     Case(Index count_, Index keys_, Index width_) : count(count_), keys(keys_), width(width_) {
