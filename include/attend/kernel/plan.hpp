@@ -1,7 +1,7 @@
 #pragma once
 /// \file
 /// How a call is cut into blocks of queries, and those into tasks. The cut depends on the shape of a sequence alone,
-/// never on threads or on the rest of the batch, so that a row always has the same bits.
+/// never on threads or on the rest of the batch, and neither do a row's bits.
 
 #include <algorithm>
 
