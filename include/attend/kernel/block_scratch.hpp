@@ -1,0 +1,81 @@
+#pragma once
+/// \file
+/// What a worker holds of one block of queries, and how a tile of scores becomes weights there.
+
+#include <algorithm>
+#include <limits>
+
+#include <attend/core/workspace.hpp>
+#include <attend/softmax/exp.hpp>
+
+namespace attend::detail::fused {
+
+inline constexpr Index key_block = 64;
+
+/// The scratch of one block of lanes.
+template <class T>
+struct Scratch {
+    T* mapped;  ///< lanes × width: features of the queries, row by row
+    T* q;       ///< width × lanes
+    T* e_q;     ///< width × lanes: exponentials of q, for scores that can do with them
+    T* s;       ///< key_block × lanes, or all keys × lanes: scores, then weights
+    T* o;       ///< d_v × lanes; of a few queries row by row
+    T *largest, *next, *sum,
+        *factor;  ///< lanes: the maximum so far and with the current tile, the sum, what rescales it and o
+    T *k, *v;     ///< a tile of keys and one of values, where they are not read in place
+    T* row;       ///< one row of scores, for normalizers that need it whole
+
+    Scratch(Arena& arena, const Shape& shape, Index lanes, Index width, bool whole_rows, bool exponentials)
+        : mapped(arena.take<T>(lanes * width)),
+          q(arena.take<T>(lanes * width)),
+          e_q(arena.take<T>(exponentials ? lanes * width : 0)),
+          s(arena.take<T>(lanes * (whole_rows ? shape.keys : key_block))),
+          o(arena.take<T>(lanes * shape.d_v)),
+          largest(arena.take<T>(lanes)),
+          next(arena.take<T>(lanes)),
+          sum(arena.take<T>(lanes)),
+          factor(arena.take<T>(lanes)),
+          k(arena.take<T>(key_block * width)),
+          v(arena.take<T>(key_block * shape.d_v)),
+          row(arena.take<T>(whole_rows ? shape.keys : 0)) {}
+};
+
+/// What is left of a block after some of the keys.
+template <class T>
+struct Partial {
+    T *largest, *sum, *o;
+
+    Partial(Arena& arena, const Shape& shape, Index lanes)
+        : largest(arena.take<T>(lanes)), sum(arena.take<T>(lanes)), o(arena.take<T>(lanes * shape.d_v)) {}
+};
+
+/// Scores into weights relative to the new maximum, to which the sum and, by `factor`, the output are
+/// rescaled. The maximum starts at the lowest finite number instead of −∞, so that a lane which has seen no key needs
+/// no branch.
+template <class T>
+void weigh_tile(const Scratch<T>& z, Index keys, Index lanes) {
+    constexpr Index w = simd::width<T>;
+    constexpr T most = std::numeric_limits<T>::max();
+    for (Index i = 0; i < lanes; i += w) {
+        T* s = z.s + i;
+        if (std::any_of(z.next + i, z.next + i + w, [](T m) { return m > most; })) [[unlikely]] {
+            // ∞ − ∞ is NaN, but the largest finite number less itself is 0: what is +∞ shares all weight.
+            const auto bound = simd::broadcast(most);
+            for (Index j = 0; j < keys; ++j) simd::store(s + j * lanes, simd::min(simd::load(s + j * lanes), bound));
+            simd::store(z.next + i, simd::min(simd::load(z.next + i), bound));
+        }
+        const auto m = simd::load(z.next + i);
+        const auto rescale = exp_of_nonpositive<T>(simd::sub(simd::load(z.largest + i), m));
+        auto l = simd::broadcast(T(0));
+        for (Index j = 0; j < keys; ++j, s += lanes) {
+            const auto p = exp_of_nonpositive<T>(simd::sub(simd::load(s), m));
+            simd::store(s, p);
+            l = simd::add(l, p);
+        }
+        simd::store(z.factor + i, rescale);
+        simd::store(z.sum + i, simd::madd(simd::load(z.sum + i), rescale, l));
+        simd::store(z.largest + i, m);
+    }
+}
+
+}  // namespace attend::detail::fused
