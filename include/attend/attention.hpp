@@ -9,6 +9,7 @@
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/parameters.hpp>
+#include <attend/kernel/backward.hpp>
 #include <attend/kernel/forward.hpp>
 #include <attend/kernel/reference.hpp>
 #include <attend/mask/algebra.hpp>
@@ -132,6 +133,8 @@ struct Attention : S {
         check(shape, q, k);
         if constexpr (detail::fused::Supported<T>) {
             if (pass == Pass::forward) return fused_layout<T>(shape, workers).bytes();
+            if (pass == Pass::backward)
+                return detail::fused::BackwardLayout<T, Attention, X>(*this, shape, workers).bytes();
         }
         return detail::reference::workspace_bytes<T>(*this, shape, pass == Pass::backward, workers);
     }
@@ -224,6 +227,23 @@ private:
         detail::require_apart(dq, "dq", dk, "dk");
         detail::require_apart(dq, "dq", dv, "dv");
         detail::require_apart(dk, "dk", dv, "dv");
+        if constexpr (detail::fused::Supported<T>) {
+            const detail::fused::Gradients<T, Attention, X> gradients{.out = out,
+                                                                      .dout = dout,
+                                                                      .lse = lse,
+                                                                      .dq = problem.query_output(dq, problem.q.columns),
+                                                                      .dk = problem.key_output(dk, problem.k.columns),
+                                                                      .dv = problem.key_output(dv, problem.v.columns),
+                                                                      .parameters = options.gradient};
+            // Parameters are shared by all heads: one thread adds their gradients up, in order.
+            const bool shared = options.gradient != nullptr && detail::has_parameters(*options.gradient);
+            const detail::ExecutorRef executor = shared ? detail::ExecutorRef(serial) : options.executor;
+            const detail::fused::BackwardLayout<T, Attention, X> layout(*this, problem.shape, executor.concurrency());
+            detail::with_scratch(options.workspace, layout.bytes(), [&](std::byte* block) {
+                detail::fused::Backward<T, Attention, X>(*this, problem, gradients, layout, block, executor).run();
+            });
+            return;
+        }
         detail::with_scratch(
             options.workspace,
             detail::reference::workspace_bytes<T>(*this, problem.shape, true, options.executor.concurrency()),

@@ -50,10 +50,11 @@ constexpr Cover cover_of(const M& mask, const Tile& tile) {
     }
 }
 
-/// Changes a score, knowing its position: `operator()(auto s, auto p) const`, written once for scalars and dual
-/// numbers, which give the derivative in s. One with parameters also has
-/// `void backward(T s, const P& p, T ds_out, Self& gradient) const`, adding the parameters' gradients for a score `s`
-/// that came in, where `ds_out` is the loss's derivative in the score that went out.
+/// Changes a score, knowing its position: `operator()(auto s, auto p) const`, written once for scalars, packs of lanes
+/// and dual numbers of both, which give the derivative in s. One with parameters also has
+/// `void backward(auto s, const auto& p, auto ds_out, Self& gradient) const`, adding the parameters' gradients for a
+/// score `s` that came in, where `ds_out` is the loss's derivative in the score that went out: with `sum(…)`, what a
+/// pack of lanes adds. With a plain `Position` for p both are called lane by lane.
 template <class M>
 concept Modifier = OfKind<M, Kind::modifier>;
 
@@ -70,15 +71,18 @@ concept Normalizer =
     };
 
 /// A normalizer that is a softmax over the row, with `static constexpr bool online = true`: kernels may form it piece
-/// by piece. `double logit(Index head) const`, where there is one, is a logit more in the row's sum.
+/// by piece. `double logit(Index head) const`, where there is one, is a logit more in the row's sum; it comes with
+/// `void add_logit_gradient(Index head, double dlogit, Self& gradient) const`.
 template <class N>
 concept OnlineNormalizer = Normalizer<N> && requires { requires std::remove_cvref_t<N>::online; };
 
-/// A normalizer that weighs each pair by itself: `weight(auto s, Index head) const`, written once for scalars and packs
-/// of lanes.
+/// A normalizer that weighs each pair by itself: `weight(auto s, Index head) const` and
+/// `weight_backward(auto p, auto dp, Index head, Self* gradient) const`, which returns ds; both written once for
+/// scalars and packs of lanes.
 template <class N>
 concept PairNormalizer = Normalizer<N> && requires(const std::remove_cvref_t<N>& normalizer) {
     { normalizer.weight(0.0, Index(0)) } -> std::convertible_to<double>;
+    { normalizer.weight_backward(0.0, 0.0, Index(0), nullptr) } -> std::convertible_to<double>;
 };
 
 /// A normalizer that needs the row whole: any other.
@@ -97,9 +101,9 @@ enum class Pairing {
 /// - `map_queries(q, mapped) const` and `map_queries_backward(q, dmapped, dq, Self* gradient) const`: q is rows × d_q,
 /// mapped
 ///   rows × features in the computing scalar, dq is added into; the same for `map_keys`;
-/// - where the pairing is elementwise, `pair(auto q, auto k, Index a) const`, written once for scalars and dual
-/// numbers, and
-///   `pair_backward(T q, T k, Index a, T ds, Self& gradient) const` where it has parameters.
+/// - where the pairing is elementwise, `pair(auto q, auto k, Index a) const`, written once for scalars, packs of
+/// lanes and dual numbers of both, and
+///   `pair_backward(auto q, auto k, Index a, auto ds, Self& gradient) const` where it has parameters.
 template <class S>
 concept Score = OfKind<S, Kind::score> && requires {
     { std::remove_cvref_t<S>::pairing } -> std::convertible_to<Pairing>;

@@ -1,7 +1,8 @@
 #pragma once
 /// \file
 /// Dual numbers: a value with its first derivatives in N directions, carried through arithmetic by the chain rule.
-/// They give the derivative of any modifier or pair function that is written for `auto`.
+/// They give the derivative of any modifier or pair function that is written for `auto`, of scalars or of packs of
+/// lanes.
 
 #include <array>
 #include <cmath>
@@ -22,6 +23,10 @@ struct Dual {
     template <class Number>
         requires std::is_arithmetic_v<Number>
     constexpr explicit(!std::is_floating_point_v<Number>) Dual(Number number) : value(static_cast<V>(number)) {}
+    /// A constant of anything else that V is made from: lanes, and indices by lane.
+    template <class Other>
+        requires(!std::is_arithmetic_v<Other> && std::constructible_from<V, const Other&>)
+    constexpr explicit Dual(const Other& constant) : value(constant) {}
     constexpr Dual(V value_, const std::array<V, N>& partial_) : value(value_), partial(partial_) {}
 
     /// The variable of direction `direction` at `value`.
@@ -52,8 +57,15 @@ struct Dual {
         return *this = combine(*this, b, quotient, V(1) / b.value, -quotient / b.value);
     }
 
-    friend constexpr bool operator==(const Dual& a, const Dual& b) { return a.value == b.value; }
-    friend constexpr auto operator<=>(const Dual& a, const Dual& b) { return a.value <=> b.value; }
+    friend constexpr bool operator==(const Dual& a, const Dual& b)
+        requires std::is_arithmetic_v<V>
+    {
+        return a.value == b.value;
+    }
+    friend constexpr auto operator<(const Dual& a, const Dual& b) { return a.value < b.value; }
+    friend constexpr auto operator<=(const Dual& a, const Dual& b) { return a.value <= b.value; }
+    friend constexpr auto operator>(const Dual& a, const Dual& b) { return a.value > b.value; }
+    friend constexpr auto operator>=(const Dual& a, const Dual& b) { return a.value >= b.value; }
 
     /// f(this), given f's value and slope here.
     constexpr Dual chain(V f, V slope) const {
@@ -89,16 +101,24 @@ ATTEND_DUAL_WITH_NUMBER(-)
 ATTEND_DUAL_WITH_NUMBER(*)
 ATTEND_DUAL_WITH_NUMBER(/)
 #undef ATTEND_DUAL_WITH_NUMBER
-template <class V, int N, class Number>
-    requires std::is_arithmetic_v<Number>
-constexpr auto operator<=>(const Dual<V, N>& a, Number b) {
-    return a.value <=> static_cast<V>(b);
-}
-template <class V, int N, class Number>
-    requires std::is_arithmetic_v<Number>
-constexpr bool operator==(const Dual<V, N>& a, Number b) {
-    return a.value == static_cast<V>(b);
-}
+/// Compared by value alone.
+#define ATTEND_DUAL_COMPARED_WITH_NUMBER(op)                    \
+    template <class V, int N, class Number>                     \
+        requires std::is_arithmetic_v<Number>                   \
+    constexpr auto operator op(const Dual<V, N>& a, Number b) { \
+        return a.value op static_cast<V>(b);                    \
+    }                                                           \
+    template <class V, int N, class Number>                     \
+        requires std::is_arithmetic_v<Number>                   \
+    constexpr auto operator op(Number a, const Dual<V, N>& b) { \
+        return static_cast<V>(a) op b.value;                    \
+    }
+ATTEND_DUAL_COMPARED_WITH_NUMBER(<)
+ATTEND_DUAL_COMPARED_WITH_NUMBER(<=)
+ATTEND_DUAL_COMPARED_WITH_NUMBER(>)
+ATTEND_DUAL_COMPARED_WITH_NUMBER(>=)
+ATTEND_DUAL_COMPARED_WITH_NUMBER(==)
+#undef ATTEND_DUAL_COMPARED_WITH_NUMBER
 
 template <class V, int N>
 Dual<V, N> exp(const Dual<V, N>& x) {
@@ -138,21 +158,35 @@ template <class V, int N, class Number>
 Dual<V, N> pow(const Dual<V, N>& x, Number exponent) {
     using std::pow;
     const V n = static_cast<V>(exponent);
-    return x.chain(pow(x.value, n), n * pow(x.value, n - V(1)));
+    if constexpr (std::is_arithmetic_v<V>) {
+        return x.chain(pow(x.value, n), n * pow(x.value, n - V(1)));
+    } else {
+        return x.chain(pow(x.value, exponent), n * pow(x.value, exponent - Number(1)));
+    }
 }
 /// |x|, with slope 0 at 0.
 template <class V, int N>
 Dual<V, N> abs(const Dual<V, N>& x) {
-    return x.value > V(0) ? x : x.value < V(0) ? -x : x.chain(x.value, V(0));
+    const V zero(0);
+    const V sign = select(x.value > zero, V(1), select(x.value < zero, V(-1), zero));
+    return x.chain(select(x.value < zero, -x.value, x.value), sign);
 }
 
+/// Where V is a pack of lanes, a choice by lane.
+template <class Mask, class V, int N>
+    requires(!std::same_as<Mask, bool>)
+Dual<V, N> select(const Mask& mask, const Dual<V, N>& a, const std::type_identity_t<Dual<V, N>>& b) {
+    Dual<V, N> y(select(mask, a.value, b.value), {});
+    for (std::size_t i = 0; i < N; ++i) y.partial[i] = select(mask, a.partial[i], b.partial[i]);
+    return y;
+}
 template <class V, int N>
 constexpr Dual<V, N> min(const Dual<V, N>& a, const std::type_identity_t<Dual<V, N>>& b) {
-    return b < a ? b : a;
+    return select(b < a, b, a);
 }
 template <class V, int N>
 constexpr Dual<V, N> max(const Dual<V, N>& a, const std::type_identity_t<Dual<V, N>>& b) {
-    return a < b ? b : a;
+    return select(a < b, b, a);
 }
 
 }  // namespace attend

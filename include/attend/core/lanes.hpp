@@ -179,6 +179,11 @@ template <class T>
 Lanes<T> sqrt(const Lanes<T>& x) {
     return Lanes<T>::of(detail::simd::sqrt(x.packet));
 }
+/// The sum of all lanes.
+template <class T>
+T sum(const Lanes<T>& x) {
+    return detail::simd::sum<T>(x.packet);
+}
 /// 1 / x of a finite x > 0, at most 2 ulp off.
 template <class T>
 Lanes<T> reciprocal(const Lanes<T>& x) {

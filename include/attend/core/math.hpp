@@ -21,6 +21,7 @@ template <std::floating_point T> T sin(T x) { return std::sin(x); }
 template <std::floating_point T> T cos(T x) { return std::cos(x); }
 template <std::floating_point T> constexpr T min(T a, std::type_identity_t<T> b) { return b < a ? b : a; }
 template <std::floating_point T> constexpr T max(T a, std::type_identity_t<T> b) { return a < b ? b : a; }
+template <std::floating_point T> constexpr T sum(T x) { return x; }  // as of a pack of one lane
 // clang-format on
 
 /// `condition ? a : b`, in the form that also serves where a pack of lanes chooses lane by lane.

@@ -40,6 +40,23 @@ void visit_members(Part& part, const std::string& prefix, Visit&& visit) {
     }
 }
 
+/// Whether `part` has any parameter.
+template <class Part>
+bool has_parameters(Part& part) {
+    bool found = false;
+    if constexpr (HasParameters<Part>) {
+        std::remove_const_t<Part>::parameters(part, [&](std::string_view, auto& member) {
+            using Member = std::remove_reference_t<decltype(member)>;
+            if constexpr (std::is_arithmetic_v<Member> || requires { member.derived(); }) {
+                found = true;
+            } else {
+                found = found || has_parameters(member);
+            }
+        });
+    }
+    return found;
+}
+
 }  // namespace detail
 
 /// Calls `visit(std::string_view name, auto& matrix)` for every parameter of an attention, a part or a layer, in an

@@ -31,6 +31,12 @@ using Packet = typename Eigen::internal::packet_traits<T>::type;
 template <class T>
 inline constexpr Index width = Eigen::internal::packet_traits<T>::size;
 
+/// `count` rounded up to whole packets.
+template <class T>
+constexpr Index padded(Index count) {
+    return (count + width<T> - 1) / width<T> * width<T>;
+}
+
 template <class T>
 Packet<T> broadcast(T x) {
     return Eigen::internal::pset1<Packet<T>>(x);

@@ -1,30 +1,18 @@
 #pragma once
 /// \file
 /// The fused forward kernel of one block of queries, tile by tile of keys. Queries stand in lanes, so that maximum, sum
-/// and rescaling of the online softmax are lane-wise, and keys and values are read where they are.
+/// and rescaling of the online softmax are lane-wise, and values are read where they are.
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <span>
 
+#include <attend/kernel/block_scores.hpp>
 #include <attend/kernel/block_scratch.hpp>
-#include <attend/kernel/few_rows.hpp>
-#include <attend/kernel/lane_block.hpp>
-#include <attend/kernel/micro_kernel.hpp>
-#include <attend/kernel/on_lanes.hpp>
-#include <attend/kernel/plan.hpp>
 #include <attend/kernel/read_ahead.hpp>
-#include <attend/kernel/reference.hpp>
-#include <attend/softmax/exp.hpp>
 
 namespace attend::detail::fused {
-
-using reference::Block;
-
-/// A score of pairs that can also be formed from exponentials of the features.
-template <class S, class T>
-concept ExponentialScore = requires(const S& score, Lanes<T> e, Index a) { score.pair_of_exponentials(e, e, a); };
 
 /// One block of lanes over its keys.
 template <class T, class A, class X>
@@ -35,12 +23,12 @@ public:
         : attention_(attention),
           problem_(problem),
           block_(block),
-          width_(width),
-          lanes_((block.count() + w - 1) / w * w),
+          few_(Scores::dot && block.rows <= most_few_queries<T>),
+          scores_(attention, problem, block, width, few_, scratch.scores),
+          lanes_(scores_.lanes()),
           z_(scratch),
-          k_(problem.key_slice(problem.k, block.sequence, block.kv_head)),
-          v_(problem.key_slice(problem.v, block.sequence, block.kv_head)),
-          few_(dot && block.rows <= most_few_queries<T>) {}
+          k_(scores_.keys()),
+          v_(problem.key_slice(problem.v, block.sequence, block.kv_head)) {}
 
     /// Asks for what a block will need first, which this worker is likely to take next.
     void expect(const LaneBlock& next) {
@@ -58,7 +46,7 @@ public:
 
     /// Output, sum and maximum of the block's keys, into the scratch.
     void run() {
-        load_queries();
+        scores_.load_queries();
         std::fill(z_.largest, z_.largest + lanes_, std::numeric_limits<T>::lowest());
         std::fill(z_.sum, z_.sum + lanes_, T(0));
         if constexpr (RowNormalizer<N>) {
@@ -149,40 +137,17 @@ public:
 private:
     static constexpr Index w = simd::width<T>;
     static constexpr T infinity = std::numeric_limits<T>::infinity();
-    using S = typename A::ScoreFunctor;
+    using Scores = BlockScores<T, A, X>;
     using N = typename A::NormalizerFunctor;
-    static constexpr bool dot = A::ScoreFunctor::pairing == Pairing::dot;
-    /// Without modifiers the products are final scores.
-    static constexpr bool products_are_final = dot && A::ModifierChain::count == 0;
 
     static T exp_of_nonpositive(T x) { return simd::first<T>(detail::exp_of_nonpositive<T>(simd::broadcast(x))); }
-
-    /// Maps the queries and puts them into lanes.
-    void load_queries() {
-        if constexpr (std::is_same_v<T, X> && requires(const S& score) { score.template query_factor<T>(width_); }) {
-            const auto q = problem_.query_slice(problem_.q, block_.sequence, block_.head);
-            if (block_.heads == 1 && !few_ && q.innerStride() == 1) {  // without a stop in between
-                const T factor = attention_.score().template query_factor<T>(width_);
-                rows_to_lanes(q.data() + block_.row * q.outerStride(), q.outerStride(), block_.rows, width_, factor,
-                              z_.q, lanes_);
-                return;
-            }
-        }
-        for (Index h = 0; h < block_.heads; ++h) {
-            const auto q = problem_.query_slice(problem_.q, block_.sequence, block_.head + h);
-            Block<T> mapped(z_.mapped + h * block_.rows * width_, block_.rows, width_);
-            reference::map_queries(attention_.score(), q.middleRows(block_.row, block_.rows), mapped);
-        }
-        if (!few_) rows_to_lanes(z_.mapped, width_, block_.count(), width_, T(1), z_.q, lanes_);
-        if constexpr (ExponentialScore<S, T>) q_has_exponentials_ = exponentials(z_.q, z_.e_q, width_ * lanes_);
-    }
 
     /// Calls `f(begin, keys, cover)` for the tiles of keys that the mask does not hide.
     template <class F>
     void for_each_tile(F&& f) {
         for (Index begin = block_.key_begin; begin < block_.key_end; begin += key_block) {
             const Index keys = std::min(key_block, block_.key_end - begin);
-            const Cover cover = cover_of_tile(begin, keys);
+            const Cover cover = scores_.cover_of_tile(begin, keys);
             if (cover == Cover::none) continue;
             const Index next = std::min(key_block, block_.key_end - begin - keys);
             ahead_.soon(v_.middleRows(begin + keys, next), k_.middleRows(begin + keys, next));
@@ -190,197 +155,16 @@ private:
         }
     }
 
-    Tile tile(Index head, Index row, Index rows, Index begin, Index keys) const {
-        const Index query = problem_.shape.query_offset + block_.row + row;
-        return {query,          query + rows,   begin, begin + keys, block_.row + row, block_.head + head,
-                block_.kv_head, block_.sequence};
-    }
-    Cover cover_of_tile(Index begin, Index keys) const {
-        const Cover cover = cover_of(attention_.mask, tile(0, 0, block_.rows, begin, keys));
-        for (Index h = 1; h < block_.heads; ++h) {
-            if (cover_of(attention_.mask, tile(h, 0, block_.rows, begin, keys)) != cover) return Cover::some;
-        }
-        return cover;
-    }
-    Position position(Index lane, Index key) const {
-        const Index head = lane / block_.rows;
-        return problem_.row_position(block_.sequence, block_.head + head, block_.row + lane - head * block_.rows)
-            .at(key);
-    }
-
-    /// Whether a readable tile holds neither NaN nor infinity: those times 0 are not 0.
-    static bool all_finite(const BroadcastMatrix<T>& x, Index rows, Index columns) {
-        const bool down = x.depth_stride != 1;
-        const Index stride = down ? x.depth_stride : x.row_stride, runs = down ? columns : rows;
-        const Index length = down ? rows : columns;
-        auto sum = simd::broadcast(T(0));
-        T rest(0);
-        for (Index i = 0; i < runs; ++i) {
-            const T* const run = x.data + i * stride;
-            Index a = 0;
-            for (; a + w <= length; a += w) sum = simd::madd(simd::load(run + a), simd::broadcast(T(0)), sum);
-            for (; a < length; ++a) rest += run[a] * T(0);
-        }
-        return simd::sum<T>(sum) + rest == T(0);
-    }
-
-    /// A tile of operand rows as the micro-kernel reads it: in place where that is fast, otherwise through a copy in
-    /// `scratch`. What is read `often` is copied too where its rows would crowd each other out of the cache, which they
-    /// do when they stand a large power of two apart.
-    template <class Rows>
-    BroadcastMatrix<T> readable(const Rows& rows, T* scratch, bool often) const {
-        if constexpr (std::is_same_v<T, X>) {
-            if (rows.innerStride() == 1) {
-                const Index stride = rows.outerStride();
-                constexpr Index crowding = 512 / sizeof(T);
-                if (!often || few_ || stride <= rows.cols() || stride % crowding != 0) return {rows.data(), stride, 1};
-                for (Index i = 0; i < rows.rows(); ++i)
-                    std::copy_n(rows.data() + i * stride, rows.cols(), scratch + i * rows.cols());
-                return {scratch, rows.cols(), 1};
-            }
-            if (rows.outerStride() == 1 && !few_) {  // column-major: the copy stays so
-                Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>> copy(scratch, rows.rows(), rows.cols());
-                for (Index a = 0; a < rows.cols(); ++a) {
-                    copy.col(a) = Eigen::Map<const ColumnVector<T>>(rows.data() + a * rows.innerStride(), rows.rows());
-                }
-                return {scratch, 1, rows.rows()};
-            }
-        }
-        Block<T> copy(scratch, rows.rows(), rows.cols());
-        copy = rows.template cast<T>();
-        return {scratch, rows.cols(), 1};
-    }
-
     /// The final scores of a tile, and what they raise the maximum to.
     void score_tile(Index begin, Index keys, Cover cover, T* s) {
         std::copy(z_.largest, z_.largest + lanes_, z_.next);
-        const BroadcastMatrix<T> k = mapped_keys(k_.middleRows(begin, keys));
-        const bool final = products_are_final && cover == Cover::all;
-        if (few_) {
-            dot_rows<T>({k.data, k.row_stride, keys, width_}, z_.mapped, block_.count(), s, lanes_);
-        } else if constexpr (dot) {
-            multiply(k, keys, width_, z_.q, lanes_, s, {.largest = final ? z_.next : nullptr, .ahead = &ahead_});
-        } else {
-            pair_tile(k, keys, s);
-        }
-        if (final && !few_) return;
-        constexpr bool modifies_tiles = any_tile_modifier<decltype(attention_.modifiers.each), T>;
-        if constexpr (modifies_tiles) modify_tile(s, begin, keys);
-        for (Index j = 0; j < keys; ++j, s += lanes_) {
-            if constexpr (!products_are_final && !modifies_tiles) modify(s, begin + j, attention_.modifiers.each);
-            if (cover == Cover::some) mask(s, begin + j);
+        const auto k = scores_.mapped_keys(k_.middleRows(begin, keys));
+        const bool largest_known = scores_.products_are_final && cover == Cover::all && !few_;
+        scores_.products(k, keys, s, largest_known ? z_.next : nullptr, &ahead_);
+        if (largest_known) return;
+        scores_.finish(begin, keys, cover, s, [&](const T* lanes) {
             for (Index i = 0; i < lanes_; i += w)
-                simd::store(z_.next + i, simd::max(simd::load(z_.next + i), simd::load(s + i)));
-        }
-    }
-    template <class Rows>
-    BroadcastMatrix<T> mapped_keys(const Rows& rows) const {
-        Block<T> mapped(z_.k, rows.rows(), width_);
-        if constexpr (requires { attention_.score().map_keys(rows, mapped); }) {
-            attention_.score().map_keys(rows, mapped);
-            return {z_.k, width_, 1};
-        } else {
-            return readable(rows, z_.k, false);
-        }
-    }
-    void pair_tile(const BroadcastMatrix<T>& k, Index keys, T* to) {
-        const S& score = attention_.score();
-        if constexpr (ExponentialScore<S, T>) {
-            if (q_has_exponentials_ && exponentials(z_.k, z_.k, keys * width_)) {
-                add_pairs(k, keys, z_.e_q, to,
-                          [&](const Lanes<T>& e_q, const Lanes<T>& e_k, Index a)
-                              ATTEND_ALWAYS_INLINE { return score.pair_of_exponentials(e_q, e_k, a); });
-                return;
-            }
-        }
-        add_pairs(k, keys, z_.q, to, [&](const Lanes<T>& q_a, const Lanes<T>& k_a, Index a) ATTEND_ALWAYS_INLINE {
-            return score.pair(q_a, k_a, a);
-        });
-    }
-    template <class Pair>
-    void add_pairs(const BroadcastMatrix<T>& k, Index keys, const T* q, T* to, Pair&& pair) {
-        for (Index j = 0; j < keys; ++j) {
-            Index i = 0;  // two packets at a time, so that neither waits for itself
-            for (; i + 2 * w <= lanes_; i += 2 * w) add_pairs_of_key<2>(k, j, q + i, to + j * lanes_ + i, pair);
-            if (i < lanes_) add_pairs_of_key<1>(k, j, q + i, to + j * lanes_ + i, pair);
-        }
-    }
-    template <int packets, class Pair>
-    ATTEND_ALWAYS_INLINE void add_pairs_of_key(const BroadcastMatrix<T>& k, Index key, const T* q, T* to, Pair&& pair) {
-        Lanes<T> s[packets];
-        for (Index a = 0; a < width_; ++a) {
-            const Lanes<T> k_a(k.data[key * k.row_stride + a * k.depth_stride]);
-            repeat<packets>([&](auto i) ATTEND_ALWAYS_INLINE {
-                s[i] += pair(Lanes<T>::of(simd::load(q + a * lanes_ + i * w)), k_a, a);
-            });
-        }
-        repeat<packets>([&](auto i) ATTEND_ALWAYS_INLINE { simd::store(to + i * w, s[i].packet); });
-    }
-    /// to = e^{exponent_factor · x}; false and nothing done where some x is too large.
-    static bool exponentials(const T* x, T* to, Index size) {
-        T most(0);
-        for (Index i = 0; i < size; ++i) most = std::max(most, std::abs(x[i]));
-        if (!(most <= static_cast<T>(S::most_exponential))) return false;
-        const auto factor = simd::broadcast(static_cast<T>(S::exponent_factor));
-        for (Index i = 0; i < size; i += w) {
-            const Index count = std::min(w, size - i);
-            simd::store<T>(to + i, exp_packet<T>(simd::mul(factor, simd::load(x + i, count, T(0)))), count);
-        }
-        return true;
-    }
-
-    /// Calls `f(lane, position, count)` for the packets of queries of each head: `position` is the first one's.
-    template <class F>
-    void for_each_packet(Index key, F&& f) const {
-        for (Index h = 0; h < block_.heads; ++h) {
-            const Position first = problem_.row_position(block_.sequence, block_.head + h, block_.row).at(key);
-            for (Index i = 0; i < block_.rows; i += w) {
-                Position p = first;
-                p.query += i;
-                p.row += i;
-                f(h * block_.rows + i, p, std::min(w, block_.rows - i));
-            }
-        }
-    }
-    void modify(T* s, Index key, const auto& modifiers) {
-        for_each_packet(key, [&](Index lane, const Position& p, Index count) {
-            const auto scores = Lanes<T>::of(simd::load(s + lane, count, T(0)));
-            simd::store<T>(s + lane, on_lanes(modifiers, scores, lanes_of(p, count)).packet, count);
-        });
-    }
-    /// One modifier after the other, where one of them wants more than a key at a time.
-    void modify_tile(T* s, Index begin, Index keys) {
-        const auto one = [&](const auto& modifier) {
-            if constexpr (TileModifier<std::remove_cvref_t<decltype(modifier)>, T>) {
-                for_each_packet(begin, [&](Index lane, const Position& p, Index count) {
-                    modifier.on_tile(s + lane, lanes_, keys, lanes_of(p, count));
-                });
-            } else {
-                for (Index j = 0; j < keys; ++j) modify(s + j * lanes_, begin + j, modifier);
-            }
-        };
-        std::apply([&](const auto&... modifier) { (one(modifier), ...); }, attention_.modifiers.each);
-    }
-    static LanePosition<T> lanes_of(const Position& p, Index count) {
-        return {{p.query, 1, count}, p.key, {p.row, 1, count}, p.head, p.kv_head, p.sequence};
-    }
-    /// Asks for a packet of queries at a time first: on the edge of a causal tile one in four is cut.
-    void mask(T* s, Index key) {
-        for_each_packet(key, [&](Index lane, Position p, Index count) {
-            const Cover cover = cover_of(
-                attention_.mask, Tile{p.query, p.query + count, key, key + 1, p.row, p.head, p.kv_head, p.sequence});
-            if (cover == Cover::all) return;
-            const auto hidden = simd::broadcast(-infinity);
-            if (cover == Cover::none) {
-                simd::store<T>(s + lane, hidden, count);
-            } else if constexpr (LaneWiseMask<std::remove_cvref_t<decltype(attention_.mask)>, T>) {
-                const auto scores = simd::load<T>(s + lane, count, -infinity);
-                const LaneMask<T> kept = attention_.mask(lanes_of(p, count));
-                simd::store<T>(s + lane, simd::select(kept.packet, scores, hidden), count);
-            } else {
-                for (Index i = lane; i < lane + count; ++i, ++p.query, ++p.row)
-                    s[i] = attention_.mask(p) ? s[i] : -infinity;
-            }
+                simd::store(z_.next + i, simd::max(simd::load(z_.next + i), simd::load(lanes + i)));
         });
     }
 
@@ -417,7 +201,7 @@ private:
     /// o = factor ∘ o + weights · values.
     void add_values(Index begin, Index keys, Cover cover, const T* weights, const T* factor) {
         const auto rows = v_.middleRows(begin, keys);
-        const BroadcastMatrix<T> v = readable(rows, z_.v, true);
+        const BroadcastMatrix<T> v = readable(rows, z_.v, few_ ? Reading::row_by_row : Reading::often);
         if (cover == Cover::some && !all_finite(v, keys, v_.cols())) [[unlikely]] {
             add_visible_values(rows, begin, weights, factor);
         } else {
@@ -438,7 +222,7 @@ private:
     /// that finite ones would give to those who must not see them, and added to those who see them.
     template <class Rows>
     void add_visible_values(const Rows& rows, Index begin, const T* weights, const T* factor) {
-        Block<T> finite(z_.v, rows.rows(), rows.cols());
+        Eigen::Map<RowMatrix<T>> finite(z_.v, rows.rows(), rows.cols());
         finite = rows.template cast<T>();
         for (T& value : finite.reshaped()) value = std::isfinite(value) ? value : T(0);
         add_values({z_.v, rows.cols(), 1}, rows.rows(), weights, factor);
@@ -447,7 +231,7 @@ private:
                 const T value = static_cast<T>(rows(j, a));
                 if (std::isfinite(value)) continue;
                 for (Index lane = 0; lane < block_.count(); ++lane) {
-                    if (!attention_.mask(position(lane, begin + j))) continue;
+                    if (!attention_.mask(scores_.position(lane, begin + j))) continue;
                     output(lane, a) += weights[j * lanes_ + lane] * value;
                 }
             }
@@ -480,11 +264,11 @@ private:
     const A& attention_;
     const Problem<X>& problem_;
     LaneBlock block_;
-    Index width_, lanes_;
+    bool few_;  ///< features stand in lanes instead of queries
+    Scores scores_;
+    Index lanes_;
     Scratch<T> z_;
     Slice<const X> k_, v_;
-    bool q_has_exponentials_ = false;
-    bool few_;  ///< features stand in lanes instead of queries
     ReadAhead ahead_;
 };
 

@@ -6,36 +6,30 @@
 #include <limits>
 
 #include <attend/core/workspace.hpp>
+#include <attend/kernel/block_scores.hpp>
 #include <attend/softmax/exp.hpp>
 
 namespace attend::detail::fused {
 
-inline constexpr Index key_block = 64;
-
 /// The scratch of one block of lanes.
 template <class T>
 struct Scratch {
-    T* mapped;  ///< lanes × width: features of the queries, row by row
-    T* q;       ///< width × lanes
-    T* e_q;     ///< width × lanes: exponentials of q, for scores that can do with them
-    T* s;       ///< key_block × lanes, or all keys × lanes: scores, then weights
-    T* o;       ///< d_v × lanes; of a few queries row by row
+    ScoreScratch<T> scores;
+    T* s;  ///< key_block × lanes, or all keys × lanes: scores, then weights
+    T* o;  ///< d_v × lanes; of a few queries row by row
     T *largest, *next, *sum,
         *factor;  ///< lanes: the maximum so far and with the current tile, the sum, what rescales it and o
-    T *k, *v;     ///< a tile of keys and one of values, where they are not read in place
+    T* v;         ///< a tile of values, where they are not read in place
     T* row;       ///< one row of scores, for normalizers that need it whole
 
     Scratch(Arena& arena, const Shape& shape, Index lanes, Index width, bool whole_rows, bool exponentials)
-        : mapped(arena.take<T>(lanes * width)),
-          q(arena.take<T>(lanes * width)),
-          e_q(arena.take<T>(exponentials ? lanes * width : 0)),
+        : scores(arena, lanes, width, width, exponentials),
           s(arena.take<T>(lanes * (whole_rows ? shape.keys : key_block))),
           o(arena.take<T>(lanes * shape.d_v)),
           largest(arena.take<T>(lanes)),
           next(arena.take<T>(lanes)),
           sum(arena.take<T>(lanes)),
           factor(arena.take<T>(lanes)),
-          k(arena.take<T>(key_block * width)),
           v(arena.take<T>(key_block * shape.d_v)),
           row(arena.take<T>(whole_rows ? shape.keys : 0)) {}
 };

@@ -31,11 +31,11 @@ struct AdaptiveSpan {
         const S inside = select(m > S(0), m, S(1));  // no logarithm of 0: its slope is NaN
         return select(m > S(0), select(m < S(1), s + log(inside), s), S(-std::numeric_limits<double>::infinity()));
     }
-    template <class T, class P>
-    void backward(T, const P& p, T ds_out, AdaptiveSpan& gradient) const {
-        const T m = reached<T>(p);
-        if (m > T(0) && m < T(1))
-            detail::at_head(gradient.span, p.head) += static_cast<double>(ds_out / (m * static_cast<T>(ramp)));
+    template <class S, class P>
+    void backward(S, const P& p, S ds_out, AdaptiveSpan& gradient) const {
+        const S m = reached<S>(p), zero(0);
+        const S dspan = select(m > zero, select(m < S(1), ds_out / (m * S(ramp)), zero), zero);
+        detail::at_head(gradient.span, p.head) += static_cast<double>(sum(dspan));
     }
 
 private:

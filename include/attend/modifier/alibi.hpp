@@ -23,9 +23,9 @@ struct Alibi {
         using S = decltype(s);
         return s - S(detail::at_head(slope, p.head)) * S(p.query - p.key);
     }
-    template <class T, class P>
-    void backward(T, const P& p, T ds_out, Alibi& gradient) const {
-        detail::at_head(gradient.slope, p.head) -= static_cast<double>(ds_out * static_cast<T>(p.query - p.key));
+    template <class S, class P>
+    void backward(S, const P& p, S ds_out, Alibi& gradient) const {
+        detail::at_head(gradient.slope, p.head) -= static_cast<double>(sum(ds_out * S(p.query - p.key)));
     }
 };
 

@@ -32,16 +32,23 @@ struct DenseBias {
 
     auto operator()(auto s, const Position& p) const { return s + decltype(s)(values(index_row(p), p.key)); }
     template <class C>
-    Lanes<C> operator()(Lanes<C> s, const LanePosition<C>& p) const {
-        return s + Lanes<C>::gather(&values(index_row(p), p.key), values.cols(), p.row.count);
+    auto operator()(auto s, const LanePosition<C>& p) const {
+        return s + decltype(s)(Lanes<C>::gather(&values(index_row(p), p.key), values.cols(), p.row.count));
     }
     /// The same for `keys` keys from p.key on, whose scores stand `lanes` apart.
     void on_tile(T* s, Index lanes, Index keys, const LanePosition<T>& p) const {
         detail::add_transposed(&values(index_row(p), p.key), values.cols(), p.row.count, keys, s, lanes);
     }
-    template <class C, class P>
-    void backward(C, const P& p, C ds_out, DenseBias& gradient) const {
+    template <class C>
+    void backward(C, const Position& p, C ds_out, DenseBias& gradient) const {
         gradient.values(index_row(p), p.key) += static_cast<T>(ds_out);
+    }
+    template <class C>
+    void backward(Lanes<C>, const LanePosition<C>& p, Lanes<C> ds_out, DenseBias& gradient) const {
+        C ds[detail::simd::width<C>];
+        detail::simd::store(ds, ds_out.packet);
+        T* to = &gradient.values(index_row(p), p.key);
+        for (Index i = 0; i < p.row.count; ++i, to += values.cols()) *to += static_cast<T>(ds[i]);
     }
 
 private:

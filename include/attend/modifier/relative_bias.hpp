@@ -8,6 +8,7 @@
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/errors.hpp>
+#include <attend/core/lanes.hpp>
 #include <attend/core/view.hpp>
 
 namespace attend {
@@ -64,17 +65,24 @@ struct RelativeBias {
                         " must have one column, or one for each of the ", shape.heads, " heads");
     }
 
-    auto operator()(auto s, const Position& p) const { return s + decltype(s)(table(bucket(p), column(p))); }
-    template <class C, class P>
-    void backward(C, const P& p, C ds_out, RelativeBias& gradient) const {
-        gradient.table(bucket(p), column(p)) += static_cast<T>(ds_out);
+    auto operator()(auto s, const Position& p) const {
+        return s + decltype(s)(table(bucket(p.key - p.query), column(p)));
+    }
+    template <class C>
+    auto operator()(auto s, const LanePosition<C>& p) const {
+        C biases[detail::simd::width<C>] = {};
+        for (Index i = 0; i < p.query.count; ++i)
+            biases[i] = static_cast<C>(table(bucket(p.key - p.query[i]), column(p)));
+        return s + decltype(s)(Lanes<C>::of(detail::simd::load(biases)));
+    }
+    template <class C>
+    void backward(C, const Position& p, C ds_out, RelativeBias& gradient) const {
+        gradient.table(bucket(p.key - p.query), column(p)) += static_cast<T>(ds_out);
     }
 
 private:
-    template <class P>
-    Index bucket(const P& p) const {
-        const Index relative = std::clamp<Index>(p.key - p.query, -reach_, reach_);
-        return bucket_[static_cast<std::size_t>(relative + reach_)];
+    Index bucket(Index relative) const {
+        return bucket_[static_cast<std::size_t>(std::clamp<Index>(relative, -reach_, reach_) + reach_)];
     }
     template <class P>
     Index column(const P& p) const {

@@ -15,9 +15,9 @@ struct Scale {
     static void parameters(auto& self, auto&& visit) { visit("factor", self.factor); }
 
     constexpr auto operator()(auto s, auto) const { return s * decltype(s)(factor); }
-    template <class T, class P>
-    void backward(T s, const P&, T ds_out, Scale& gradient) const {
-        gradient.factor += static_cast<double>(ds_out * s);
+    template <class S, class P>
+    void backward(S s, const P&, S ds_out, Scale& gradient) const {
+        gradient.factor += static_cast<double>(sum(ds_out * s));
     }
 };
 

@@ -23,11 +23,11 @@ struct SoftCap {
         return S(cap) * tanh(s / S(cap));
     }
     /// ∂/∂cap = tanh(x) − x (1 − tanh² x), x = s / cap; ±1 at infinite scores.
-    template <class T, class P>
-    void backward(T s, const P&, T ds_out, SoftCap& gradient) const {
+    template <class S, class P>
+    void backward(S s, const P&, S ds_out, SoftCap& gradient) const {
         using std::tanh;
-        const T x = s / static_cast<T>(cap), t = tanh(x), slope = T(1) - t * t;
-        gradient.cap += static_cast<double>(ds_out * (slope == T(0) ? t : t - x * slope));
+        const S x = s / S(cap), t = tanh(x), slope = S(1) - t * t;
+        gradient.cap += static_cast<double>(sum(ds_out * select(slope > S(0), t - x * slope, t)));
     }
 };
 

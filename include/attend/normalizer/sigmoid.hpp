@@ -34,14 +34,15 @@ struct Sigmoid {
         for (T& s : row) s = weight(s, where.head);
         return lse;
     }
+    template <class S>
+    S weight_backward(S p, S dp, Index head, Sigmoid* gradient) const {
+        const S ds = dp * p * (S(1) - p);
+        if (gradient != nullptr) detail::at_head(gradient->bias, head) += static_cast<double>(sum(ds));
+        return ds;
+    }
     template <class T>
     void backward(std::span<const T> p, std::span<T> dp, T, const RowPosition& where, Sigmoid* gradient) const {
-        T dbias(0);
-        for (std::size_t j = 0; j < p.size(); ++j) {
-            dp[j] *= p[j] * (T(1) - p[j]);
-            dbias += dp[j];
-        }
-        if (gradient != nullptr) detail::at_head(gradient->bias, where.head) += static_cast<double>(dbias);
+        for (std::size_t j = 0; j < p.size(); ++j) dp[j] = weight_backward(p[j], dp[j], where.head, gradient);
     }
 };
 

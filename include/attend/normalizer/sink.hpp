@@ -25,6 +25,9 @@ struct SoftmaxWithSink {
     void check(const Shape& shape) const { detail::check_per_head(sink, "softmax_with_sink: sink", shape); }
 
     double logit(Index head) const { return detail::at_head(sink, head); }
+    void add_logit_gradient(Index head, double dlogit, SoftmaxWithSink& gradient) const {
+        detail::at_head(gradient.sink, head) += dlogit;
+    }
     template <class T>
     T normalize(std::span<T> row, const RowPosition& where) const {
         return detail::softmax_row(row, static_cast<T>(detail::at_head(sink, where.head)));
@@ -36,8 +39,8 @@ struct SoftmaxWithSink {
         const T delta = detail::softmax_row_backward(p, dp);
         if (gradient == nullptr || delta == T(0)) return;
         using std::exp;
-        double& dsink = detail::at_head(gradient->sink, where.head);
-        dsink -= static_cast<double>(exp(static_cast<T>(detail::at_head(sink, where.head)) - lse) * delta);
+        const T weight = exp(static_cast<T>(detail::at_head(sink, where.head)) - lse);
+        add_logit_gradient(where.head, -static_cast<double>(weight * delta), *gradient);
     }
 };
 

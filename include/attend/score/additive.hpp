@@ -102,7 +102,7 @@ struct AdditiveScore {
     template <class C>
     void pair_backward(C q, C k, Index a, C ds, AdditiveScore& gradient) const {
         using std::tanh;
-        gradient.score_weight[a] += static_cast<T>(ds * tanh(q + k));
+        gradient.score_weight[a] += static_cast<T>(sum(ds * tanh(q + k)));
     }
 };
 

@@ -81,7 +81,7 @@ private:
     static void normalize_rows(const Rows& x, Mapped& unit) {
         using T = typename Mapped::Scalar;
         for (Index i = 0; i < x.rows(); ++i) {
-            T* const row = unit.data() + i * unit.cols();
+            T* const row = unit.data() + i * unit.outerStride();
             for (Index a = 0; a < x.cols(); ++a) row[a] = static_cast<T>(x(i, a));
             const T length = norm<T>(x.cols(), [&](Index a) { return row[a]; });
             if (length == T(0)) continue;

@@ -1,0 +1,264 @@
+#pragma once
+/// \file
+/// The scores of one block of queries with the keys of its head, tile by tile. Queries stand in lanes and keys are read
+/// where they are.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <attend/core/workspace.hpp>
+#include <attend/kernel/few_rows.hpp>
+#include <attend/kernel/lane_block.hpp>
+#include <attend/kernel/micro_kernel.hpp>
+#include <attend/kernel/on_lanes.hpp>
+#include <attend/kernel/plan.hpp>
+#include <attend/kernel/readable.hpp>
+#include <attend/kernel/reference.hpp>
+#include <attend/softmax/exp.hpp>
+
+namespace attend::detail::fused {
+
+template <class T>
+using StridedBlock = Eigen::Map<RowMatrix<T>, Eigen::Unaligned, Eigen::OuterStride<>>;
+
+inline constexpr Index key_block = 64;
+
+/// A score of pairs that can also be formed from exponentials of the features.
+template <class S, class T>
+concept ExponentialScore = requires(const S& score, Lanes<T> e, Index a) { score.pair_of_exponentials(e, e, a); };
+
+/// What the scores of a block are formed from.
+template <class T>
+struct ScoreScratch {
+    T* mapped;  ///< lanes × width: features of the queries, row by row
+    Index mapped_stride;
+    T* q;    ///< width × lanes
+    T* e_q;  ///< width × lanes: exponentials of q, for scores that can do with them
+    T* k;    ///< a tile of keys, where they are not read in place
+
+    ScoreScratch(Arena& arena, Index lanes, Index width, Index stride, bool exponentials)
+        : mapped(arena.take<T>(lanes * stride)),
+          mapped_stride(stride),
+          q(arena.take<T>(lanes * width)),
+          e_q(arena.take<T>(exponentials ? lanes * width : 0)),
+          k(arena.take<T>(key_block * width)) {}
+};
+
+/// One block of lanes.
+template <class T, class A, class X>
+class BlockScores {
+public:
+    static constexpr bool dot = A::ScoreFunctor::pairing == Pairing::dot;
+    /// Without modifiers the products are final scores.
+    static constexpr bool products_are_final = dot && A::ModifierChain::count == 0;
+
+    /// `few`: features stand in lanes instead of queries.
+    BlockScores(const A& attention, const Problem<X>& problem, const LaneBlock& block, Index width, bool few,
+                const ScoreScratch<T>& scratch)
+        : attention_(attention),
+          problem_(problem),
+          block_(block),
+          width_(width),
+          lanes_((block.count() + w - 1) / w * w),
+          few_(few),
+          z_(scratch),
+          k_(problem.key_slice(problem.k, block.sequence, block.kv_head)) {}
+
+    Index lanes() const { return lanes_; }
+    const Slice<const X>& keys() const { return k_; }
+
+    /// Maps the queries and puts them into lanes. Their features row by row are there afterwards if they are wanted.
+    void load_queries(bool rows_too = false) {
+        if constexpr (std::is_same_v<T, X> && requires(const S& score) { score.template query_factor<T>(width_); }) {
+            const auto q = problem_.query_slice(problem_.q, block_.sequence, block_.head);
+            if (block_.heads == 1 && !few_ && !rows_too && q.innerStride() == 1) {  // without a stop in between
+                const T factor = attention_.score().template query_factor<T>(width_);
+                rows_to_lanes(q.data() + block_.row * q.outerStride(), q.outerStride(), block_.rows, width_, factor,
+                              z_.q, lanes_);
+                return;
+            }
+        }
+        for (Index h = 0; h < block_.heads; ++h) {
+            const auto q = problem_.query_slice(problem_.q, block_.sequence, block_.head + h);
+            StridedBlock<T> mapped(z_.mapped + h * block_.rows * z_.mapped_stride, block_.rows, width_,
+                                   Eigen::OuterStride<>(z_.mapped_stride));
+            reference::map_queries(attention_.score(), q.middleRows(block_.row, block_.rows), mapped);
+        }
+        if (!few_) rows_to_lanes(z_.mapped, z_.mapped_stride, block_.count(), width_, T(1), z_.q, lanes_);
+        if constexpr (ExponentialScore<S, T>) q_has_exponentials_ = exponentials(z_.q, z_.e_q, width_ * lanes_);
+    }
+
+    /// A mask's cover of a tile of keys.
+    Cover cover_of_tile(Index begin, Index keys) const {
+        const Cover cover = cover_of(attention_.mask, tile(0, 0, block_.rows, begin, keys));
+        for (Index h = 1; h < block_.heads; ++h) {
+            if (cover_of(attention_.mask, tile(h, 0, block_.rows, begin, keys)) != cover) return Cover::some;
+        }
+        return cover;
+    }
+    Position position(Index lane, Index key) const {
+        const Index head = lane / block_.rows;
+        return problem_.row_position(block_.sequence, block_.head + head, block_.row + lane - head * block_.rows)
+            .at(key);
+    }
+
+    /// The features of a tile of keys.
+    template <class Rows>
+    BroadcastMatrix<T> mapped_keys(const Rows& rows) const {
+        Eigen::Map<RowMatrix<T>> mapped(z_.k, rows.rows(), width_);
+        if constexpr (requires { attention_.score().map_keys(rows, mapped); }) {
+            attention_.score().map_keys(rows, mapped);
+            return {z_.k, width_, 1};
+        } else {
+            return readable(rows, z_.k, few_ ? Reading::row_by_row : Reading::once);
+        }
+    }
+
+    /// s = the products of a tile's pairs, before modifiers and mask; `largest`, by lane, is raised to the largest.
+    void products(const BroadcastMatrix<T>& k, Index keys, T* s, T* largest, ReadAhead* ahead) {
+        if (few_) {
+            dot_rows<T>({k.data, k.row_stride, keys, width_}, z_.mapped, block_.count(), s, lanes_);
+        } else if constexpr (dot) {
+            multiply(k, keys, width_, z_.q, lanes_, s, {.largest = largest, .ahead = ahead});
+        } else {
+            pair_tile(k, keys, s);
+        }
+    }
+    /// Products into final scores: modifies and masks those of a tile, and calls `each_key(s)` for the lanes of a key.
+    template <class F>
+    void finish(Index begin, Index keys, Cover cover, T* s, F&& each_key) {
+        constexpr bool modifies_tiles = any_tile_modifier<decltype(attention_.modifiers.each), T>;
+        if constexpr (modifies_tiles) modify_tile(s, begin, keys);
+        for (Index j = 0; j < keys; ++j, s += lanes_) {
+            if constexpr (A::ModifierChain::count > 0 && !modifies_tiles)
+                modify(s, begin + j, attention_.modifiers.each);
+            if (cover == Cover::some) mask(s, begin + j);
+            each_key(s);
+        }
+    }
+
+    /// Calls `f(lane, position, count)` for the packets of queries of each head: `position` is the first one's.
+    template <class F>
+    void for_each_packet(Index key, F&& f) const {
+        for (Index h = 0; h < block_.heads; ++h) {
+            const Position first = problem_.row_position(block_.sequence, block_.head + h, block_.row).at(key);
+            for (Index i = 0; i < block_.rows; i += w) {
+                Position p = first;
+                p.query += i;
+                p.row += i;
+                f(h * block_.rows + i, p, std::min(w, block_.rows - i));
+            }
+        }
+    }
+    static LanePosition<T> lanes_of(const Position& p, Index count) {
+        return {{p.query, 1, count}, p.key, {p.row, 1, count}, p.head, p.kv_head, p.sequence};
+    }
+
+private:
+    static constexpr Index w = simd::width<T>;
+    static constexpr T infinity = std::numeric_limits<T>::infinity();
+    using S = typename A::ScoreFunctor;
+
+    Tile tile(Index head, Index row, Index rows, Index begin, Index keys) const {
+        const Index query = problem_.shape.query_offset + block_.row + row;
+        return {query,          query + rows,   begin, begin + keys, block_.row + row, block_.head + head,
+                block_.kv_head, block_.sequence};
+    }
+
+    void pair_tile(const BroadcastMatrix<T>& k, Index keys, T* to) {
+        const S& score = attention_.score();
+        if constexpr (ExponentialScore<S, T>) {
+            if (q_has_exponentials_ && exponentials(k.data, z_.k, keys * width_)) {
+                add_pairs({z_.k, width_, 1}, keys, z_.e_q, to,
+                          [&](const Lanes<T>& e_q, const Lanes<T>& e_k, Index a)
+                              ATTEND_ALWAYS_INLINE { return score.pair_of_exponentials(e_q, e_k, a); });
+                return;
+            }
+        }
+        add_pairs(k, keys, z_.q, to, [&](const Lanes<T>& q_a, const Lanes<T>& k_a, Index a) ATTEND_ALWAYS_INLINE {
+            return score.pair(q_a, k_a, a);
+        });
+    }
+    template <class Pair>
+    void add_pairs(const BroadcastMatrix<T>& k, Index keys, const T* q, T* to, Pair&& pair) {
+        for (Index j = 0; j < keys; ++j) {
+            Index i = 0;  // two packets at a time, so that neither waits for itself
+            for (; i + 2 * w <= lanes_; i += 2 * w) add_pairs_of_key<2>(k, j, q + i, to + j * lanes_ + i, pair);
+            if (i < lanes_) add_pairs_of_key<1>(k, j, q + i, to + j * lanes_ + i, pair);
+        }
+    }
+    template <int packets, class Pair>
+    ATTEND_ALWAYS_INLINE void add_pairs_of_key(const BroadcastMatrix<T>& k, Index key, const T* q, T* to, Pair&& pair) {
+        Lanes<T> s[packets];
+        for (Index a = 0; a < width_; ++a) {
+            const Lanes<T> k_a(k.data[key * k.row_stride + a * k.depth_stride]);
+            repeat<packets>([&](auto i) ATTEND_ALWAYS_INLINE {
+                s[i] += pair(Lanes<T>::of(simd::load(q + a * lanes_ + i * w)), k_a, a);
+            });
+        }
+        repeat<packets>([&](auto i) ATTEND_ALWAYS_INLINE { simd::store(to + i * w, s[i].packet); });
+    }
+    /// to = e^{exponent_factor · x}; false and nothing done where some x is too large.
+    static bool exponentials(const T* x, T* to, Index size) {
+        T most(0);
+        for (Index i = 0; i < size; ++i) most = std::max(most, std::abs(x[i]));
+        if (!(most <= static_cast<T>(S::most_exponential))) return false;
+        const auto factor = simd::broadcast(static_cast<T>(S::exponent_factor));
+        for (Index i = 0; i < size; i += w) {
+            const Index count = std::min(w, size - i);
+            simd::store<T>(to + i, exp_packet<T>(simd::mul(factor, simd::load(x + i, count, T(0)))), count);
+        }
+        return true;
+    }
+
+    void modify(T* s, Index key, const auto& modifiers) {
+        for_each_packet(key, [&](Index lane, const Position& p, Index count) {
+            const auto scores = Lanes<T>::of(simd::load(s + lane, count, T(0)));
+            simd::store<T>(s + lane, on_lanes(modifiers, scores, lanes_of(p, count)).packet, count);
+        });
+    }
+    /// One modifier after the other, where one of them wants more than a key at a time.
+    void modify_tile(T* s, Index begin, Index keys) {
+        const auto one = [&](const auto& modifier) {
+            if constexpr (TileModifier<std::remove_cvref_t<decltype(modifier)>, T>) {
+                for_each_packet(begin, [&](Index lane, const Position& p, Index count) {
+                    modifier.on_tile(s + lane, lanes_, keys, lanes_of(p, count));
+                });
+            } else {
+                for (Index j = 0; j < keys; ++j) modify(s + j * lanes_, begin + j, modifier);
+            }
+        };
+        std::apply([&](const auto&... modifier) { (one(modifier), ...); }, attention_.modifiers.each);
+    }
+    /// Asks for a packet of queries at a time first: on the edge of a causal tile one in four is cut.
+    void mask(T* s, Index key) {
+        for_each_packet(key, [&](Index lane, Position p, Index count) {
+            const Cover cover = cover_of(
+                attention_.mask, Tile{p.query, p.query + count, key, key + 1, p.row, p.head, p.kv_head, p.sequence});
+            if (cover == Cover::all) return;
+            const auto hidden = simd::broadcast(-infinity);
+            if (cover == Cover::none) {
+                simd::store<T>(s + lane, hidden, count);
+            } else if constexpr (LaneWiseMask<std::remove_cvref_t<decltype(attention_.mask)>, T>) {
+                const auto scores = simd::load<T>(s + lane, count, -infinity);
+                const LaneMask<T> kept = attention_.mask(lanes_of(p, count));
+                simd::store<T>(s + lane, simd::select(kept.packet, scores, hidden), count);
+            } else {
+                for (Index i = lane; i < lane + count; ++i, ++p.query, ++p.row)
+                    s[i] = attention_.mask(p) ? s[i] : -infinity;
+            }
+        });
+    }
+
+    const A& attention_;
+    const Problem<X>& problem_;
+    LaneBlock block_;
+    Index width_, lanes_;
+    bool few_;
+    ScoreScratch<T> z_;
+    Slice<const X> k_;
+    bool q_has_exponentials_ = false;
+};
+
+}  // namespace attend::detail::fused

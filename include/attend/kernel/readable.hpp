@@ -1,0 +1,66 @@
+#pragma once
+/// \file
+/// Tiles of operand rows as the micro-kernel reads them.
+
+#include <algorithm>
+#include <type_traits>
+
+#include <attend/kernel/micro_kernel.hpp>
+#include <attend/kernel/problem.hpp>
+
+namespace attend::detail {
+
+/// Whether a readable tile holds neither NaN nor infinity: those times 0 are not 0.
+template <class T>
+bool all_finite(const BroadcastMatrix<T>& x, Index rows, Index columns) {
+    constexpr Index w = simd::width<T>;
+    const bool down = x.depth_stride != 1;
+    const Index stride = down ? x.depth_stride : x.row_stride, runs = down ? columns : rows;
+    const Index length = down ? rows : columns;
+    auto sum = simd::broadcast(T(0));
+    T rest(0);
+    for (Index i = 0; i < runs; ++i) {
+        const T* const run = x.data + i * stride;
+        Index a = 0;
+        for (; a + w <= length; a += w) sum = simd::madd(simd::load(run + a), simd::broadcast(T(0)), sum);
+        for (; a < length; ++a) rest += run[a] * T(0);
+    }
+    return simd::sum<T>(sum) + rest == T(0);
+}
+
+/// How a tile will be read.
+enum class Reading {
+    once,
+    often,      ///< so that rows which would crowd each other out of the cache, as they do where they stand a large
+                ///< power of two apart, are better copied
+    row_by_row  ///< the scalars of a row must follow each other
+};
+
+/// A tile of operand rows as the micro-kernel reads it: in place where that is fast, otherwise through a copy in
+/// `scratch`.
+template <class T, class Rows>
+BroadcastMatrix<T> readable(const Rows& rows, T* scratch, Reading reading) {
+    if constexpr (std::is_same_v<T, typename Rows::Scalar>) {
+        if (rows.innerStride() == 1) {
+            const Index stride = rows.outerStride();
+            constexpr Index crowding = 512 / sizeof(T);
+            if (reading != Reading::often || stride <= rows.cols() || stride % crowding != 0)
+                return {rows.data(), stride, 1};
+            for (Index i = 0; i < rows.rows(); ++i)
+                std::copy_n(rows.data() + i * stride, rows.cols(), scratch + i * rows.cols());
+            return {scratch, rows.cols(), 1};
+        }
+        if (rows.outerStride() == 1 && reading != Reading::row_by_row) {  // column-major: the copy stays so
+            Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>> copy(scratch, rows.rows(), rows.cols());
+            for (Index a = 0; a < rows.cols(); ++a) {
+                copy.col(a) = Eigen::Map<const ColumnVector<T>>(rows.data() + a * rows.innerStride(), rows.rows());
+            }
+            return {scratch, 1, rows.rows()};
+        }
+    }
+    Eigen::Map<RowMatrix<T>> copy(scratch, rows.rows(), rows.cols());
+    copy = rows.template cast<T>();
+    return {scratch, rows.cols(), 1};
+}
+
+}  // namespace attend::detail
