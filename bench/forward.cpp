@@ -1,11 +1,8 @@
-// Forward passes on the shapes that the comparison with other libraries uses, by the names it uses:
-//   forward/TYPE/bBATCH_hHEADS_kvHEADS_qQUERIES_kKEYS_dWIDTH_MASK/tTHREADS
-
-#include <cstdio>
-#include <stdexcept>
+// Forward passes on the shapes that the comparison with other libraries uses, by the names it uses (see setting.hpp).
 
 #include <attention_benchmark.hpp>
 #include <peak.hpp>
+#include <setting.hpp>
 
 namespace attend::bench {
 namespace {
@@ -26,42 +23,12 @@ constexpr const char* names[] = {
     "forward/f16/b1_h32_kv8_q1_k4096_d128_full/t1",
 };
 
-struct Setting {
-    std::string type;
-    Shape shape;
-    bool is_causal;
-    int threads;
-};
-
-Setting parse(const char* name) {
-    char type[5], mask[7];
-    int b, h, g, n, m, d, t;
-    if (std::sscanf(name, "forward/%4[a-z0-9]/b%d_h%d_kv%d_q%d_k%d_d%d_%6[a-z]/t%d", type, &b, &h, &g, &n, &m, &d, mask,
-                    &t) != 9) {
-        throw std::logic_error(std::string("not the name of a forward benchmark: ") + name);
-    }
-    return {.type = type,
-            .shape = {.sequences = b, .heads = h, .kv_heads = g, .queries = n, .keys = m, .d_q = d, .d_k = d, .d_v = d},
-            .is_causal = std::string(mask) == "causal",
-            .threads = t};
-}
-
-/// Of both products, for the pairs that the mask keeps.
-double operations(const Setting& setting) {
-    const Shape& s = setting.shape;
-    double pairs = 0;
-    for (Index i = 0; i < s.queries; ++i) {
-        pairs += static_cast<double>(setting.is_causal ? std::min(i + 1, s.keys) : s.keys);
-    }
-    return 4 * static_cast<double>(s.sequences * s.heads * s.d_k) * pairs;
-}
-
 /// Many queries are bound by arithmetic, one query by reading the keys and values.
 template <class AnyOperands>
 double peak_fraction(const Setting& setting, const AnyOperands& x, double seconds) {
     using T = typename AnyOperands::Scalar;
     if (setting.shape.queries > 1) {
-        return operations(setting) / seconds / (operations_per_second<Compute<T>>() * setting.threads);
+        return operations(setting, 2) / seconds / (operations_per_second<Compute<T>>() * setting.threads);
     }
     const std::size_t bytes = static_cast<std::size_t>(x.k.storage.size() + x.v.storage.size()) * sizeof(T);
     return static_cast<double>(bytes) / seconds / bytes_per_second(bytes, setting.threads);
@@ -72,7 +39,7 @@ void add(const std::string& name, const Setting& setting, const Attention& atten
     constexpr bool in_16_bits = sizeof(T) == 2;
     const auto make = [setting] { return Operands<T>(setting.shape, setting.threads); };
     const auto report = [setting](benchmark::State& state, const auto& x, double seconds) {
-        state.counters["GFLOPS"] = 1e-9 * operations(setting) / seconds;
+        state.counters["GFLOPS"] = 1e-9 * operations(setting, 2) / seconds;
         state.counters["peak_fraction"] = peak_fraction(setting, x, seconds);
         if (in_16_bits && setting.shape.queries > 1) state.SetLabel("peak of float");
     };

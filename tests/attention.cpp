@@ -33,8 +33,8 @@ struct WeighedProduct {
     X pair(const X& q, const X& k, Index a) const {
         return X(weight[a]) * q * k;
     }
-    template <class T>
-    void pair_backward(T q, T k, Index a, T ds, WeighedProduct& gradient) const {
+    void pair_backward(std::floating_point auto q, std::floating_point auto k, Index a, std::floating_point auto ds,
+                       WeighedProduct& gradient) const {
         gradient.weight[a] += static_cast<double>(ds * q * k);
     }
 };
@@ -49,7 +49,7 @@ struct Bend {
     auto operator()(auto s, auto) const { return s + decltype(s)(shift) * s * s; }
     template <class T, class P>
     void backward(T s, const P&, T ds_out, Bend& gradient) const {
-        gradient.shift += static_cast<double>(ds_out * s * s);
+        gradient.shift += static_cast<double>(sum(ds_out * s * s));
     }
 };
 

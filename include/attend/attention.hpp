@@ -87,7 +87,7 @@ struct Attention : S {
         const detail::Operand k_operand(k);
         const detail::Operand v_operand(v);
         forward(detail::Problem(q_operand.view(), k_operand.view(), v_operand.view(), options.query_offset,
-                                options.sequences, options.key_sequences),
+                                options.sequences, options.key_sequences, options.dropout),
                 out, options);
     }
 
@@ -108,7 +108,7 @@ struct Attention : S {
         const detail::Operand lse_operand(lse);
         const detail::Operand dout_operand(dout);
         const detail::Problem problem(q_operand.view(), k_operand.view(), v_operand.view(), options.query_offset,
-                                      options.sequences, options.key_sequences);
+                                      options.sequences, options.key_sequences, options.dropout);
         backward(problem, problem.query_input(out_operand.view(), "out", problem.v.columns),
                  problem.query_input(lse_operand.view(), "lse", 1),
                  problem.query_input(dout_operand.view(), "dout", problem.v.columns), dq, dk, dv, options);
@@ -184,10 +184,8 @@ private:
         detail::require_apart(options.lse, "lse", out, "out");
         detail::require_apart(options.weights, "weights", out, "out");
         detail::require_apart(options.weights, "weights", options.lse, "lse");
-        // The weights exist only where every score does; a sum over the row only where somebody forms it.
-        const Pass pass = options.weights || (PairNormalizer<N> && options.lse) ? Pass::weights : Pass::forward;
         if constexpr (detail::fused::Supported<T>) {
-            if (pass == Pass::forward) return run_fused(problem, out, options);
+            if (!options.weights) return run_fused(problem, out, options);  // weights exist only where every score does
         }
         detail::with_scratch(
             options.workspace,

@@ -21,7 +21,7 @@ Gradients<T, A> by_reference(const A& attention, const Operands<T>& x) {
                       .parameters = zero_gradient(attention)};
     const attend::detail::Problem<T> problem(x.query_heads(), x.key_heads(), x.value_heads(), x.layout.query_offset,
                                              SequencesRef(std::span(x.layout.sequences)),
-                                             SequencesRef(std::span(x.layout.key_sequences)));
+                                             SequencesRef(std::span(x.layout.key_sequences)), x.layout.dropout);
     Workspace workspace;
     attend::detail::reference::backward<T>(
         attention, problem, StridedView<const T>(heads(x.dout, x.layout.heads)),

@@ -19,6 +19,7 @@ struct Layout {
     Index heads = 1, kv_heads = 1;
     Index query_offset = 0;
     std::vector<Index> sequences{}, key_sequences{};
+    Dropout dropout{};
 };
 
 template <class T>
@@ -65,7 +66,8 @@ Outputs<T> forward(const A& attention, const Operands<T>& x, attend::detail::Exe
                    .weights = weights,
                    .query_offset = x.layout.query_offset,
                    .sequences = attend::detail::SequencesRef(std::span(x.layout.sequences)),
-                   .key_sequences = attend::detail::SequencesRef(std::span(x.layout.key_sequences))});
+                   .key_sequences = attend::detail::SequencesRef(std::span(x.layout.key_sequences)),
+                   .dropout = x.layout.dropout});
     };
     call(y.out, y.lse, {});
     call(out, {}, y.weights);
@@ -88,7 +90,8 @@ void add_gradients(const A& attention, const Operands<T>& x, const Outputs<T>& y
                         .gradient = &d.parameters,
                         .query_offset = x.layout.query_offset,
                         .sequences = attend::detail::SequencesRef(std::span(x.layout.sequences)),
-                        .key_sequences = attend::detail::SequencesRef(std::span(x.layout.key_sequences))});
+                        .key_sequences = attend::detail::SequencesRef(std::span(x.layout.key_sequences)),
+                        .dropout = x.layout.dropout});
 }
 template <class T, class A>
 Gradients<T, A> backward(const A& attention, const Operands<T>& x, attend::detail::ExecutorRef executor = serial) {

@@ -54,7 +54,8 @@ constexpr Cover cover_of(const M& mask, const Tile& tile) {
 /// and dual numbers of both, which give the derivative in s. One with parameters also has
 /// `void backward(auto s, const auto& p, auto ds_out, Self& gradient) const`, adding the parameters' gradients for a
 /// score `s` that came in, where `ds_out` is the loss's derivative in the score that went out: with `sum(…)`, what a
-/// pack of lanes adds. With a plain `Position` for p both are called lane by lane.
+/// pack of lanes adds. Where one takes only scalars (`std::floating_point auto`) or a plain `Position`, it is called
+/// lane by lane.
 template <class M>
 concept Modifier = OfKind<M, Kind::modifier>;
 

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include <attend/core/dropout.hpp>
 #include <attend/core/executor.hpp>
 #include <attend/core/output.hpp>
 #include <attend/core/workspace.hpp>
@@ -71,8 +72,8 @@ private:
 
 /// What a call computes, as far as it decides how much scratch memory the call needs.
 enum class Pass {
-    forward,  ///< the output, and where the normalizer forms a sum over the row (all but sigmoid) its LSE
-    weights,  ///< what takes every score of a row: the weights, or the LSE of a sigmoid
+    forward,  ///< the output and the LSE
+    weights,  ///< those and the weights
     backward
 };
 
@@ -82,10 +83,11 @@ struct ForwardOptions {
     Workspace* workspace = nullptr;         ///< scratch; none: the call allocates its own
     detail::ExecutorRef executor = serial;  ///< where threads come from
     Output<T> lse = {};                     ///< rows × heads: natural-log log-sum-exp of each row of final scores
-    Output<T> weights = {};               ///< (heads · rows) × keys: the weights, the heads' blocks below each other
-    Index query_offset = 0;               ///< absolute position of the first query; keys start at 0
-    detail::SequencesRef sequences = {};  ///< ragged batch: where the sequences of q begin
+    Output<T> weights = {};  ///< (heads · rows) × keys: the weights after dropout, the heads' blocks below each other
+    Index query_offset = 0;  ///< absolute position of the first query; keys start at 0
+    detail::SequencesRef sequences = {};      ///< ragged batch: where the sequences of q begin
     detail::SequencesRef key_sequences = {};  ///< the same for k and v; by default as for q
+    Dropout dropout = {};
 };
 
 /// Optional arguments of a backward call on an attention of type A.
@@ -97,6 +99,7 @@ struct BackwardOptions {
     Index query_offset = 0;
     detail::SequencesRef sequences = {};
     detail::SequencesRef key_sequences = {};
+    Dropout dropout = {};  ///< that of the forward call
 };
 
 }  // namespace attend

@@ -129,7 +129,17 @@ P max(const P& a, const P& b) {
 /// `then` where a equals b, `otherwise` elsewhere (so also where either is NaN).
 template <class P>
 P select_equal(const P& a, const P& b, const P& then, const P& otherwise) {
-    return Eigen::internal::pselect(Eigen::internal::pcmp_eq(a, b), then, otherwise);
+#if defined(__AVX512F__)
+    // Eigen's AVX-512 comparisons widen their mask to a packet, and selections narrow it again.
+    if constexpr (std::is_same_v<P, __m512>) {
+        return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ), otherwise, then);
+    } else if constexpr (std::is_same_v<P, __m512d>) {
+        return _mm512_mask_blend_pd(_mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ), otherwise, then);
+    } else
+#endif
+    {
+        return Eigen::internal::pselect(Eigen::internal::pcmp_eq(a, b), then, otherwise);
+    }
 }
 
 /// Each lane's bits, as an unsigned integer, shifted left by `count`.
@@ -207,8 +217,7 @@ P select(const P& bits, const P& then, const P& otherwise) {
 template <class T>
 Packet<T> zero_below(const Packet<T>& x, const Packet<T>& test, T bound) {
 #if defined(__AVX512F__)
-    // Eigen's AVX-512 comparisons widen their mask to a packet, and selections narrow it again.
-    if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, float>) {
+    if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, float>) {  // as above
         return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(test, _mm512_set1_ps(bound), _CMP_NLT_UQ), x);
     } else if constexpr (sizeof(Packet<T>) == 64) {
         return _mm512_maskz_mov_pd(_mm512_cmp_pd_mask(test, _mm512_set1_pd(bound), _CMP_NLT_UQ), x);

@@ -67,6 +67,7 @@ private:
 
     BackwardScratch<T> take_scratch(Arena& arena) const {
         return BackwardScratch<T>(arena, shape_, lanes_, width_, Block::whole_rows, A::ModifierChain::count > 0,
+                                  static_cast<Index>(tile_modifiers<decltype(A::modifiers.each), T>()),
                                   ExponentialScore<typename A::ScoreFunctor, T>, Block::maps_keys);
     }
     KeyGradients<T> take_slot(Arena& arena) const { return KeyGradients<T>(arena, shape_.keys, width_, shape_.d_v); }

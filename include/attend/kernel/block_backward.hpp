@@ -29,10 +29,11 @@ struct BackwardScratch {
     T* k_finite;             ///< a tile of keys without what is not finite
     T *row, *drow;           ///< one row of weights and its gradient, for normalizers that need it whole
     T* ones;                 ///< as many as any product has lanes
+    T* kept;                 ///< for each modifier of tiles, key_block × lanes: the gradients of what it made
     T* mapped_keys;          ///< keys × width, of scores that map keys
 
     BackwardScratch(Arena& arena, const Shape& shape, Index lanes, Index width, bool whole_rows, bool modifies,
-                    bool exponentials, bool maps_keys)
+                    Index tile_modifiers, bool exponentials, bool maps_keys)
         : scores(arena, lanes, width, simd::padded<T>(width), exponentials) {
         const Index dv_stride = simd::padded<T>(shape.d_v), tile = lanes * (whole_rows ? shape.keys : key_block);
         raw = arena.take<T>(modifies ? tile : 0);
@@ -49,6 +50,7 @@ struct BackwardScratch {
         row = arena.take<T>(whole_rows ? shape.keys : 0);
         drow = arena.take<T>(whole_rows ? shape.keys : 0);
         ones = arena.take<T>(std::max({lanes, scores.mapped_stride, dv_stride}));
+        kept = arena.take<T>(tile_modifiers * key_block * lanes);
         mapped_keys = arena.take<T>(maps_keys ? shape.keys * width : 0);
     }
 };
@@ -122,6 +124,7 @@ private:
     static constexpr Index w = simd::width<T>;
     static constexpr T infinity = std::numeric_limits<T>::infinity(), most = std::numeric_limits<T>::max();
     static constexpr bool modifies = A::ModifierChain::count > 0;
+    using Chain = decltype(A::modifiers.each);
     using Scores = BlockScores<T, A, X>;
     using S = typename A::ScoreFunctor;
     using N = typename A::NormalizerFunctor;
@@ -235,6 +238,7 @@ private:
         scores_.finish(begin, keys, cover, s, [](const T*) {});
         const auto v = readable<T>(v_.middleRows(begin, keys), z_.v, Reading::once);
         multiply(v, keys, d_v_, z_.dout, lanes_, z_.ds + tile(begin));
+        scores_.drop(begin, keys, z_.ds + tile(begin));
     }
     BroadcastMatrix<T> keys_of_tile(Index begin, Index keys) const {
         if constexpr (maps_keys) {
@@ -322,16 +326,41 @@ private:
                 scores_.for_each_packet(begin + j, [&](Index lane, const Position& p, Index count) {
                     const auto s = Lanes<T>::of(simd::load(raw + lane, count, T(0)));
                     const auto ds_out = Lanes<T>::of(simd::load(ds + lane, count, T(0)));
-                    const auto ds_in =
-                        backward_on_lanes(attention_.modifiers.each, s, Scores::lanes_of(p, count), ds_out, gradient);
+                    const auto keep = [&](auto index, const Lanes<T>& d) {
+                        simd::store<T>(kept(index) + j * lanes_ + lane, d.packet, count);
+                    };
+                    const auto ds_in = backward_on_lanes(attention_.modifiers.each, s, Scores::lanes_of(p, count),
+                                                         ds_out, gradient, keep);
                     simd::store<T>(ds + lane, ds_in.packet, count);
                 });
             }
+            if (gradient != nullptr) tile_modifiers_backward(begin, keys, *gradient);
         }
+    }
+
+    /// Where the gradients of the scores that tile modifier i made are kept.
+    template <std::size_t i>
+    T* kept(std::integral_constant<std::size_t, i>) const {
+        return z_.kept + static_cast<Index>(tile_modifiers<Chain, T>(i)) * key_block * lanes_;
+    }
+    void tile_modifiers_backward(Index begin, Index keys, Chain& gradient) const {
+        const auto one = [&]<std::size_t i>(std::integral_constant<std::size_t, i> index) {
+            if constexpr (TileModifier<std::tuple_element_t<i, Chain>, T>) {
+                scores_.for_each_packet(begin, [&](Index lane, const Position& p, Index count) {
+                    std::get<i>(attention_.modifiers.each)
+                        .backward_on_tile(kept(index) + lane, lanes_, keys, Scores::lanes_of(p, count),
+                                          std::get<i>(gradient));
+                });
+            }
+        };
+        [&]<std::size_t... i>(std::index_sequence<i...>) {
+            (one(std::integral_constant<std::size_t, i>()), ...);
+        }(std::make_index_sequence<std::tuple_size_v<Chain>>());
     }
 
     /// dv += p · dout, dk += ds · q and dq += ds · k of a tile.
     void add_products(Index begin, Index keys, Cover cover, bool first) {
+        scores_.drop(begin, keys, z_.p + tile(begin));
         bool& touched = keys_.touched[begin / key_block];
         const T* const add = touched ? z_.ones : nullptr;
         touched = true;
@@ -413,12 +442,10 @@ private:
                     };
                     simd::store(dq + i, simd::add(simd::load(dq + i), seen(s.partial[0])));
                     dk_a = simd::add(dk_a, seen(s.partial[1]));
-                    if constexpr (requires { score.pair_backward(q_a, k_a, a, d, *gradient); }) {
-                        if (gradient != nullptr) {
-                            const auto kept = Lanes<T>::of(simd::select_equal(d.packet, zero, zero, q_a.packet));
-                            const auto key = Lanes<T>::of(simd::select_equal(d.packet, zero, zero, k_a.packet));
-                            score.pair_backward(kept, key, a, d, *gradient);
-                        }
+                    if (gradient != nullptr) {
+                        const auto kept = Lanes<T>::of(simd::select_equal(d.packet, zero, zero, q_a.packet));
+                        const auto key = Lanes<T>::of(simd::select_equal(d.packet, zero, zero, k_a.packet));
+                        pair_backward_on_lanes(score, kept, key, a, d, *gradient);
                     }
                 }
                 dk[j * keys_.dk_stride + a] += simd::sum<T>(dk_a);

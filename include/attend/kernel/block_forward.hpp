@@ -45,7 +45,7 @@ public:
     }
 
     /// Output, sum and maximum of the block's keys, into the scratch.
-    void run() {
+    void run([[maybe_unused]] bool wants_lse) {
         scores_.load_queries();
         std::fill(z_.largest, z_.largest + lanes_, std::numeric_limits<T>::lowest());
         std::fill(z_.sum, z_.sum + lanes_, T(0));
@@ -62,16 +62,19 @@ public:
             if constexpr (OnlineNormalizer<N>) {
                 weigh_tile(z_, keys, lanes_);
             } else if constexpr (PairNormalizer<N>) {
+                if (wants_lse) add_to_sums(z_, keys, lanes_);
                 weigh_pairs(keys);
             } else {
                 return;
             }
+            scores_.drop(begin, keys, s);
             add_values(begin, keys, cover, s, first ? nullptr : z_.factor);
             first = false;
         });
         if constexpr (RowNormalizer<N>) {
             normalize_rows();
             for_each_tile([&](Index begin, Index keys, Cover cover) {
+                scores_.drop(begin, keys, z_.s + begin * lanes_);
                 add_values(begin, keys, cover, z_.s + begin * lanes_, first ? nullptr : z_.factor);
                 first = false;
             });
@@ -240,16 +243,15 @@ private:
 
     /// Sets by what `factor` the sums of a lane become its output, and `sum` to its LSE if that is wanted.
     void finish_lane(Index i, Index head, bool wants_lse) {
-        if constexpr (!OnlineNormalizer<N>) {
+        if constexpr (RowNormalizer<N>) {
             z_.factor[i] = T(1);
         } else {
             T m = z_.largest[i], l = z_.sum[i];
+            z_.factor[i] = PairNormalizer<N> ? T(1) : l == T(0) ? T(0) : T(1) / l;
             if (l == T(0)) {  // nothing seen
-                z_.factor[i] = T(0);
                 z_.sum[i] = -infinity;
                 return;
             }
-            z_.factor[i] = T(1) / l;
             if constexpr (requires { attention_.normalizer.logit(head); }) {
                 const T sink = static_cast<T>(attention_.normalizer.logit(head)), top = std::max(m, sink);
                 const T rescale = exp_of_nonpositive(m - top);

@@ -128,7 +128,7 @@ public:
     /// Products into final scores: modifies and masks those of a tile, and calls `each_key(s)` for the lanes of a key.
     template <class F>
     void finish(Index begin, Index keys, Cover cover, T* s, F&& each_key) {
-        constexpr bool modifies_tiles = any_tile_modifier<decltype(attention_.modifiers.each), T>;
+        constexpr bool modifies_tiles = tile_modifiers<decltype(attention_.modifiers.each), T>() > 0;
         if constexpr (modifies_tiles) modify_tile(s, begin, keys);
         for (Index j = 0; j < keys; ++j, s += lanes_) {
             if constexpr (A::ModifierChain::count > 0 && !modifies_tiles)
@@ -136,6 +136,14 @@ public:
             if (cover == Cover::some) mask(s, begin + j);
             each_key(s);
         }
+    }
+
+    /// Multiplies the weights of a tile, or their gradients, by the factors of dropout.
+    void drop(Index begin, Index keys, T* weights) const {
+        if (!problem_.dropout) return;
+        for_each_packet(begin, [&](Index lane, const Position& p, Index count) {
+            problem_.dropout.apply(weights + lane, lanes_, keys, lanes_of(p, count));
+        });
     }
 
     /// Calls `f(lane, position, count)` for the packets of queries of each head: `position` is the first one's.

@@ -43,15 +43,15 @@ struct Partial {
         : largest(arena.take<T>(lanes)), sum(arena.take<T>(lanes)), o(arena.take<T>(lanes * shape.d_v)) {}
 };
 
-/// Scores into weights relative to the new maximum, to which the sum and, by `factor`, the output are
-/// rescaled. The maximum starts at the lowest finite number instead of −∞, so that a lane which has seen no key needs
-/// no branch.
-template <class T>
-void weigh_tile(const Scratch<T>& z, Index keys, Index lanes) {
+/// Of each packet of lanes: rescales the sum to the new maximum m and adds what `f(s, m)` makes of the tile's scores,
+/// of which s is the first key's; `factor` is left to rescale the output by. The maximum starts at the lowest finite
+/// number instead of −∞, so that a lane which has seen no key needs no branch.
+template <class T, class F>
+void update_sums(const Scratch<T>& z, Index keys, Index lanes, F&& f) {
     constexpr Index w = simd::width<T>;
     constexpr T most = std::numeric_limits<T>::max();
     for (Index i = 0; i < lanes; i += w) {
-        T* s = z.s + i;
+        T* const s = z.s + i;
         if (std::any_of(z.next + i, z.next + i + w, [](T m) { return m > most; })) [[unlikely]] {
             // ∞ − ∞ is NaN, but the largest finite number less itself is 0: what is +∞ shares all weight.
             const auto bound = simd::broadcast(most);
@@ -60,16 +60,35 @@ void weigh_tile(const Scratch<T>& z, Index keys, Index lanes) {
         }
         const auto m = simd::load(z.next + i);
         const auto rescale = exp_of_nonpositive<T>(simd::sub(simd::load(z.largest + i), m));
+        const auto l = f(s, m);
+        simd::store(z.factor + i, rescale);
+        simd::store(z.sum + i, simd::madd(simd::load(z.sum + i), rescale, l));
+        simd::store(z.largest + i, m);
+    }
+}
+
+/// Scores into weights relative to the new maximum, to which the sum and, by `factor`, the output are rescaled.
+template <class T>
+void weigh_tile(const Scratch<T>& z, Index keys, Index lanes) {
+    update_sums(z, keys, lanes, [&](T* s, const simd::Packet<T>& m) ATTEND_ALWAYS_INLINE {
         auto l = simd::broadcast(T(0));
         for (Index j = 0; j < keys; ++j, s += lanes) {
             const auto p = exp_of_nonpositive<T>(simd::sub(simd::load(s), m));
             simd::store(s, p);
             l = simd::add(l, p);
         }
-        simd::store(z.factor + i, rescale);
-        simd::store(z.sum + i, simd::madd(simd::load(z.sum + i), rescale, l));
-        simd::store(z.largest + i, m);
-    }
+        return l;
+    });
+}
+/// The same without the weights, for an LSE that nobody else needs.
+template <class T>
+void add_to_sums(const Scratch<T>& z, Index keys, Index lanes) {
+    update_sums(z, keys, lanes, [&](const T* s, const simd::Packet<T>& m) ATTEND_ALWAYS_INLINE {
+        auto l = simd::broadcast(T(0));
+        for (Index j = 0; j < keys; ++j, s += lanes)
+            l = simd::add(l, exp_of_nonpositive<T>(simd::sub(simd::load(s), m)));
+        return l;
+    });
 }
 
 }  // namespace attend::detail::fused

@@ -69,7 +69,7 @@ void forward(const A& attention, const Problem<X>& problem, const Layout<T, A>& 
         BlockForward<T, A, X> forward(attention, problem, block, layout.width(), layout.scratch(memory, worker));
         if (task + executor.concurrency() < plan.tasks()) forward.expect(plan.block(task + executor.concurrency()));
         if (block.chunks == 1) forward.expect_output(out);
-        forward.run();
+        forward.run(lse.data != nullptr);
         if (block.chunks == 1) {
             forward.finish(out, lse);
         } else {

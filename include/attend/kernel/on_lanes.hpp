@@ -4,6 +4,7 @@
 
 #include <concepts>
 #include <tuple>
+#include <utility>
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/dual.hpp>
@@ -11,13 +12,20 @@
 
 namespace attend::detail {
 
-/// A modifier that changes the scores of a packet of queries and many keys at once.
+/// A modifier of the scores of a packet of queries and many keys at once: `on_tile(s, lanes, keys, p)`, and with
+/// `backward_on_tile(ds_out, lanes, keys, p, gradient)` its parameters' gradients. p is the first key's.
 template <class M, class T>
-concept TileModifier = requires(const M& m, T* s, Index i, const LanePosition<T>& p) { m.on_tile(s, i, i, p); };
+concept TileModifier = requires(const M& m, M& gradient, T* s, Index i, const LanePosition<T>& p) {
+    m.on_tile(s, i, i, p);
+    m.backward_on_tile(s, i, i, p, gradient);
+};
+/// How many of the first `end` modifiers of a chain are of that kind.
 template <class Chain, class T>
-inline constexpr bool any_tile_modifier = false;
-template <class... Ms, class T>
-inline constexpr bool any_tile_modifier<std::tuple<Ms...>, T> = (TileModifier<Ms, T> || ...);
+constexpr std::size_t tile_modifiers(std::size_t end = std::tuple_size_v<Chain>) {
+    return [end]<std::size_t... i>(std::index_sequence<i...>) {
+        return (std::size_t(0) + ... + (i < end && TileModifier<std::tuple_element_t<i, Chain>, T> ? 1U : 0U));
+    }(std::make_index_sequence<std::tuple_size_v<Chain>>());
+}
 
 /// The position of one lane.
 template <class T>
@@ -78,24 +86,49 @@ void parameters_backward_on_lanes(const M& m, const Lanes<T>& s, const LanePosit
         for (Index i = 0; i < p.query.count; ++i) m.backward(scores[i], scalar_position(p, i), ds[i], gradient);
     }
 }
-/// Of ds_out, the loss's derivatives in the modified scores of a packet of queries, makes those in the scores `s` that
-/// came in, and adds the parameters' gradients. A derivative of 0 stays that, whatever the scores and slopes are.
-template <std::size_t i = 0, class T, class... Ms>
-Lanes<T> backward_on_lanes(const std::tuple<Ms...>& modifiers, const Lanes<T>& s, const LanePosition<T>& p,
-                           const Lanes<T>& ds_out, std::tuple<Ms...>* gradient) {
-    if constexpr (i == sizeof...(Ms)) {
-        return ds_out;
-    } else {
-        const auto& m = std::get<i>(modifiers);
-        const Dual<Lanes<T>> y = dual_on_lanes(m, s, p);
-        const Lanes<T> dy = backward_on_lanes<i + 1>(modifiers, y.value, p, ds_out, gradient);
-        const auto zero = simd::broadcast(T(0));
-        if (gradient != nullptr) {
-            const auto seen = Lanes<T>::of(simd::select_equal(dy.packet, zero, zero, s.packet));
-            parameters_backward_on_lanes(m, seen, p, dy, std::get<i>(*gradient));
-        }
-        return Lanes<T>::of(simd::select_equal(dy.packet, zero, zero, (dy * y.derivative()).packet));
+/// The same for the score of a pair of features.
+template <class T, class S>
+void pair_backward_on_lanes([[maybe_unused]] const S& score, [[maybe_unused]] const Lanes<T>& q,
+                            [[maybe_unused]] const Lanes<T>& k, [[maybe_unused]] Index a,
+                            [[maybe_unused]] const Lanes<T>& ds, [[maybe_unused]] S& gradient) {
+    if constexpr (requires { score.pair_backward(q, k, a, ds, gradient); }) {
+        score.pair_backward(q, k, a, ds, gradient);
+    } else if constexpr (requires { score.pair_backward(T(), T(), a, T(), gradient); }) {
+        T q_lanes[simd::width<T>], k_lanes[simd::width<T>], ds_lanes[simd::width<T>];
+        simd::store(q_lanes, q.packet);
+        simd::store(k_lanes, k.packet);
+        simd::store(ds_lanes, ds.packet);
+        for (Index i = 0; i < simd::width<T>; ++i)
+            score.pair_backward(q_lanes[i], k_lanes[i], a, ds_lanes[i], gradient);
     }
+}
+/// Of ds_out, the loss's derivatives in the modified scores of a packet of queries, makes those in the scores `s` that
+/// came in, and adds the parameters' gradients; of modifiers of whole tiles `keep(index, ds_out)` is called instead. A
+/// derivative of 0 stays that, whatever the scores and slopes are.
+template <class T, class... Ms, class Keep>
+Lanes<T> backward_on_lanes(const std::tuple<Ms...>& modifiers, Lanes<T> s, const LanePosition<T>& p,
+                           const Lanes<T>& ds_out, std::tuple<Ms...>* gradient, Keep&& keep) {
+    const auto zero = simd::broadcast(T(0));
+    s.packet = simd::select_equal(ds_out.packet, zero, zero, s.packet);  // a masked score may be anything
+    const auto from = [&]<std::size_t i>(const auto& self, std::integral_constant<std::size_t, i> index,
+                                         const Lanes<T>& s_in) ATTEND_ALWAYS_INLINE -> Lanes<T> {
+        if constexpr (i == sizeof...(Ms)) {
+            return ds_out;
+        } else {
+            const auto& m = std::get<i>(modifiers);
+            const Dual<Lanes<T>> y = dual_on_lanes(m, s_in, p);
+            const Lanes<T> dy = self(self, std::integral_constant<std::size_t, i + 1>(), y.value);
+            if (gradient != nullptr) {
+                if constexpr (TileModifier<std::tuple_element_t<i, std::tuple<Ms...>>, T>) {
+                    keep(index, dy);
+                } else {
+                    parameters_backward_on_lanes(m, s_in, p, dy, std::get<i>(*gradient));
+                }
+            }
+            return Lanes<T>::of(simd::select_equal(dy.packet, zero, zero, (dy * y.derivative()).packet));
+        }
+    };
+    return from(from, std::integral_constant<std::size_t, 0>(), s);
 }
 
 }  // namespace attend::detail

@@ -35,10 +35,11 @@ class Problem {
 public:
     StridedView<const X> q, k, v;
     Shape shape;
+    DropoutFactors dropout;
 
     Problem(const StridedView<const X>& q_, const StridedView<const X>& k_, const StridedView<const X>& v_,
-            Index query_offset, SequencesRef query_sequences, SequencesRef key_sequences)
-        : q(q_), k(k_), v(v_), query_sequences_(query_sequences), key_sequences_(key_sequences) {
+            Index query_offset, SequencesRef query_sequences, SequencesRef key_sequences, const Dropout& dropout_ = {})
+        : q(q_), k(k_), v(v_), dropout(dropout_), query_sequences_(query_sequences), key_sequences_(key_sequences) {
         require(k.rows == v.rows, named("k", k), " and ", named("v", v), " must have one row each for every key");
         require(k.heads == v.heads, named("k", k), " and ", named("v", v), " must have the same number of heads");
         require_groups(named("q", q), named("k", k));

@@ -147,6 +147,12 @@ T weigh_row(const A& attention, const Query& q, const Keys& k, const RowPosition
 template <class T>
 using Row = Eigen::Map<Eigen::Matrix<T, 1, Eigen::Dynamic>>;
 
+/// What dropout makes of a weight, as a factor.
+template <class T, class X>
+T dropped(const Problem<X>& problem, const RowPosition& where, Index key) {
+    return problem.dropout ? problem.dropout.template at<T>(where.at(key)) : T(1);
+}
+
 /// Forward of one head of one sequence; `scratch` holds its keys and values.
 template <class T, class A, class X>
 void forward_head(const A& attention, const Problem<X>& problem, Index sequence, Index head, Scratch<T>& scratch,
@@ -157,7 +163,9 @@ void forward_head(const A& attention, const Problem<X>& problem, Index sequence,
     map_queries(attention.score(), problem.query_slice(problem.q, sequence, head), q);
     Slice<X> out_rows = problem.query_slice(out, sequence, head);
     for (Index i = 0; i < n_q; ++i) {
-        const T row_lse = weigh_row(attention, q.row(i), k, problem.row_position(sequence, head, i), scratch);
+        const RowPosition where = problem.row_position(sequence, head, i);
+        const T row_lse = weigh_row(attention, q.row(i), k, where, scratch);
+        for (Index j = 0; j < n_kv; ++j) scratch.weights[j] *= dropped<T>(problem, where, j);
         Row<T> o(scratch.o, v.cols());
         o.setZero();
         for (Index j = 0; j < n_kv; ++j) {
@@ -190,7 +198,9 @@ void backward_head(const A& attention, const Problem<X>& problem, Index sequence
         const T lse = weigh_row(attention, q.row(i), k, where, scratch);
         Row<T> dout_row(scratch.o, v.cols());
         dout_row = dout_rows.row(i).template cast<T>();
-        for (Index j = 0; j < n_kv; ++j) scratch.dweights[j] = scratch.visible[j] ? dout_row.dot(v.row(j)) : T(0);
+        for (Index j = 0; j < n_kv; ++j) {
+            scratch.dweights[j] = scratch.visible[j] ? dropped<T>(problem, where, j) * dout_row.dot(v.row(j)) : T(0);
+        }
         const auto n = static_cast<std::size_t>(n_kv);
         attention.normalizer.backward(std::span<const T>(scratch.weights, n), std::span<T>(scratch.dweights, n), lse,
                                       where, gradient == nullptr ? nullptr : &gradient->normalizer);
@@ -198,7 +208,7 @@ void backward_head(const A& attention, const Problem<X>& problem, Index sequence
             if (!scratch.visible[j]) continue;
             const T ds = attention.modifiers.backward(scratch.raw[j], where.at(j), scratch.dweights[j],
                                                       gradient == nullptr ? nullptr : &gradient->modifiers);
-            scratch.dv.row(j) += scratch.weights[j] * dout_row;
+            scratch.dv.row(j) += dropped<T>(problem, where, j) * scratch.weights[j] * dout_row;
             paired_backward(attention.score(), q.row(i), k.row(j), ds, dq.row(i), scratch.dk.row(j), score_gradient);
         }
     }

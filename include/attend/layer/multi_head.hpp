@@ -200,6 +200,7 @@ private:
         tape.sequences.assign(q.begin(), q.end());
         tape.key_sequences.assign(k.begin(), k.end());
         tape.query_offset = options.query_offset;
+        tape.dropout = options.dropout;
     }
 
     void run(Tape& tape, const RowMatrix<T>& memory, Output<T> y, Options& options) const {
@@ -219,7 +220,8 @@ private:
                    .weights = options.weights,
                    .query_offset = tape.query_offset,
                    .sequences = detail::SequencesRef(std::span<const Index>(tape.sequences)),
-                   .key_sequences = detail::SequencesRef(std::span<const Index>(tape.key_sequences))});
+                   .key_sequences = detail::SequencesRef(std::span<const Index>(tape.key_sequences)),
+                   .dropout = tape.dropout});
         in_storage_order(y.as(1, 1, tape.x.rows(), shape_.d_model),
                          [&](auto rows) { detail::linear(tape.context, output_weight, output_bias, rows); });
     }
@@ -244,7 +246,8 @@ private:
                             .gradient = options.gradient == nullptr ? nullptr : &options.gradient->attention,
                             .query_offset = tape.query_offset,
                             .sequences = detail::SequencesRef(std::span<const Index>(tape.sequences)),
-                            .key_sequences = detail::SequencesRef(std::span<const Index>(tape.key_sequences))});
+                            .key_sequences = detail::SequencesRef(std::span<const Index>(tape.key_sequences)),
+                            .dropout = tape.dropout});
         turn(tape.dq, h, tape.sequences, tape.query_offset, true);
         turn(tape.dk, g, tape.key_sequences, 0, true);
         if (options.gradient == nullptr) return;

@@ -31,6 +31,7 @@ struct MultiHeadTape {
     RowMatrix<T> dq, dk, dv, dcontext;
     Index query_offset = 0;
     std::vector<Index> sequences, key_sequences;
+    Dropout dropout = {};
 };
 
 /// Optional arguments of a block's forward call.
@@ -43,6 +44,7 @@ struct MultiHeadOptions {
     Index query_offset = 0;
     detail::SequencesRef sequences = {};
     detail::SequencesRef key_sequences = {};
+    Dropout dropout = {};  ///< of the attention's weights
 };
 
 /// Optional arguments of a block's backward call.

@@ -43,12 +43,10 @@ struct DenseBias {
     void backward(C, const Position& p, C ds_out, DenseBias& gradient) const {
         gradient.values(index_row(p), p.key) += static_cast<T>(ds_out);
     }
-    template <class C>
-    void backward(Lanes<C>, const LanePosition<C>& p, Lanes<C> ds_out, DenseBias& gradient) const {
-        C ds[detail::simd::width<C>];
-        detail::simd::store(ds, ds_out.packet);
-        T* to = &gradient.values(index_row(p), p.key);
-        for (Index i = 0; i < p.row.count; ++i, to += values.cols()) *to += static_cast<T>(ds[i]);
+    void backward_on_tile(const T* ds_out, Index lanes, Index keys, const LanePosition<T>& p,
+                          DenseBias& gradient) const {
+        detail::add_transposed_back(ds_out, lanes, p.row.count, keys, &gradient.values(index_row(p), p.key),
+                                    values.cols());
     }
 
 private:

@@ -1,0 +1,83 @@
+#pragma once
+/// \file
+/// Dropout of attention weights.
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <type_traits>
+
+#include <attend/core/errors.hpp>
+#include <attend/core/lanes.hpp>
+#include <attend/core/philox.hpp>
+#include <attend/core/types.hpp>
+
+namespace attend {
+
+/// Dropout of the weights, for training: each becomes 0 with probability `rate`, and the others grow by 1 / (1 − rate)
+/// (Srivastava et al. 2014). Which ones, the seed and the pair's sequence, head, query and key decide, whatever the
+/// threads, tiles and splits; so a backward call given the same value drops the same ones. Take another seed each step.
+struct Dropout {
+    double rate = 0;
+    std::uint64_t seed = 0;
+};
+
+namespace detail {
+
+/// The factors of the weights, pair by pair.
+class DropoutFactors {
+public:
+    DropoutFactors() = default;
+    explicit DropoutFactors(const Dropout& dropout)
+        : seed_(dropout.seed),
+          least_(static_cast<std::uint64_t>(dropout.rate * 0x1p32)),
+          kept_(1 / (1 - dropout.rate)) {
+        require(dropout.rate >= 0 && dropout.rate < 1, "dropout: the rate must be at least 0 and below 1, got ",
+                dropout.rate);
+    }
+
+    /// False for a rate of 0, when nothing is to be done.
+    explicit operator bool() const { return least_ > 0; }
+
+    template <class T>
+    T at(const Position& p) const {
+        const auto words =
+            philox<std::uint64_t>({word(p.key / 4), word(p.query), word(p.head), word(p.sequence)}, seed_);
+        return words[static_cast<std::size_t>(p.key % 4)] >= least_ ? static_cast<T>(kept_) : T(0);
+    }
+
+    /// Multiplies the weights of a packet of queries and `keys` keys from p.key on, a multiple of 4. Those of a key
+    /// stand `lanes` apart.
+    template <class T>
+    void apply(T* weights, Index lanes, Index keys, const LanePosition<T>& p) const {
+        constexpr Index w = simd::width<T>;
+        Words<T> queries{};
+        for (Index i = 0; i < w; ++i) queries[i] = word(p.query[i]);
+        const Words<T> none{};
+        const auto minus_kept = simd::broadcast(static_cast<T>(-kept_));
+        for (Index j = 0; j < keys; j += 4) {
+            const auto words = philox<Words<T>>(
+                {none + word((p.key + j) / 4), queries, none + word(p.head), none + word(p.sequence)}, seed_);
+            for (Index r = 0; r < std::min<Index>(4, keys - j); ++r) {
+                using Signs [[gnu::vector_size(sizeof(T) * w)]] = T;
+                const auto keeps =
+                    __builtin_convertvector(words[static_cast<std::size_t>(r)] >= least_, Signs);  // −1, 0
+                T* const row = weights + (j + r) * lanes;
+                const auto factor = simd::mul(minus_kept, std::bit_cast<simd::Packet<T>>(keeps));
+                simd::store<T>(row, simd::mul(factor, simd::load(row, p.query.count, T(0))), p.query.count);
+            }
+        }
+    }
+
+private:
+    template <class T>
+    using Words [[gnu::vector_size(sizeof(std::uint64_t) * simd::width<T>)]] = std::uint64_t;
+
+    static constexpr std::uint64_t word(Index i) { return static_cast<std::uint32_t>(i); }
+
+    std::uint64_t seed_ = 0, least_ = 0;
+    double kept_ = 1;
+};
+
+}  // namespace detail
+}  // namespace attend
