@@ -81,6 +81,5 @@ TEST_CASE("a rate of 0 does nothing, others must be below 1") {
     CHECK(!DropoutFactors(Dropout{.rate = 0, .seed = 3}));
     CHECK(DropoutFactors(Dropout{.rate = 0.1, .seed = 3}));
     for (const double rate : {-0.1, 1.0, std::numeric_limits<double>::quiet_NaN()})
-        CHECK(
-            test::refusal([&] { DropoutFactors(Dropout{.rate = rate}); }).starts_with("dropout: the rate must be"));
+        CHECK(test::refusal([&] { DropoutFactors(Dropout{.rate = rate}); }).starts_with("dropout: the rate must be"));
 }

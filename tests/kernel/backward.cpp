@@ -5,38 +5,19 @@
 
 #include <support/call.hpp>
 #include <support/catch.hpp>
+#include <support/reference.hpp>
 
 using namespace attend;
 using namespace attend::test;
 
 namespace {
 
-/// The gradients by the reference, row by row.
-template <class T, class A>
-Gradients<T, A> by_reference(const A& attention, const Operands<T>& x) {
-    using attend::detail::SequencesRef;
-    Gradients<T, A> d{.dq = RowMatrix<T>::Zero(x.q.rows(), x.q.cols()),
-                      .dk = RowMatrix<T>::Zero(x.k.rows(), x.k.cols()),
-                      .dv = RowMatrix<T>::Zero(x.v.rows(), x.v.cols()),
-                      .parameters = zero_gradient(attention)};
-    const attend::detail::Problem<T> problem(x.query_heads(), x.key_heads(), x.value_heads(), x.layout.query_offset,
-                                             SequencesRef(std::span(x.layout.sequences)),
-                                             SequencesRef(std::span(x.layout.key_sequences)), x.layout.dropout);
-    Workspace workspace;
-    attend::detail::reference::backward<T>(
-        attention, problem, StridedView<const T>(heads(x.dout, x.layout.heads)),
-        StridedView<T>(heads(d.dq, x.layout.heads)), StridedView<T>(heads(d.dk, x.layout.kv_heads)),
-        StridedView<T>(heads(d.dv, x.layout.kv_heads)), &d.parameters,
-        workspace.data(attend::detail::reference::workspace_bytes<T>(attention, problem.shape, true, 1)), serial);
-    return d;
-}
-
 /// Differences relative to the largest entry: sums of both signs leave small ones that are all rounding.
 template <class T, class A>
 void check_fused(const A& attention, const Layout& layout, double tolerance) {
     CAPTURE(layout.queries, layout.keys, layout.heads, layout.kv_heads);
     const Operands<T> x = random_operands<T>(layout, 12);
-    const auto d = backward(attention, x), expected = by_reference(attention, x);
+    const auto d = backward(attention, x), expected = reference_gradients(attention, x);
     CHECK(distance(d.dq, expected.dq) <= tolerance * magnitude(expected.dq));
     CHECK(distance(d.dk, expected.dk) <= tolerance * magnitude(expected.dk));
     CHECK(distance(d.dv, expected.dv) <= tolerance * magnitude(expected.dv));

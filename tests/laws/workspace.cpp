@@ -206,6 +206,24 @@ TEST_CASE("forward memory does not grow with the keys, but for what the chunks o
     CHECK(need(sink, 1, 4097) - one == (two - one) / 4);
 }
 
+TEST_CASE("backward memory grows with the sequence, not with its square") {
+    const auto need = [](const auto& attention, Index n, Index heads, Index workers = 1) {
+        return attention.workspace_bytes(
+            {.heads = heads, .kv_heads = heads, .queries = n, .keys = n, .d_q = 64, .d_k = 64, .d_v = 64}, workers,
+            Pass::backward);
+    };
+    for (const Index heads : {1, 12}) {
+        for (const Index workers : {1, 2, 8}) {
+            CHECK(need(scaled_dot_product >> causal, 65536, heads, workers) <
+                  17 * need(scaled_dot_product >> causal, 4096, heads, workers));
+            CHECK(need(AdditiveAttention<float>(64, 64, 64, 1), 65536, heads, workers) <
+                  17 * need(AdditiveAttention<float>(64, 64, 64, 1), 4096, heads, workers));
+        }
+    }
+    // What one score matrix would take.
+    CHECK(need(scaled_dot_product, 16384, 1) < 16384u * 16384u * sizeof(float) / 8);
+}
+
 TEST_CASE("workspace_bytes refuses the shapes that a call refuses") {
     const auto need = [](const auto& attention, const Shape& shape, Index workers = 1) {
         return refusal([&] { return attention.workspace_bytes(shape, workers); });

@@ -1,0 +1,80 @@
+// Law 10 for gradients: the error in float against the reference in double is at most twice that of the reference in
+// float, row by row and pair by pair, plus one rounding. Prints the table.
+
+#include <attend/attend.hpp>
+
+#include <cstdio>
+
+#include <support/catch.hpp>
+#include <support/reference.hpp>
+
+using namespace attend;
+using namespace attend::test;
+
+namespace {
+
+struct Errors {
+    double ours = 0, theirs = 0, rounding = 0;
+
+    template <class A, class B>
+    void add(const A& mine, const A& reference, const B& exact) {
+        ours += distance(mine, exact);
+        theirs += distance(reference, exact);
+        rounding += std::numeric_limits<float>::epsilon() / 2 * static_cast<double>(exact.cwiseAbs().maxCoeff());
+    }
+};
+
+/// Errors fall by chance, so their means over several draws are compared.
+template <class A>
+void check(const char* name, const A& attention, const Layout& layout) {
+    constexpr int draws = 8;
+    Errors q, k, v, parameters;
+    for (int seed = 1; seed <= draws; ++seed) {
+        const Operands<float> x = random_operands<float>(layout, static_cast<std::uint64_t>(seed));
+        const auto ours = backward(attention, x), theirs = reference_gradients(attention, x);
+        const auto exact = reference_gradients(attention, x.cast<double>());
+        q.add(ours.dq, theirs.dq, exact.dq);
+        k.add(ours.dk, theirs.dk, exact.dk);
+        v.add(ours.dv, theirs.dv, exact.dv);
+        if (parameters_of(exact.parameters).size() > 0) {
+            parameters.add(parameters_of(ours.parameters), parameters_of(theirs.parameters),
+                           parameters_of(exact.parameters));
+        }
+    }
+    std::printf("%-28s %4td %4td", name, layout.queries, layout.keys);
+    for (const Errors& e : {q, k, v, parameters}) {
+        std::printf("  %9.2g %9.2g", e.ours / draws, e.theirs / draws);
+        CHECK(e.ours <= 2 * e.theirs + e.rounding);
+    }
+    std::printf("\n");
+}
+
+}  // namespace
+
+TEST_CASE("errors of gradients in float are at most twice those of the reference in float, plus one rounding") {
+    std::printf("%-28s %4s %4s  %19s  %19s  %19s  %19s\n", "error in float, reference's", "n_q", "n_kv", "dq", "dk",
+                "dv", "parameters");
+    const Layout small{.queries = 20, .keys = 30, .d_q = 16, .d_k = 16, .d_v = 16, .heads = 2, .kv_heads = 1};
+    const Layout large{
+        .queries = 150, .keys = 200, .d_q = 32, .d_k = 32, .d_v = 24, .heads = 2, .kv_heads = 2, .query_offset = 50};
+    for (const Layout& layout : {small, large}) {
+        CAPTURE(layout.queries);
+        const auto d = layout.d_q;
+        check("scaled_dot", scaled_dot_product, layout);
+        check("scaled_dot causal", scaled_dot_product >> causal, layout);
+        check("scaled_dot alibi cap", scaled_dot_product >> alibi(alibi_slopes(2)) >> soft_cap(5.0), layout);
+        check("scaled_dot bias window",
+              scaled_dot_product >> bias(Eigen::MatrixXf::Random(layout.queries, layout.keys)) >> sliding_window(60),
+              layout);
+        check("scaled_dot span sink",
+              scaled_dot_product >> adaptive_span(20.0, 30.0) >> causal >> softmax_with_sink(0.5), layout);
+        check("scaled_dot lambda", scaled_dot_product >> modifier([](auto s, auto p) {
+                                       return s + 0.3 * sin(s) - tanh(0.1 * decltype(s)(p.query - p.key));
+                                   }),
+              layout);
+        check("scaled_dot sigmoid", scaled_dot_product >> sigmoid(-3.0), layout);
+        check("cosine", cosine(5.0) >> causal, layout);
+        check("general", GeneralAttention<float>(d, d, 5), layout);
+        check("additive", AdditiveAttention<float>(d, d, 24, 5) >> causal, layout);
+    }
+}
