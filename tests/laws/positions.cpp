@@ -28,7 +28,7 @@ Operands<T> later_queries(const Operands<T>& x, Index first) {
 template <class X, class Y>
 bool same_rows(const X& alone, const Y& among_others) {
     if (alone.rows() > attend::detail::most_few_queries<float>) return same_bits(alone, among_others);
-    return (alone - among_others).cwiseAbs().maxCoeff() <= 1e-6f * among_others.cwiseAbs().maxCoeff();
+    return distance(alone, among_others) <= 1e-6 * magnitude(among_others);
 }
 
 template <class A>
@@ -44,7 +44,7 @@ void check_offset_shifts(const A& attention) {
         CHECK(same_rows(y_later.out, y.out.bottomRows(rows)));
         CHECK(same_rows(y_later.lse, y.lse.bottomRows(rows)));
         CHECK(same_bits(y_later.weights, y.weights.bottomRows(rows)));
-        CHECK(same_bits(backward(attention, later).dq, d.dq.bottomRows(rows)));
+        CHECK(same_rows(backward(attention, later).dq, d.dq.bottomRows(rows)));
     }
 }
 

@@ -24,6 +24,7 @@ struct BackwardScratch {
     T* dq;                   ///< width × lanes
     T* dout;                 ///< d_v × lanes
     T* dout_rows;            ///< lanes × d_v, padded
+    T *out, *out_rows;       ///< d_v × lanes and lanes × d_v
     T *lse, *delta, *share;  ///< lanes: Σ p dp; of several infinite scores each one's share of the weight
     T* v;                    ///< a tile of values, where they are not read in place
     T* k_finite;             ///< a tile of keys without what is not finite
@@ -42,6 +43,8 @@ struct BackwardScratch {
         dq = arena.take<T>(width * lanes);
         dout = arena.take<T>(shape.d_v * lanes);
         dout_rows = arena.take<T>(lanes * dv_stride);
+        out = arena.take<T>(shape.d_v * lanes);
+        out_rows = arena.take<T>(lanes * shape.d_v);
         lse = arena.take<T>(lanes);
         delta = arena.take<T>(lanes);
         share = arena.take<T>(lanes);
@@ -141,7 +144,7 @@ private:
         }
     }
 
-    /// Puts the block's rows of q and dout, of the LSE and of δ = Σ dout ∘ out into place.
+    /// Puts the block's rows of q and dout, the LSE and δ into place.
     void load() {
         const Index count = block_.count(), q_stride = z_.scores.mapped_stride, dout_stride = keys_.dv_stride;
         std::fill(z_.ones, z_.ones + std::max({lanes_, q_stride, dout_stride}), T(1));
@@ -156,16 +159,12 @@ private:
             StridedBlock<T>(z_.dout_rows + first * dout_stride, block_.rows, d_v_, Eigen::OuterStride<>(dout_stride)) =
                 dout.template cast<T>();
             if constexpr (OnlineNormalizer<N>) {
-                const auto out = rows_of(gradients_.out, head);
                 const auto lse = rows_of(gradients_.lse, head);
                 for (Index i = 0; i < block_.rows; ++i) {
-                    const T row_lse = lse(i, 0);
-                    if (row_lse == -infinity) continue;
-                    z_.lse[first + i] = row_lse;
-                    infinite_ = infinite_ || row_lse == infinity;
-                    z_.delta[first + i] = product(z_.dout_rows + (first + i) * dout_stride, out.row(i));
+                    if (lse(i, 0) == -infinity) continue;
+                    z_.lse[first + i] = lse(i, 0);
+                    infinite_ = infinite_ || lse(i, 0) == infinity;
                 }
-                add_logit_gradients(head, first);
             }
         }
         rows_to_lanes(z_.dout_rows, dout_stride, count, d_v_, T(1), z_.dout, lanes_);
@@ -178,24 +177,43 @@ private:
         if constexpr (OnlineNormalizer<N>) {
             if (infinite_) [[unlikely]]
                 share_infinite_scores();
+            load_delta();
+            for (Index h = 0; h < block_.heads; ++h) add_logit_gradients(block_.head + h, h * block_.rows);
+        }
+    }
+    /// δ = Σ_j p_j dp_j, which is Σ_a dout_a out_a. Summed as the products dp are, so that a lone key's dp less δ is 0.
+    void load_delta() {
+        if constexpr (std::is_same_v<T, X>) {
+            for (Index h = 0; h < block_.heads; ++h) {
+                const auto out = rows_of(gradients_.out, block_.head + h);
+                StridedBlock<T>(z_.out_rows + h * block_.rows * d_v_, block_.rows, d_v_, Eigen::OuterStride<>(d_v_)) =
+                    out;
+            }
+            rows_to_lanes(z_.out_rows, d_v_, block_.count(), d_v_, T(1), z_.out, lanes_);
+            for (Index i = 0; i < lanes_; i += w) {
+                auto sum = simd::broadcast(T(0));
+                for (Index a = 0; a < d_v_; ++a)
+                    sum = simd::madd(simd::load(z_.out + a * lanes_ + i), simd::load(z_.dout + a * lanes_ + i), sum);
+                simd::store(z_.delta + i, sum);
+            }
+        } else {  // an output rounded to 16 bits is too rough
+            for_each_tile([&](Index begin, Index keys, Cover cover) {
+                score_tile(begin, keys, cover);
+                for (Index i = 0; i < lanes_; i += w) {
+                    auto sum = simd::load(z_.delta + i);
+                    for (Index j = 0; j < keys; ++j)
+                        sum = simd::add(sum, weigh(j * lanes_ + i, i, simd::broadcast(T(0))));
+                    simd::store(z_.delta + i, sum);
+                }
+            });
+        }
+        for (Index i = 0; i < lanes_; ++i) {
+            if (z_.lse[i] == most && !infinite_) z_.delta[i] = T(0);  // nothing seen
         }
     }
     template <class View>
     auto rows_of(const View& view, Index head) const {
         return problem_.query_slice(view, block_.sequence, head).middleRows(block_.row, block_.rows);
-    }
-    template <class Row>
-    T product(const T* a, const Row& b) const {
-        auto sum = simd::broadcast(T(0));
-        T rest(0);
-        Index i = 0;
-        if constexpr (std::is_same_v<T, X>) {
-            if (b.innerStride() == 1) {
-                for (; i + w <= d_v_; i += w) sum = simd::madd(simd::load(a + i), simd::load(b.data() + i), sum);
-            }
-        }
-        for (; i < d_v_; ++i) rest += a[i] * static_cast<T>(b[i]);
-        return simd::sum<T>(sum) + rest;
     }
     /// The sink's weight is e^{logit − lse}; its dp is 0, as it has no value.
     void add_logit_gradients([[maybe_unused]] Index head, [[maybe_unused]] Index first) const {
@@ -250,22 +268,23 @@ private:
 
     /// p = e^{s − lse} and ds = p (dp − δ). A weight of 0 gives nothing, whatever its dp.
     void weigh(Index keys) const {
-        const auto zero = simd::broadcast(T(0)), bound = simd::broadcast(most);
         for (Index i = 0; i < lanes_; i += w) {
-            const auto lse = simd::load(z_.lse + i), delta = simd::load(z_.delta + i);
-            for (Index j = 0; j < keys; ++j) {
-                T *const s = z_.p + j * lanes_ + i, *const ds = z_.ds + j * lanes_ + i;
-                auto p = simd::load(s);
-                if (infinite_) [[unlikely]] {
-                    p = exp_of_nonpositive<T>(simd::sub(simd::min(p, bound), lse));
-                    p = simd::mul(p, simd::load(z_.share + i));
-                } else {
-                    p = exp_of_nonpositive<T>(simd::sub(p, lse));
-                }
-                simd::store(s, p);
-                simd::store(ds, simd::select_equal(p, zero, zero, simd::mul(p, simd::sub(simd::load(ds), delta))));
-            }
+            const auto delta = simd::load(z_.delta + i);
+            for (Index j = 0; j < keys; ++j) simd::store(z_.ds + j * lanes_ + i, weigh(j * lanes_ + i, i, delta));
         }
+    }
+    /// The same of one packet: leaves p and returns ds.
+    ATTEND_ALWAYS_INLINE simd::Packet<T> weigh(Index at, Index lane, const simd::Packet<T>& delta) const {
+        const auto zero = simd::broadcast(T(0)), lse = simd::load(z_.lse + lane);
+        auto p = simd::load(z_.p + at);
+        if (infinite_) [[unlikely]] {
+            p = exp_of_nonpositive<T>(simd::sub(simd::min(p, simd::broadcast(most)), lse));
+            p = simd::mul(p, simd::load(z_.share + lane));
+        } else {
+            p = exp_of_nonpositive<T>(simd::sub(p, lse));
+        }
+        simd::store(z_.p + at, p);
+        return simd::select_equal(p, zero, zero, simd::mul(p, simd::sub(simd::load(z_.ds + at), delta)));
     }
     void weigh_pairs(Index begin, Index keys) const {
         auto* const gradient = gradients_.parameters == nullptr ? nullptr : &gradients_.parameters->normalizer;

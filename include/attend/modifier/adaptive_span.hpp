@@ -7,6 +7,7 @@
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/dual.hpp>
+#include <attend/core/math.hpp>
 #include <attend/core/per_head.hpp>
 
 namespace attend {

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include <attend/core/concepts.hpp>
+#include <attend/core/math.hpp>
 #include <attend/core/per_head.hpp>
 
 namespace attend {

@@ -3,6 +3,7 @@
 /// Multiplies scores.
 
 #include <attend/core/concepts.hpp>
+#include <attend/core/math.hpp>
 
 namespace attend {
 

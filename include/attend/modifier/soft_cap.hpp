@@ -6,6 +6,7 @@
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/errors.hpp>
+#include <attend/core/math.hpp>
 
 namespace attend {
 
