@@ -85,8 +85,8 @@ struct Attention : S {
         const detail::Operand q_operand(q);
         const detail::Operand k_operand(k);
         const detail::Operand v_operand(v);
-        forward(detail::Problem(q_operand.view(), k_operand.view(), v_operand.view(), options.query_offset,
-                                options.sequences, options.key_sequences),
+        forward(detail::Problem(q_operand, k_operand, v_operand, options.query_offset, options.sequences,
+                                options.key_sequences),
                 out, options);
     }
 

@@ -45,8 +45,7 @@ public:
         const bool split = view_.sequences > 1 || view_.heads > 1;
         if (split) {
             if (view_.sequences != sequences || view_.heads != heads || view_.rows != rows || view_.columns != columns)
-                detail::refuse(name, " (",
-                               detail::shape_words(view_.sequences, view_.heads, view_.rows, view_.columns),
+                detail::refuse(name, " (", detail::shape_words(view_.sequences, view_.heads, view_.rows, view_.columns),
                                ") must be ", detail::shape_words(sequences, heads, rows, columns));
             return;
         }

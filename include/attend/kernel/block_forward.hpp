@@ -479,9 +479,9 @@ private:
 
     const A& attention_;
     const Problem<X>& problem_;
-    LaneBlock block_;
+    const LaneBlock& block_;
     Index width_, lanes_;
-    Scratch<T> z_;
+    const Scratch<T>& z_;
     Slice<const X> k_, v_;
     bool q_has_exponentials_ = false;
     bool few_;  ///< features stand in lanes instead of queries

@@ -27,8 +27,8 @@ template <class T>
 void require_groups(const StridedView<T>& q, const StridedView<T>& k) {
     if (q.heads == k.heads && q.heads > 0) return;  // without a division
     if (k.heads <= 0 || q.heads <= 0 || q.heads % k.heads != 0)
-        refuse("the ", k.heads, " key/value heads of ", named("k", k), " must divide the ", q.heads,
-               " query heads of ", named("q", q));
+        refuse("the ", k.heads, " key/value heads of ", named("k", k), " must divide the ", q.heads, " query heads of ",
+               named("q", q));
 }
 
 /// The operands of a call on elements of type X, after every check that needs no functor.
@@ -40,11 +40,15 @@ public:
 
     Problem(const StridedView<const X>& q_, const StridedView<const X>& k_, const StridedView<const X>& v_,
             Index query_offset, SequencesRef query_sequences, SequencesRef key_sequences)
-        : q(q_), k(k_), v(v_), query_sequences_(query_sequences), key_sequences_(key_sequences) {
-        if (k.rows != v.rows)
-            refuse(named("k", k), " and ", named("v", v), " must have one row each for every key");
-        if (k.heads != v.heads)
-            refuse(named("k", k), " and ", named("v", v), " must have the same number of heads");
+        : Problem(Operand(q_), Operand(k_), Operand(v_), query_offset, query_sequences, key_sequences) {}
+    /// From operands the views come into being where they stay: a copy would read in large pieces what has just been
+    /// written in small ones, and wait for it.
+    template <class Q, class K, class V>
+    Problem(const Operand<Q>& q_, const Operand<K>& k_, const Operand<V>& v_, Index query_offset,
+            SequencesRef query_sequences, SequencesRef key_sequences)
+        : q(q_.view()), k(k_.view()), v(v_.view()), query_sequences_(query_sequences), key_sequences_(key_sequences) {
+        if (k.rows != v.rows) refuse(named("k", k), " and ", named("v", v), " must have one row each for every key");
+        if (k.heads != v.heads) refuse(named("k", k), " and ", named("v", v), " must have the same number of heads");
         require_groups(q, k);
         if (q.sequences != k.sequences || k.sequences != v.sequences)
             refuse(named("q", q), ", ", named("k", k), " and ", named("v", v),
@@ -132,8 +136,8 @@ private:
                 " sequences of queries, but key_sequences ", key_sequences_.count());
         require(query_sequences_.total() == q.rows, "sequences must end at the ", q.rows, " rows of ", named("q", q),
                 ", not at ", query_sequences_.total());
-        require(key_sequences_.total() == k.rows, "key_sequences must end at the ", k.rows, " rows of ",
-                named("k", k), ", not at ", key_sequences_.total());
+        require(key_sequences_.total() == k.rows, "key_sequences must end at the ", k.rows, " rows of ", named("k", k),
+                ", not at ", key_sequences_.total());
     }
 
     template <class T>
@@ -160,5 +164,9 @@ template <class T, class X>
 void require_apart(const Output<T>& a, std::string_view a_name, const Output<X>& b, std::string_view b_name) {
     require_apart(a, a_name, b.given(), b_name);
 }
+
+template <class Q, class K, class V>
+Problem(const Operand<Q>&, const Operand<K>&, const Operand<V>&, Index, SequencesRef, SequencesRef)
+    -> Problem<typename Operand<Q>::Scalar>;
 
 }  // namespace attend::detail
