@@ -40,7 +40,8 @@ public:
           z_(scratch),
           k_(problem.key_slice(problem.k, block.sequence, block.kv_head)),
           v_(problem.key_slice(problem.v, block.sequence, block.kv_head)),
-          few_(dot && block.rows <= most_few_queries<T>) {}
+          few_(dot && block.rows <= most_few_queries<T>),
+          apart_{1, few_ ? block.count() : lanes_} {}
 
     /// Asks for what a block will need first, which this worker is likely to take next.
     void expect(const LaneBlock& next) {
@@ -52,27 +53,22 @@ public:
     }
     /// Asks for the rows that `finish` will write.
     void expect_output(const StridedView<X>& out) {
-        for (Index h = block_.head; h < block_.head + block_.heads; ++h)
+        for (Index h = block_.head; h < block_.head + (few_ ? 0 : block_.heads); ++h)
             ahead_.later(problem_.query_slice(out, block_.sequence, h).middleRows(block_.row, block_.rows));
     }
 
     /// Output, sum and maximum of the block's keys, into the scratch.
     void run() {
         load_queries();
-        std::fill(z_.largest, z_.largest + lanes_, std::numeric_limits<T>::lowest());
-        std::fill(z_.sum, z_.sum + lanes_, T(0));
-        if constexpr (RowNormalizer<N>) {
-            std::fill(z_.s, z_.s + block_.key_end * lanes_, -infinity);
-        } else if (few_) {
-            std::fill(z_.s, z_.s + std::min(key_block, block_.key_end - block_.key_begin) * lanes_,
-                      T(0));  // the scores of lanes without a query
-        }
+        set_lanes(z_.largest, lanes_, std::numeric_limits<T>::lowest());
+        set_lanes(z_.sum, lanes_, T(0));
+        if constexpr (RowNormalizer<N>) std::fill(z_.s, z_.s + block_.key_end * apart_.key, -infinity);
         bool first = true;
         for_each_tile([&](Index begin, Index keys, Cover cover) {
-            T* const s = RowNormalizer<N> ? z_.s + begin * lanes_ : z_.s;
+            T* const s = RowNormalizer<N> ? z_.s + begin * apart_.key : z_.s;
             score_tile(begin, keys, cover, s);
             if constexpr (OnlineNormalizer<N>) {
-                weigh_tile(z_, keys, lanes_);
+                few_ ? weigh_rows(z_, keys, block_.count(), apart_) : weigh_tile(z_, keys, lanes_);
             } else if constexpr (PairNormalizer<N>) {
                 weigh_pairs(keys);
             } else {
@@ -84,7 +80,7 @@ public:
         if constexpr (RowNormalizer<N>) {
             normalize_rows();
             for_each_tile([&](Index begin, Index keys, Cover cover) {
-                add_values(begin, keys, cover, z_.s + begin * lanes_, first ? nullptr : z_.factor);
+                add_values(begin, keys, cover, z_.s + begin * apart_.key, first ? nullptr : z_.factor);
                 first = false;
             });
         }
@@ -135,10 +131,9 @@ public:
             }
             auto rows = problem_.query_slice(out, block_.sequence, block_.head + h).middleRows(block_.row, block_.rows);
             if (few_) {
-                for (Index i = 0; i < block_.rows; ++i) {
-                    for (Index a = 0; a < v_.cols(); ++a)
-                        rows(i, a) = static_cast<X>(z_.factor[first + i] * output(first + i, a));
-                }
+                for (Index i = 0; i < block_.rows; ++i)
+                    scale_row(z_.o + (first + i) * v_.cols(), v_.cols(), z_.factor[first + i],
+                              rows.data() + i * rows.outerStride(), rows.innerStride());
             } else {
                 lanes_to_rows(z_.o, lanes_, first, z_.factor, block_.rows, v_.cols(), rows.data(), rows.outerStride(),
                               rows.innerStride());
@@ -161,10 +156,15 @@ private:
     void load_queries() {
         if constexpr (std::is_same_v<T, X> && requires(const S& score) { score.template query_factor<T>(width_); }) {
             const auto q = problem_.query_slice(problem_.q, block_.sequence, block_.head);
-            if (block_.heads == 1 && !few_ && q.innerStride() == 1) {  // without a stop in between
+            if (block_.heads == 1 && q.innerStride() == 1) {  // without a stop in between
                 const T factor = attention_.score().template query_factor<T>(width_);
-                rows_to_lanes(q.data() + block_.row * q.outerStride(), q.outerStride(), block_.rows, width_, factor,
-                              z_.q, lanes_);
+                const T* const from = q.data() + block_.row * q.outerStride();
+                if (few_) {
+                    for (Index i = 0; i < block_.rows; ++i)
+                        scale_row(from + i * q.outerStride(), width_, factor, z_.mapped + i * width_, 1);
+                } else {
+                    rows_to_lanes(from, q.outerStride(), block_.rows, width_, factor, z_.q, lanes_);
+                }
                 return;
             }
         }
@@ -185,7 +185,7 @@ private:
             const Cover cover = cover_of_tile(begin, keys);
             if (cover == Cover::none) continue;
             const Index next = std::min(key_block, block_.key_end - begin - keys);
-            ahead_.soon(v_.middleRows(begin + keys, next), k_.middleRows(begin + keys, next));
+            if (next > 0) ahead_.soon(v_.middleRows(begin + keys, next), k_.middleRows(begin + keys, next));
             f(begin, keys, cover);
         }
     }
@@ -253,22 +253,25 @@ private:
 
     /// The final scores of a tile, and what they raise the maximum to.
     void score_tile(Index begin, Index keys, Cover cover, T* s) {
-        std::copy(z_.largest, z_.largest + lanes_, z_.next);
+        copy_lanes(z_.largest, lanes_, z_.next);
         const BroadcastMatrix<T> k = mapped_keys(k_.middleRows(begin, keys));
         const bool final = products_are_final && cover == Cover::all;
         if (few_) {
-            dot_rows<T>({k.data, k.row_stride, keys, width_}, z_.mapped, block_.count(), s, lanes_);
+            // What changes scores wants the queries side by side, a softmax the keys.
+            apart_ = final && OnlineNormalizer<N> ? ScoreStrides{key_block, 1} : ScoreStrides{1, block_.count()};
+            dot_rows<T>({k.data, k.row_stride, keys, width_}, z_.mapped, block_.count(), s, apart_);
         } else if constexpr (dot) {
             multiply(k, keys, width_, z_.q, lanes_, s, {.largest = final ? z_.next : nullptr, .ahead = &ahead_});
         } else {
             pair_tile(k, keys, s);
         }
-        if (final && !few_) return;
+        if (final) return;
         constexpr bool modifies_tiles = any_tile_modifier<decltype(attention_.modifiers.each), T>;
         if constexpr (modifies_tiles) modify_tile(s, begin, keys);
-        for (Index j = 0; j < keys; ++j, s += lanes_) {
+        for (Index j = 0; j < keys; ++j, s += apart_.key) {
             if constexpr (!products_are_final && !modifies_tiles) modify(s, begin + j, attention_.modifiers.each);
             if (cover == Cover::some) mask(s, begin + j);
+            if (few_) continue;
             for (Index i = 0; i < lanes_; i += w)
                 simd::store(z_.next + i, simd::max(simd::load(z_.next + i), simd::load(s + i)));
         }
@@ -353,10 +356,10 @@ private:
         const auto one = [&](const auto& modifier) {
             if constexpr (TileModifier<std::remove_cvref_t<decltype(modifier)>, T>) {
                 for_each_packet(begin, [&](Index lane, const Position& p, Index count) {
-                    modifier.on_tile(s + lane, lanes_, keys, lanes_of(p, count));
+                    modifier.on_tile(s + lane, apart_.key, keys, lanes_of(p, count));
                 });
             } else {
-                for (Index j = 0; j < keys; ++j) modify(s + j * lanes_, begin + j, modifier);
+                for (Index j = 0; j < keys; ++j) modify(s + j * apart_.key, begin + j, modifier);
             }
         };
         std::apply([&](const auto&... modifier) { (one(modifier), ...); }, attention_.modifiers.each);
@@ -388,8 +391,8 @@ private:
     void weigh_pairs(Index keys) {
         for (Index lane = 0; lane < lanes_; ++lane) z_.factor[lane] = T(1);
         for (Index j = 0; j < keys; ++j) {
-            T* const s = z_.s + j * lanes_;
-            if (block_.heads > 1) {
+            T* const s = z_.s + j * apart_.key;
+            if (block_.heads > 1 || few_) {
                 for (Index lane = 0; lane < block_.count(); ++lane)
                     s[lane] = attention_.normalizer.weight(s[lane], block_.head + lane / block_.rows);
             } else {
@@ -404,12 +407,12 @@ private:
     void normalize_rows() {
         const Index n = block_.key_end;
         for (Index lane = 0; lane < block_.count(); ++lane) {
-            for (Index j = 0; j < n; ++j) z_.row[j] = z_.s[j * lanes_ + lane];
+            for (Index j = 0; j < n; ++j) z_.row[j] = z_.s[j * apart_.key + lane];
             const Index head = lane / block_.rows;
             z_.sum[lane] = attention_.normalizer.normalize(
                 std::span<T>(z_.row, static_cast<std::size_t>(n)),
                 problem_.row_position(block_.sequence, block_.head + head, block_.row + lane % block_.rows));
-            for (Index j = 0; j < n; ++j) z_.s[j * lanes_ + lane] = z_.row[j];
+            for (Index j = 0; j < n; ++j) z_.s[j * apart_.key + lane] = z_.row[j];
         }
         for (Index lane = 0; lane < lanes_; ++lane) z_.factor[lane] = T(1);
     }
@@ -426,7 +429,7 @@ private:
     }
     void add_values(const BroadcastMatrix<T>& v, Index keys, const T* weights, const T* factor) {
         if (few_) {
-            add_rows<T>({v.data, v.row_stride, keys, v_.cols()}, weights, block_.count(), lanes_, factor, z_.o);
+            add_rows<T>({v.data, v.row_stride, keys, v_.cols()}, weights, block_.count(), apart_, factor, z_.o);
         } else {
             multiply<T>({v.data, v.depth_stride, v.row_stride}, v_.cols(), keys, weights, lanes_, z_.o,
                         {.factor = factor, .ahead = &ahead_});
@@ -448,7 +451,7 @@ private:
                 if (std::isfinite(value)) continue;
                 for (Index lane = 0; lane < block_.count(); ++lane) {
                     if (!attention_.mask(position(lane, begin + j))) continue;
-                    output(lane, a) += weights[j * lanes_ + lane] * value;
+                    output(lane, a) += weights[j * apart_.key + lane * apart_.query] * value;
                 }
             }
         }
@@ -484,7 +487,8 @@ private:
     const Scratch<T>& z_;
     Slice<const X> k_, v_;
     bool q_has_exponentials_ = false;
-    bool few_;  ///< features stand in lanes instead of queries
+    bool few_;            ///< features or keys stand in lanes instead of queries
+    ScoreStrides apart_;  ///< of the scores of this tile
     ReadAhead ahead_;
 };
 

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include <attend/core/workspace.hpp>
+#include <attend/kernel/few_rows.hpp>
 #include <attend/softmax/exp.hpp>
 
 namespace attend::detail::fused {
@@ -18,8 +19,8 @@ struct Scratch {
     T* mapped;  ///< lanes × width: features of the queries, row by row
     T* q;       ///< width × lanes
     T* e_q;     ///< width × lanes: exponentials of q, for scores that can do with them
-    T* s;       ///< key_block × lanes, or all keys × lanes: scores, then weights
-    T* o;       ///< d_v × lanes; of a few queries row by row
+    T* s;  ///< key_block × lanes, or all keys × lanes: scores, then weights; of a few queries key_block × lanes at most
+    T* o;  ///< d_v × lanes; of a few queries row by row
     T *largest, *next, *sum,
         *factor;  ///< lanes: the maximum so far and with the current tile, the sum, what rescales it and o
     T *k, *v;     ///< a tile of keys and one of values, where they are not read in place
@@ -49,6 +50,16 @@ struct Partial {
         : largest(arena.take<T>(lanes)), sum(arena.take<T>(lanes)), o(arena.take<T>(lanes * shape.d_v)) {}
 };
 
+/// The lanes of a row of the scratch, without a call to the library of C, which costs more than the few packets.
+template <class T>
+void set_lanes(T* to, Index lanes, T value) {
+    for (Index i = 0; i < lanes; i += simd::width<T>) simd::store(to + i, simd::broadcast(value));
+}
+template <class T>
+void copy_lanes(const T* from, Index lanes, T* to) {
+    for (Index i = 0; i < lanes; i += simd::width<T>) simd::store(to + i, simd::load(from + i));
+}
+
 /// Scores into weights relative to the new maximum, to which the sum and, by `factor`, the output are
 /// rescaled. The maximum starts at the lowest finite number instead of −∞, so that a lane which has seen no key needs
 /// no branch.
@@ -58,13 +69,13 @@ void weigh_tile(const Scratch<T>& z, Index keys, Index lanes) {
     constexpr T most = std::numeric_limits<T>::max();
     for (Index i = 0; i < lanes; i += w) {
         T* s = z.s + i;
-        if (std::any_of(z.next + i, z.next + i + w, [](T m) { return m > most; })) [[unlikely]] {
+        auto m = simd::load(z.next + i);
+        if (simd::largest<T>(m) > most) [[unlikely]] {
             // ∞ − ∞ is NaN, but the largest finite number less itself is 0: what is +∞ shares all weight.
             const auto bound = simd::broadcast(most);
             for (Index j = 0; j < keys; ++j) simd::store(s + j * lanes, simd::min(simd::load(s + j * lanes), bound));
-            simd::store(z.next + i, simd::min(simd::load(z.next + i), bound));
+            m = simd::min(m, bound);
         }
-        const auto m = simd::load(z.next + i);
         const auto rescale = exp_of_nonpositive<T>(simd::sub(simd::load(z.largest + i), m));
         auto l = simd::broadcast(T(0));
         for (Index j = 0; j < keys; ++j, s += lanes) {
@@ -75,6 +86,54 @@ void weigh_tile(const Scratch<T>& z, Index keys, Index lanes) {
         simd::store(z.factor + i, rescale);
         simd::store(z.sum + i, simd::madd(simd::load(z.sum + i), rescale, l));
         simd::store(z.largest + i, m);
+    }
+}
+
+/// The same of one query, whose scores follow each other: lanes are keys here. Whole packets are written: a load of
+/// what was written through a mask would wait for the cache.
+template <class T>
+void weigh_row(T* s, Index keys, T& largest, T& sum, T& factor) {
+    constexpr Index w = simd::width<T>;
+    constexpr T most = std::numeric_limits<T>::max();
+    const auto each = [&](auto&& f) ATTEND_ALWAYS_INLINE {
+        Index j = 0;
+        for (; j + w <= keys; j += w) f(s + j, w);
+        if (j < keys) f(s + j, keys - j);
+    };
+    auto lane_m = simd::broadcast(largest);
+    each([&](T* at, Index n)
+             ATTEND_ALWAYS_INLINE { lane_m = simd::max(lane_m, simd::load(at, n, std::numeric_limits<T>::lowest())); });
+    T top = simd::largest<T>(lane_m);
+    if (top > most) [[unlikely]] {
+        each([&](T* at, Index n)
+                 ATTEND_ALWAYS_INLINE { simd::store(at, simd::min(simd::load(at, n, T(0)), simd::broadcast(most))); });
+        top = most;
+    }
+    const auto m = simd::broadcast(top);
+    const T rescale = simd::first<T>(exp_of_nonpositive<T>(simd::sub(simd::broadcast(largest), m)));
+    auto l = simd::broadcast(T(0));
+    each([&](T* at, Index n) ATTEND_ALWAYS_INLINE {
+        const auto p = exp_of_nonpositive<T>(simd::sub(simd::load(at, n, -std::numeric_limits<T>::infinity()), m));
+        simd::store(at, p);
+        l = simd::add(l, p);
+    });
+    sum = sum * rescale + simd::sum<T>(l);
+    factor = rescale;
+    largest = top;
+}
+/// The same of `count` queries.
+template <class T>
+void weigh_rows(const Scratch<T>& z, Index keys, Index count, const ScoreStrides& apart) {
+    for (Index i = 0; i < count; ++i) {
+        T* const s = z.s + i * apart.query;
+        if (apart.key == 1) {
+            weigh_row(s, keys, z.largest[i], z.sum[i], z.factor[i]);
+            continue;
+        }
+        T row[key_block];
+        for (Index j = 0; j < keys; ++j) row[j] = s[j * apart.key];
+        weigh_row(row, keys, z.largest[i], z.sum[i], z.factor[i]);
+        for (Index j = 0; j < keys; ++j) s[j * apart.key] = row[j];
     }
 }
 

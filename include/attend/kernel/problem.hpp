@@ -154,14 +154,15 @@ private:
 
 /// Throws where an output shares memory with an input.
 template <class T, class X>
-void require_apart(const Output<T>& output, std::string_view output_name, const StridedView<X>& input,
-                   std::string_view input_name) {
+ATTEND_ALWAYS_INLINE inline void require_apart(const Output<T>& output, std::string_view output_name,
+                                               const StridedView<X>& input, std::string_view input_name) {
     if (output && may_overlap(output.given(), input))
         refuse(named(output_name, output.given()), " aliases ", named(input_name, input),
                ": give the call memory of its own to write to");
 }
 template <class T, class X>
-void require_apart(const Output<T>& a, std::string_view a_name, const Output<X>& b, std::string_view b_name) {
+ATTEND_ALWAYS_INLINE inline void require_apart(const Output<T>& a, std::string_view a_name, const Output<X>& b,
+                                               std::string_view b_name) {
     require_apart(a, a_name, b.given(), b_name);
 }
 
