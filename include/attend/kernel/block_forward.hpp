@@ -13,6 +13,7 @@
 #include <attend/kernel/lane_block.hpp>
 #include <attend/kernel/micro_kernel.hpp>
 #include <attend/kernel/on_lanes.hpp>
+#include <attend/kernel/pair_scores.hpp>
 #include <attend/kernel/plan.hpp>
 #include <attend/kernel/read_ahead.hpp>
 #include <attend/kernel/reference.hpp>
@@ -21,10 +22,6 @@
 namespace attend::detail::fused {
 
 using reference::Block;
-
-/// A score of pairs that can also be formed from exponentials of the features.
-template <class S, class T>
-concept ExponentialScore = requires(const S& score, Lanes<T> e, Index a) { score.pair_of_exponentials(e, e, a); };
 
 /// One block of lanes over its keys.
 template <class T, class A, class X>
@@ -174,7 +171,8 @@ private:
             reference::map_queries(attention_.score(), q.middleRows(block_.row, block_.rows), mapped);
         }
         if (!few_) rows_to_lanes(z_.mapped, width_, block_.count(), width_, T(1), z_.q, lanes_);
-        if constexpr (ExponentialScore<S, T>) q_has_exponentials_ = exponentials(z_.q, z_.e_q, width_ * lanes_);
+        if constexpr (ExponentialScore<S, T>)
+            q_has_exponentials_ = exponentials_of_lanes<S>(z_.q, z_.e_q, width_, lanes_);
     }
 
     /// Calls `f(begin, keys, cover)` for the tiles of keys that the mask does not hide.
@@ -289,47 +287,14 @@ private:
     void pair_tile(const BroadcastMatrix<T>& k, Index keys, T* to) {
         const S& score = attention_.score();
         if constexpr (ExponentialScore<S, T>) {
-            if (q_has_exponentials_ && exponentials(z_.k, z_.k, keys * width_)) {
-                add_pairs(k, keys, z_.e_q, to,
-                          [&](const Lanes<T>& e_q, const Lanes<T>& e_k, Index a)
-                              ATTEND_ALWAYS_INLINE { return score.pair_of_exponentials(e_q, e_k, a); });
-                return;
-            }
+            // Each pair by itself: its bits must not depend on the queries and keys beside it.
+            const bool all = q_has_exponentials_ && are_small<S>(z_.k, keys * width_);
+            if (!all) add_pairs(score, PairTile<T>{k, z_.q, width_, lanes_}, keys, to);
+            exponentials_of_rows<S>(z_.k, keys, width_);
+            add_exponentials(score, PairTile<T>{k, z_.e_q, width_, lanes_}, keys, all, to);
+        } else {
+            add_pairs(score, PairTile<T>{k, z_.q, width_, lanes_}, keys, to);
         }
-        add_pairs(k, keys, z_.q, to, [&](const Lanes<T>& q_a, const Lanes<T>& k_a, Index a) ATTEND_ALWAYS_INLINE {
-            return score.pair(q_a, k_a, a);
-        });
-    }
-    template <class Pair>
-    void add_pairs(const BroadcastMatrix<T>& k, Index keys, const T* q, T* to, Pair&& pair) {
-        for (Index j = 0; j < keys; ++j) {
-            Index i = 0;  // two packets at a time, so that neither waits for itself
-            for (; i + 2 * w <= lanes_; i += 2 * w) add_pairs_of_key<2>(k, j, q + i, to + j * lanes_ + i, pair);
-            if (i < lanes_) add_pairs_of_key<1>(k, j, q + i, to + j * lanes_ + i, pair);
-        }
-    }
-    template <int packets, class Pair>
-    ATTEND_ALWAYS_INLINE void add_pairs_of_key(const BroadcastMatrix<T>& k, Index key, const T* q, T* to, Pair&& pair) {
-        Lanes<T> s[packets];
-        for (Index a = 0; a < width_; ++a) {
-            const Lanes<T> k_a(k.data[key * k.row_stride + a * k.depth_stride]);
-            repeat<packets>([&](auto i) ATTEND_ALWAYS_INLINE {
-                s[i] += pair(Lanes<T>::of(simd::load(q + a * lanes_ + i * w)), k_a, a);
-            });
-        }
-        repeat<packets>([&](auto i) ATTEND_ALWAYS_INLINE { simd::store(to + i * w, s[i].packet); });
-    }
-    /// to = e^{exponent_factor · x}; false and nothing done where some x is too large.
-    static bool exponentials(const T* x, T* to, Index size) {
-        T most(0);
-        for (Index i = 0; i < size; ++i) most = std::max(most, std::abs(x[i]));
-        if (!(most <= static_cast<T>(S::most_exponential))) return false;
-        const auto factor = simd::broadcast(static_cast<T>(S::exponent_factor));
-        for (Index i = 0; i < size; i += w) {
-            const Index count = std::min(w, size - i);
-            simd::store<T>(to + i, exp_packet<T>(simd::mul(factor, simd::load(x + i, count, T(0)))), count);
-        }
-        return true;
     }
 
     /// Calls `f(lane, position, count)` for the packets of queries of each head: `position` is the first one's.
