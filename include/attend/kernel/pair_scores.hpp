@@ -131,9 +131,14 @@ bool exponentials_of_lanes(const T* x, T* to, Index width, Index lanes) {
 /// Whether features have exponentials.
 template <class S, class T>
 bool are_small(const T* x, Index size) {
-    bool small = true;
-    for (Index i = 0; i < size; ++i) small &= std::abs(x[i]) <= static_cast<T>(S::most_exponential);
-    return small;
+    constexpr Index w = simd::width<T>;
+    const auto limit = simd::broadcast(static_cast<T>(S::most_exponential)), one = simd::broadcast(T(1));
+    auto few = one;
+    for (Index i = 0; i < size; i += w) {
+        const auto packet = simd::load(x + i, std::min(w, size - i), T(0));
+        few = simd::select(simd::less_equal(simd::abs(packet), limit), few, simd::broadcast(T(0)));
+    }
+    return simd::sum<T>(few) == static_cast<T>(w);
 }
 /// The same of a key in each row, in place.
 template <class S, class T>
