@@ -85,7 +85,12 @@ private:
             for (Index a = 0; a < x.cols(); ++a) row[a] = static_cast<T>(x(i, a));
             const T length = norm<T>(x.cols(), [&](Index a) { return row[a]; });
             if (length == T(0)) continue;
-            for (Index a = 0; a < x.cols(); ++a) row[a] /= length;
+            const T inverse = T(1) / length;
+            if (inverse <= std::numeric_limits<T>::max()) {
+                for (Index a = 0; a < x.cols(); ++a) row[a] *= inverse;
+            } else {  // |x| is denormal
+                for (Index a = 0; a < x.cols(); ++a) row[a] /= length;
+            }
         }
     }
     /// Of y = factor · x / |x|: adds dL/dx, returns dL/dfactor = Σ dy · x / |x|.
