@@ -256,7 +256,7 @@ private:
         const bool final = products_are_final && cover == Cover::all;
         if (few_) {
             // What changes scores wants the queries side by side, a softmax the keys.
-            apart_ = final && OnlineNormalizer<N> ? ScoreStrides{key_block, 1} : ScoreStrides{1, block_.count()};
+            apart_ = final && OnlineNormalizer<N> ? ScoreStrides{z_.tile, 1} : ScoreStrides{1, block_.count()};
             dot_rows<T>({k.data, k.row_stride, keys, width_}, z_.mapped, block_.count(), s, apart_);
         } else if constexpr (dot) {
             multiply(k, keys, width_, z_.q, lanes_, s, {.largest = final ? z_.next : nullptr, .ahead = &ahead_});

@@ -16,28 +16,30 @@ inline constexpr Index key_block = 64;
 /// The scratch of one block of lanes.
 template <class T>
 struct Scratch {
-    T* mapped;  ///< lanes × width: features of the queries, row by row
-    T* q;       ///< width × lanes
-    T* e_q;     ///< width × lanes: exponentials of q, for scores that can do with them
-    T* s;  ///< key_block × lanes, or all keys × lanes: scores, then weights; of a few queries key_block × lanes at most
-    T* o;  ///< d_v × lanes; of a few queries row by row
+    Index tile;  ///< keys of a tile: so many that the scores of each query fill whole packets
+    T* mapped;   ///< lanes × width: features of the queries, row by row
+    T* q;        ///< width × lanes
+    T* e_q;      ///< width × lanes: exponentials of q, for scores that can do with them
+    T* s;        ///< tile × lanes, or all keys × lanes: scores, then weights; of a few queries tile × lanes at most
+    T* o;        ///< d_v × lanes; of a few queries row by row
     T *largest, *next, *sum,
         *factor;  ///< lanes: the maximum so far and with the current tile, the sum, what rescales it and o
     T *k, *v;     ///< a tile of keys and one of values, where they are not read in place
     T* row;       ///< one row of scores, for normalizers that need it whole
 
     Scratch(Arena& arena, const Shape& shape, Index lanes, Index width, bool whole_rows, bool exponentials)
-        : mapped(arena.take<T>(lanes * width)),
+        : tile(std::min(key_block, (shape.keys + simd::width<T> - 1) / simd::width<T> * simd::width<T>)),
+          mapped(arena.take<T>(lanes * width)),
           q(arena.take<T>(lanes * width)),
           e_q(arena.take<T>(exponentials ? lanes * width : 0)),
-          s(arena.take<T>(lanes * (whole_rows ? shape.keys : key_block))),
+          s(arena.take<T>(lanes * (whole_rows ? shape.keys : tile))),
           o(arena.take<T>(lanes * shape.d_v)),
           largest(arena.take<T>(lanes)),
           next(arena.take<T>(lanes)),
           sum(arena.take<T>(lanes)),
           factor(arena.take<T>(lanes)),
-          k(arena.take<T>(key_block * width)),
-          v(arena.take<T>(key_block * shape.d_v)),
+          k(arena.take<T>(tile * width)),
+          v(arena.take<T>(tile * shape.d_v)),
           row(arena.take<T>(whole_rows ? shape.keys : 0)) {}
 };
 

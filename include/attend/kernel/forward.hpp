@@ -53,7 +53,7 @@ private:
     static constexpr bool whole_rows = RowNormalizer<typename A::NormalizerFunctor>;
     static constexpr bool exponentials = ExponentialScore<typename A::ScoreFunctor, T>;
 
-    Shape shape_;
+    const Shape& shape_;  // a copy would wait for what has just been written
     Index width_, workers_, lanes_ = 0, chunks_ = 1;
     std::size_t scratch_bytes_ = 0, partial_bytes_ = 0;
 };
