@@ -48,6 +48,16 @@ void store(T* to, const Packet<T>& x) {
     Eigen::internal::pstoreu(to, x);
 }
 
+#if defined(__AVX__)
+/// All bits of the first `count` lanes of 256 bits.
+template <class T>
+__m256i first_lanes(Index count) {
+    static constexpr std::int32_t bits[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    return _mm256_loadu_si256(
+        reinterpret_cast<const __m256i*>(bits + 8 - count * static_cast<Index>(sizeof(T) / sizeof *bits)));
+}
+#endif
+
 /// Loads the first `count` lanes, 1 to the width; the others become `fill`. Nothing behind `from + count` is read.
 template <class T>
 Packet<T> load(const T* from, Index count, T fill) {
@@ -57,6 +67,15 @@ Packet<T> load(const T* from, Index count, T fill) {
         return _mm512_mask_loadu_ps(broadcast(fill), static_cast<__mmask16>((1U << count) - 1), from);
     } else if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, double>) {
         return _mm512_mask_loadu_pd(broadcast(fill), static_cast<__mmask8>((1U << count) - 1), from);
+    }
+#endif
+#if defined(__AVX__)
+    if constexpr (sizeof(Packet<T>) == 32 && std::is_same_v<T, float>) {
+        const __m256i lanes = first_lanes<T>(count);
+        return _mm256_blendv_ps(broadcast(fill), _mm256_maskload_ps(from, lanes), _mm256_castsi256_ps(lanes));
+    } else if constexpr (sizeof(Packet<T>) == 32 && std::is_same_v<T, double>) {
+        const __m256i lanes = first_lanes<T>(count);
+        return _mm256_blendv_pd(broadcast(fill), _mm256_maskload_pd(from, lanes), _mm256_castsi256_pd(lanes));
     }
 #endif
     T lanes[width<T>];
@@ -74,6 +93,13 @@ void store(T* to, const Packet<T>& x, Index count) {
         return _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1U << count) - 1), x);
     } else if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, double>) {
         return _mm512_mask_storeu_pd(to, static_cast<__mmask8>((1U << count) - 1), x);
+    }
+#endif
+#if defined(__AVX__)
+    if constexpr (sizeof(Packet<T>) == 32 && std::is_same_v<T, float>) {
+        return _mm256_maskstore_ps(to, first_lanes<T>(count), x);
+    } else if constexpr (sizeof(Packet<T>) == 32 && std::is_same_v<T, double>) {
+        return _mm256_maskstore_pd(to, first_lanes<T>(count), x);
     }
 #endif
     T lanes[width<T>];
