@@ -178,6 +178,17 @@ template <class P>
 P div(const P& a, const P& b) {
     return Eigen::internal::pdiv(a, b);
 }
+/// x / y of finite numbers, given 1 / y. The product is corrected by what it lacks, which a fused multiplication knows
+/// exactly: as good as a division, in a quarter of the time.
+template <class P>
+P divided(const P& x, const P& y, [[maybe_unused]] const P& one_by_y) {
+#if defined(__FMA__) || defined(__aarch64__)
+    const P near = mul(x, one_by_y), lack = madd(near, Eigen::internal::pnegate(y), x);
+    return madd(lack, one_by_y, near);
+#else
+    return div(x, y);
+#endif
+}
 /// 1 / x of a finite x > 0, at most 2 ulp off.
 template <class T>
 Packet<T> reciprocal(const Packet<T>& x) {

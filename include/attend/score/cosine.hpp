@@ -2,10 +2,12 @@
 /// \file
 /// Cosine score.
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include <attend/core/concepts.hpp>
+#include <attend/core/simd.hpp>
 
 namespace attend {
 
@@ -77,20 +79,40 @@ private:
         }
         return sums[0];
     }
+    template <class Rows, class T>
+    static void copy_row(const Rows& x, Index i, T* row) {
+        if constexpr (std::is_same_v<typename Rows::Scalar, T>) {
+            if (x.innerStride() == 1) {
+                std::copy_n(x.data() + i * x.outerStride(), x.cols(), row);
+                return;
+            }
+        }
+        for (Index a = 0; a < x.cols(); ++a) row[a] = static_cast<T>(x(i, a));
+    }
+    template <class T>
+    static void divide(T* row, Index size, T length) {
+        namespace simd = detail::simd;
+        constexpr Index w = simd::width<T>;
+        const T inverse = T(1) / length;
+        if (!(inverse <= std::numeric_limits<T>::max())) {  // that of a denormal number
+            for (Index a = 0; a < size; ++a) row[a] /= length;
+            return;
+        }
+        const auto y = simd::broadcast(length), one_by_y = simd::broadcast(inverse);
+        for (Index a = 0; a < size; a += w) {
+            const Index count = std::min(w, size - a);
+            simd::store<T>(row + a, simd::divided(simd::load(row + a, count, T(0)), y, one_by_y), count);
+        }
+    }
     template <class Rows, class Mapped>
     static void normalize_rows(const Rows& x, Mapped& unit) {
         using T = typename Mapped::Scalar;
         for (Index i = 0; i < x.rows(); ++i) {
             T* const row = unit.data() + i * unit.cols();
-            for (Index a = 0; a < x.cols(); ++a) row[a] = static_cast<T>(x(i, a));
+            copy_row(x, i, row);
             const T length = norm<T>(x.cols(), [&](Index a) { return row[a]; });
             if (length == T(0)) continue;
-            const T inverse = T(1) / length;
-            if (inverse <= std::numeric_limits<T>::max()) {
-                for (Index a = 0; a < x.cols(); ++a) row[a] *= inverse;
-            } else {  // |x| is denormal
-                for (Index a = 0; a < x.cols(); ++a) row[a] /= length;
-            }
+            divide(row, x.cols(), length);
         }
     }
     /// Of y = factor · x / |x|: adds dL/dx, returns dL/dfactor = Σ dy · x / |x|.
