@@ -56,6 +56,17 @@ TEMPLATE_TEST_CASE("scores of a few rows are their products with the keys, and n
     });
 }
 
+TEMPLATE_TEST_CASE("scores of a few rows may stand query by query, in whole packets", "", float, double) {
+    for_each_case<TestType>([](const Case<TestType>& x) {
+        constexpr Index w = detail::simd::width<TestType>;
+        const Index whole = (x.keys + w - 1) / w * w;
+        RowMatrix<TestType> side_by_side = x.s, s(x.count, whole);
+        detail::dot_rows(x.block(), x.q.data(), x.count, side_by_side.data(), {1, x.lanes});
+        detail::dot_rows(x.block(), x.q.data(), x.count, s.data(), {whole, 1});
+        CHECK(s.leftCols(x.keys) == side_by_side.leftCols(x.count).transpose());
+    });
+}
+
 TEMPLATE_TEST_CASE("outputs of a few rows are rescaled, and the weighted values added", "", float, double) {
     for_each_case<TestType>([](Case<TestType> x) {
         const std::vector<TestType> factor(static_cast<std::size_t>(x.count), TestType(0.5));
