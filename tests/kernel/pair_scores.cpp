@@ -79,13 +79,13 @@ TEMPLATE_TEST_CASE("features without an exponential change no other score", "", 
     x.add();
     Case<TestType> y = x;
     y.q(3, 2) = 11;
-    y.q(0, 5) = -1000;
+    y.q(0, 3) = -1000;
     y.k(4, 6) = -11;
     y.add();
     CHECK(y.error() <= tolerance<TestType> * 8);
     for (Index j = 0; j < x.keys; ++j) {
         for (Index i = 0; i < x.lanes; ++i) {
-            if (i != 2 && i != 5 && j != 4) CHECK(x.s(j, i) == y.s(j, i));
+            if (i != 2 && i != 3 && j != 4) CHECK(x.s(j, i) == y.s(j, i));
         }
     }
 }
