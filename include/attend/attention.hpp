@@ -86,8 +86,8 @@ struct Attention : S {
         const detail::Operand q_operand(q);
         const detail::Operand k_operand(k);
         const detail::Operand v_operand(v);
-        forward(detail::Problem(q_operand.view(), k_operand.view(), v_operand.view(), options.query_offset,
-                                options.sequences, options.key_sequences, options.dropout),
+        forward(detail::Problem(q_operand, k_operand, v_operand, options.query_offset, options.sequences,
+                                options.key_sequences, options.dropout),
                 out, options);
     }
 
@@ -128,7 +128,8 @@ struct Attention : S {
         const auto& [sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v, query_offset] = shape;
         detail::require(std::min({sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v}) >= 0 && workers > 0,
                         "workspace_bytes: sizes must not be negative, and there must be at least one worker");
-        const detail::Named q{"q", {sequences, heads, queries, d_q}}, k{"k", {sequences, kv_heads, keys, d_k}};
+        const StridedView<const X> q{nullptr, sequences, heads, queries, d_q},
+            k{nullptr, sequences, kv_heads, keys, d_k};
         detail::require_groups(q, k);
         check(shape, q, k);
         if constexpr (detail::fused::Supported<T>) {
@@ -152,11 +153,12 @@ private:
         detail::require_apart(output, name, problem.k, "k");
         detail::require_apart(output, name, problem.v, "v");
     }
-    void check(const Shape& shape, const detail::Named& q, const detail::Named& k) const {
+    template <class X>
+    void check(const Shape& shape, const StridedView<const X>& q, const StridedView<const X>& k) const {
         if constexpr (requires { score().check(shape); }) {
             score().check(shape);
-        } else {
-            detail::require(shape.d_q == shape.d_k, q, " and ", k, " must have the same width");
+        } else if (shape.d_q != shape.d_k) {
+            detail::refuse(detail::named("q", q), " and ", detail::named("k", k), " must have the same width");
         }
         detail::check_part(modifiers, shape);
         detail::check_part(mask, shape);
@@ -164,7 +166,7 @@ private:
     }
     template <class X>
     void check(const detail::Problem<X>& problem) const {
-        check(problem.shape, detail::named("q", problem.q), detail::named("k", problem.k));
+        check(problem.shape, problem.q, problem.k);
     }
     template <class T>
     auto fused_layout(const Shape& shape, Index workers) const {
@@ -172,7 +174,7 @@ private:
     }
 
     template <class X, class T>
-    void forward(const detail::Problem<X>& problem, Output<X> out, ForwardOptions<T>& options) const {
+    void forward(const detail::Problem<X>& problem, Output<X>& out, ForwardOptions<T>& options) const {
         check(problem);
         detail::require(static_cast<bool>(out), "the output must be given");
         problem.check_query_output(out, "out", problem.v.columns);

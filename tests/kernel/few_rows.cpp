@@ -50,9 +50,20 @@ TEMPLATE_TEST_CASE("scores of a few rows are their products with the keys, and n
     for_each_case<TestType>([](Case<TestType> x) {
         const RowMatrix<TestType> before = x.s;
         const RowMatrix<TestType> expected = x.operand() * x.q.transpose();
-        detail::dot_rows(x.block(), x.q.data(), x.count, x.s.data(), x.lanes);
+        detail::dot_rows(x.block(), x.q.data(), x.count, x.s.data(), {1, x.lanes});
         CHECK((x.s.leftCols(x.count) - expected).cwiseAbs().maxCoeff() <= tolerance<TestType> * double(x.width));
         CHECK(x.s.rightCols(x.lanes - x.count) == before.rightCols(x.lanes - x.count));
+    });
+}
+
+TEMPLATE_TEST_CASE("scores of a few rows may stand query by query, in whole packets", "", float, double) {
+    for_each_case<TestType>([](const Case<TestType>& x) {
+        constexpr Index w = detail::simd::width<TestType>;
+        const Index whole = (x.keys + w - 1) / w * w;
+        RowMatrix<TestType> side_by_side = x.s, s(x.count, whole);
+        detail::dot_rows(x.block(), x.q.data(), x.count, side_by_side.data(), {1, x.lanes});
+        detail::dot_rows(x.block(), x.q.data(), x.count, s.data(), {whole, 1});
+        CHECK(s.leftCols(x.keys) == side_by_side.leftCols(x.count).transpose());
     });
 }
 
@@ -61,9 +72,9 @@ TEMPLATE_TEST_CASE("outputs of a few rows are rescaled, and the weighted values 
         const std::vector<TestType> factor(static_cast<std::size_t>(x.count), TestType(0.5));
         const RowMatrix<TestType> weighted = x.s.leftCols(x.count).transpose() * x.operand();
         const RowMatrix<TestType> expected = TestType(0.5) * x.o + weighted;
-        detail::add_rows(x.block(), x.s.data(), x.count, x.lanes, factor.data(), x.o.data());
+        detail::add_rows(x.block(), x.s.data(), x.count, {1, x.lanes}, factor.data(), x.o.data());
         CHECK((x.o - expected).cwiseAbs().maxCoeff() <= tolerance<TestType> * double(x.keys));
-        detail::add_rows<TestType>(x.block(), x.s.data(), x.count, x.lanes, nullptr, x.o.data());
+        detail::add_rows<TestType>(x.block(), x.s.data(), x.count, {1, x.lanes}, nullptr, x.o.data());
         CHECK((x.o - weighted).cwiseAbs().maxCoeff() <= tolerance<TestType> * double(x.keys));
     });
 }

@@ -28,12 +28,13 @@ namespace detail {
 class DropoutFactors {
 public:
     DropoutFactors() = default;
-    explicit DropoutFactors(const Dropout& dropout)
-        : seed_(dropout.seed),
-          least_(static_cast<std::uint64_t>(dropout.rate * 0x1p32)),
-          kept_(1 / (1 - dropout.rate)) {
-        require(dropout.rate >= 0 && dropout.rate < 1, "dropout: the rate must be at least 0 and below 1, got ",
+    explicit DropoutFactors(const Dropout& dropout) {
+        if (dropout.rate == 0) return;
+        require(dropout.rate > 0 && dropout.rate < 1, "dropout: the rate must be at least 0 and below 1, got ",
                 dropout.rate);
+        seed_ = dropout.seed;
+        least_ = static_cast<std::uint64_t>(dropout.rate * 0x1p32);
+        kept_ = 1 / (1 - dropout.rate);
     }
 
     /// False for a rate of 0, when nothing is to be done.

@@ -184,6 +184,11 @@ template <class T>
 T sum(const Lanes<T>& x) {
     return detail::simd::sum<T>(x.packet);
 }
+/// a·b + c, rounded once where the target has such an instruction: the same bits wherever a formula is compiled to.
+template <class T>
+Lanes<T> madd(const Lanes<T>& a, const Lanes<T>& b, const Lanes<T>& c) {
+    return Lanes<T>::of(detail::simd::madd(a.packet, b.packet, c.packet));
+}
 /// 1 / x of a finite x > 0, at most 2 ulp off.
 template <class T>
 Lanes<T> reciprocal(const Lanes<T>& x) {

@@ -44,18 +44,18 @@ public:
         if (!wanted_) return;
         const bool split = view_.sequences > 1 || view_.heads > 1;
         if (split) {
-            detail::require(
-                view_.sequences == sequences && view_.heads == heads && view_.rows == rows && view_.columns == columns,
-                name, " (", detail::shape_words(view_.sequences, view_.heads, view_.rows, view_.columns), ") must be ",
-                detail::shape_words(sequences, heads, rows, columns));
+            if (view_.sequences != sequences || view_.heads != heads || view_.rows != rows || view_.columns != columns)
+                detail::refuse(name, " (", detail::shape_words(view_.sequences, view_.heads, view_.rows, view_.columns),
+                               ") must be ", detail::shape_words(sequences, heads, rows, columns));
             return;
         }
         const auto [all_rows, all_columns] = extent(sequences, heads, rows, columns, blocks);
         const bool fits = resizable() ? (fixed_.rows == Eigen::Dynamic || fixed_.rows == all_rows) &&
                                             (fixed_.columns == Eigen::Dynamic || fixed_.columns == all_columns)
                                       : view_.rows == all_rows && view_.columns == all_columns;
-        detail::require(fits, detail::named(name, view_.rows, view_.columns), " must be ", all_rows, "x", all_columns,
-                        resize_ != nullptr ? ", or empty to be resized" : "");
+        if (!fits)
+            detail::refuse(detail::named(name, view_.rows, view_.columns), " must be ", all_rows, "x", all_columns,
+                           resize_ != nullptr ? ", or empty to be resized" : "");
     }
 
     /// The output as a view of those blocks, resized first if it is empty. `check` must have passed.
@@ -74,7 +74,7 @@ public:
     }
 
     /// The memory as it was given, for the check against aliasing.
-    StridedView<const T> given() const { return view_; }
+    const StridedView<T>& given() const { return view_; }
 
 private:
     struct Extent {

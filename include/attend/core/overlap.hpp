@@ -53,12 +53,22 @@ template <class T>
 bool is_empty(const StridedView<T>& v) {
     return v.sequences == 0 || v.heads == 0 || v.rows == 0 || v.columns == 0;
 }
-/// Behind the last element.
-template <class T>
-const T* end_of(const StridedView<T>& v) {
-    return v.data + ((v.sequences - 1) * v.sequence_stride + (v.heads - 1) * v.head_stride +
-                     (v.rows - 1) * v.row_stride + (v.columns - 1) * v.column_stride + 1);
-}
+/// Where the memory of a view starts and ends. Nothing, if it has no element.
+struct Reach {
+    const void *begin = nullptr, *end = nullptr;
+
+    template <class T>
+    explicit Reach(const StridedView<T>& v) {
+        if (v.data == nullptr || is_empty(v)) return;
+        begin = v.data;
+        end = v.data + ((v.sequences - 1) * v.sequence_stride + (v.heads - 1) * v.head_stride +
+                        (v.rows - 1) * v.row_stride + (v.columns - 1) * v.column_stride + 1);
+    }
+    bool meets(const Reach& other) const {
+        const std::less<const void*> before;
+        return before(begin, other.end) && before(other.begin, end);
+    }
+};
 
 /// False only where no element can be shared: the ranges are apart, or both repeat with one period and stand in
 /// different columns of it, as the heads or the q, k, v of one packed matrix do.
@@ -72,13 +82,14 @@ inline bool may_overlap(const Footprint& a, const Footprint& b) {
     }
     return true;
 }
+template <class A, class B>
+ATTEND_NOINLINE bool footprints_may_overlap(const StridedView<A>& a, const StridedView<B>& b) {
+    return may_overlap(Footprint(a), Footprint(b));
+}
 /// The same of views. Most are seen to be apart by their ends.
 template <class A, class B>
-bool may_overlap(const StridedView<A>& a, const StridedView<B>& b) {
-    if (a.data == nullptr || b.data == nullptr || is_empty(a) || is_empty(b)) return false;
-    if (std::less_equal<const void*>()(end_of(a), b.data) || std::less_equal<const void*>()(end_of(b), a.data))
-        return false;
-    return may_overlap(Footprint(a), Footprint(b));
+ATTEND_ALWAYS_INLINE inline bool may_overlap(const StridedView<A>& a, const StridedView<B>& b) {
+    return Reach(a).meets(Reach(b)) && footprints_may_overlap(a, b);
 }
 
 }  // namespace attend::detail

@@ -6,35 +6,59 @@
 #include <type_traits>
 
 #include <attend/core/product.hpp>
+#include <attend/core/repeat.hpp>
+#include <attend/core/simd.hpp>
 
 namespace attend::detail {
 
+/// out += x · weight for a panel of packed columns: `rows` rows of x from `row` on.
+template <int rows, int packets, class C, class X, class Out>
+ATTEND_NOINLINE void add_panel_of(const X& x, Index row, Index begin, Index depth, const C* panel, Index stride,
+                                  Index columns, Index column, Out& out) {
+    constexpr Index w = simd::width<C>;
+    simd::Packet<C> sums[rows * packets];
+    repeat<rows * packets>([&](auto i) ATTEND_ALWAYS_INLINE { sums[i] = simd::broadcast(C(0)); });
+    for (Index a = 0; a < depth; ++a, panel += stride) {
+        simd::Packet<C> weights[packets];
+        repeat<packets>([&](auto p) ATTEND_ALWAYS_INLINE { weights[p] = simd::load(panel + p * w); });
+        repeat<rows>([&](auto i) ATTEND_ALWAYS_INLINE {
+            const auto x_ia = simd::broadcast(static_cast<C>(x.coeff(row + i, begin + a)));
+            repeat<packets>([&](auto p) ATTEND_ALWAYS_INLINE {
+                sums[i * packets + p] = simd::madd(x_ia, weights[p], sums[i * packets + p]);
+            });
+        });
+    }
+    repeat<rows>([&](auto i) ATTEND_ALWAYS_INLINE {
+        Eigen::Array<C, 1, packets* static_cast<int>(w)> products;
+        repeat<packets>([&](auto p)
+                            ATTEND_ALWAYS_INLINE { simd::store(products.data() + p * w, sums[i * packets + p]); });
+        for (Index h = 0; h < columns; ++h)
+            out.coeffRef(row + i, column + h) += static_cast<typename Out::Scalar>(products[h]);
+    });
+}
+
 /// out += x · weight, computed in C, row by row and in the order of the features: Eigen picks the routine of a whole
-/// product by its size, and with it the bits of a row.
+/// product by its size, and with it the bits of a row. Takes 32 KB of stack.
 template <class C, class X, class Weight, class Out>
 void add_row_products(const X& x, const Weight& weight, Out& out) {
-    constexpr Index chunk = 256, panel = 32;
-    if constexpr (!std::is_same_v<typename Weight::Scalar, C>) {
-        // Widened block by block on the stack, in the same storage order, which decides the order of the sums.
-        constexpr int order = Weight::IsRowMajor ? Eigen::RowMajor : Eigen::ColMajor;
-        Eigen::Matrix<C, Eigen::Dynamic, Eigen::Dynamic, order, chunk, panel> wide;
-        for (Index column = 0; column < weight.cols(); column += panel) {
-            for (Index begin = 0; begin < x.cols(); begin += chunk) {
-                wide = weight
-                           .block(begin, column, std::min(chunk, x.cols() - begin),
-                                  std::min(panel, weight.cols() - column))
-                           .template cast<C>();
-                auto columns = out.middleCols(column, wide.cols());
-                add_row_products<C>(x.middleCols(begin, wide.rows()), wide, columns);
-            }
-        }
-    } else {
-        Eigen::Matrix<C, 1, Eigen::Dynamic, Eigen::RowMajor, 1, chunk> features;
-        for (Index i = 0; i < x.rows(); ++i) {
-            for (Index begin = 0; begin < x.cols(); begin += chunk) {
-                const Index n = std::min(chunk, x.cols() - begin);
-                features = x.row(i).segment(begin, n).template cast<C>();
-                out.row(i) += features.lazyProduct(weight.middleRows(begin, n)).template cast<typename Out::Scalar>();
+    constexpr Index w = simd::width<C>, panel = 256 / sizeof(C), chunk = 128;
+    constexpr int packets = 2 * w <= panel ? 2 : 1;
+    alignas(64) C packed[chunk * panel];
+    for (Index column = 0; column < weight.cols(); column += panel) {
+        const Index columns = std::min(panel, weight.cols() - column), stride = (columns + 2 * w - 1) / (2 * w) * 2 * w;
+        for (Index begin = 0; begin < x.cols(); begin += chunk) {
+            const Index depth = std::min(chunk, x.cols() - begin);
+            Eigen::Map<Eigen::Matrix<C, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>> rows(packed, depth, stride);
+            rows.leftCols(columns) = weight.block(begin, column, depth, columns).template cast<C>();
+            rows.rightCols(stride - columns).setZero();
+            for (Index h = 0; h < columns; h += packets * w) {
+                const auto add = [&](Index i, auto count) {
+                    add_panel_of<count, packets>(x, i, begin, depth, packed + h, stride,
+                                                 std::min<Index>(packets * w, columns - h), column + h, out);
+                };
+                Index i = 0;
+                for (; i + 6 <= x.rows(); i += 6) add(i, std::integral_constant<int, 6>());
+                for (; i < x.rows(); ++i) add(i, std::integral_constant<int, 1>());
             }
         }
     }

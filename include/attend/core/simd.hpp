@@ -54,6 +54,16 @@ void store(T* to, const Packet<T>& x) {
     Eigen::internal::pstoreu(to, x);
 }
 
+#if defined(__AVX__)
+/// All bits of the first `count` lanes of 256 bits.
+template <class T>
+__m256i first_lanes(Index count) {
+    static constexpr std::int32_t bits[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+    return _mm256_loadu_si256(
+        reinterpret_cast<const __m256i*>(bits + 8 - count * static_cast<Index>(sizeof(T) / sizeof *bits)));
+}
+#endif
+
 /// Loads the first `count` lanes, 1 to the width; the others become `fill`. Nothing behind `from + count` is read.
 template <class T>
 Packet<T> load(const T* from, Index count, T fill) {
@@ -63,6 +73,15 @@ Packet<T> load(const T* from, Index count, T fill) {
         return _mm512_mask_loadu_ps(broadcast(fill), static_cast<__mmask16>((1U << count) - 1), from);
     } else if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, double>) {
         return _mm512_mask_loadu_pd(broadcast(fill), static_cast<__mmask8>((1U << count) - 1), from);
+    }
+#endif
+#if defined(__AVX__)
+    if constexpr (sizeof(Packet<T>) == 32 && std::is_same_v<T, float>) {
+        const __m256i lanes = first_lanes<T>(count);
+        return _mm256_blendv_ps(broadcast(fill), _mm256_maskload_ps(from, lanes), _mm256_castsi256_ps(lanes));
+    } else if constexpr (sizeof(Packet<T>) == 32 && std::is_same_v<T, double>) {
+        const __m256i lanes = first_lanes<T>(count);
+        return _mm256_blendv_pd(broadcast(fill), _mm256_maskload_pd(from, lanes), _mm256_castsi256_pd(lanes));
     }
 #endif
     T lanes[width<T>];
@@ -80,6 +99,13 @@ void store(T* to, const Packet<T>& x, Index count) {
         return _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1U << count) - 1), x);
     } else if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, double>) {
         return _mm512_mask_storeu_pd(to, static_cast<__mmask8>((1U << count) - 1), x);
+    }
+#endif
+#if defined(__AVX__)
+    if constexpr (sizeof(Packet<T>) == 32 && std::is_same_v<T, float>) {
+        return _mm256_maskstore_ps(to, first_lanes<T>(count), x);
+    } else if constexpr (sizeof(Packet<T>) == 32 && std::is_same_v<T, double>) {
+        return _mm256_maskstore_pd(to, first_lanes<T>(count), x);
     }
 #endif
     T lanes[width<T>];
@@ -168,6 +194,17 @@ template <class P>
 P div(const P& a, const P& b) {
     return Eigen::internal::pdiv(a, b);
 }
+/// x / y of finite numbers, given 1 / y. The product is corrected by what it lacks, which a fused multiplication knows
+/// exactly: as good as a division, in a quarter of the time.
+template <class P>
+P divided(const P& x, const P& y, [[maybe_unused]] const P& one_by_y) {
+#if defined(__FMA__) || defined(__aarch64__)
+    const P near = mul(x, one_by_y), lack = madd(near, Eigen::internal::pnegate(y), x);
+    return madd(lack, one_by_y, near);
+#else
+    return div(x, y);
+#endif
+}
 /// 1 / x of a finite x > 0, at most 2 ulp off.
 template <class T>
 Packet<T> reciprocal(const Packet<T>& x) {
@@ -246,9 +283,38 @@ Packet<T> tanh(const Packet<T>& x) {
     }
 }
 
+#if defined(__AVX512F__)
+/// 16 × 16 in 64 instructions; Eigen's take twice as many.
+ATTEND_ALWAYS_INLINE inline void transpose_16(__m512 (&rows)[16]) {
+    __m512 m[16];  // m[4 g + c], in its quarter l: column 4 l + c of the rows 4 g to 4 g + 3
+    repeat<4>([&](auto g) ATTEND_ALWAYS_INLINE {
+        const __m512 *r = rows + 4 * g, lower = _mm512_unpacklo_ps(r[0], r[1]), upper = _mm512_unpackhi_ps(r[0], r[1]);
+        const __m512d a = _mm512_castps_pd(lower), b = _mm512_castps_pd(_mm512_unpacklo_ps(r[2], r[3])),
+                      c = _mm512_castps_pd(upper), d = _mm512_castps_pd(_mm512_unpackhi_ps(r[2], r[3]));
+        m[4 * g] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, b));
+        m[4 * g + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, b));
+        m[4 * g + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(c, d));
+        m[4 * g + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(c, d));
+    });
+    constexpr int even = 0x88, odd = 0xdd;
+    repeat<4>([&](auto c) ATTEND_ALWAYS_INLINE {
+        const __m512 a = _mm512_shuffle_f32x4(m[c], m[4 + c], even),
+                     b = _mm512_shuffle_f32x4(m[8 + c], m[12 + c], even);
+        const __m512 d = _mm512_shuffle_f32x4(m[c], m[4 + c], odd), e = _mm512_shuffle_f32x4(m[8 + c], m[12 + c], odd);
+        rows[c] = _mm512_shuffle_f32x4(a, b, even);
+        rows[4 + c] = _mm512_shuffle_f32x4(d, e, even);
+        rows[8 + c] = _mm512_shuffle_f32x4(a, b, odd);
+        rows[12 + c] = _mm512_shuffle_f32x4(d, e, odd);
+    });
+}
+#endif
+
 /// Transposes width × width scalars: lane c of row r becomes lane r of row c.
 template <class T>
 ATTEND_ALWAYS_INLINE inline void transpose(Packet<T> (&rows)[width<T>]) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, float>) return transpose_16(rows);
+#endif
     if constexpr (width<T> > 1) {
         constexpr int n = static_cast<int>(width<T>);
         Eigen::internal::PacketBlock<Packet<T>, n> block;

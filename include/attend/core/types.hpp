@@ -65,7 +65,7 @@ struct Shape {
     Index d_q = 0, d_k = 0, d_v = 0;
     Index query_offset = 0;
 
-    constexpr Index group() const { return heads / kv_heads; }
+    constexpr Index group() const { return kv_heads == heads ? 1 : heads / kv_heads; }
 };
 
 }  // namespace attend

@@ -120,7 +120,7 @@ public:
     StridedView<const Scalar> view() const { return view_; }
 
 private:
-    StridedView<T> view_;
+    const StridedView<T>& view_;
 };
 
 template <class X>

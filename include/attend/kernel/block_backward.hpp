@@ -35,7 +35,7 @@ struct BackwardScratch {
 
     BackwardScratch(Arena& arena, const Shape& shape, Index lanes, Index width, bool whole_rows, bool modifies,
                     Index tile_modifiers, bool exponentials, bool maps_keys)
-        : scores(arena, lanes, width, simd::padded<T>(width), exponentials) {
+        : scores(arena, lanes, key_block, width, simd::padded<T>(width), exponentials) {
         const Index dv_stride = simd::padded<T>(shape.d_v), tile = lanes * (whole_rows ? shape.keys : key_block);
         raw = arena.take<T>(modifies ? tile : 0);
         p = arena.take<T>(tile);
@@ -251,7 +251,7 @@ private:
     /// The final scores of a tile, and the gradients of its weights.
     void score_tile(Index begin, Index keys, Cover cover) {
         T* const s = z_.p + tile(begin);
-        scores_.products(keys_of_tile(begin, keys), keys, s, nullptr, nullptr);
+        scores_.products(keys_of_tile(begin, keys), keys, s);
         if constexpr (modifies) std::copy(s, s + keys * lanes_, z_.raw + tile(begin));
         scores_.finish(begin, keys, cover, s, [](const T*) {});
         const auto v = readable<T>(v_.middleRows(begin, keys), z_.v, Reading::once);
@@ -489,12 +489,12 @@ private:
     const A& attention_;
     const Problem<X>& problem_;
     const Gradients<T, A, X>& gradients_;
-    LaneBlock block_;
+    const LaneBlock& block_;
     Index width_, d_v_;
     Scores scores_;
     Index lanes_;
-    BackwardScratch<T> z_;
-    KeyGradients<T> keys_;
+    const BackwardScratch<T>& z_;
+    const KeyGradients<T>& keys_;
     Slice<const X> v_;
     bool infinite_ = false;  ///< some LSE is
     bool finite_ = true;     ///< all features of the queries and all of dout are

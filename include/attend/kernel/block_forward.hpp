@@ -26,6 +26,7 @@ public:
           few_(Scores::dot && block.rows <= most_few_queries<T>),
           scores_(attention, problem, block, width, few_, scratch.scores),
           lanes_(scores_.lanes()),
+          apart_(scores_.apart()),
           z_(scratch),
           k_(scores_.keys()),
           v_(problem.key_slice(problem.v, block.sequence, block.kv_head)) {}
@@ -40,29 +41,24 @@ public:
     }
     /// Asks for the rows that `finish` will write.
     void expect_output(const StridedView<X>& out) {
-        for (Index h = block_.head; h < block_.head + block_.heads; ++h)
+        for (Index h = block_.head; h < block_.head + (few_ ? 0 : block_.heads); ++h)
             ahead_.later(problem_.query_slice(out, block_.sequence, h).middleRows(block_.row, block_.rows));
     }
 
     /// Output, sum and maximum of the block's keys, into the scratch.
     void run([[maybe_unused]] bool wants_lse) {
         scores_.load_queries();
-        std::fill(z_.largest, z_.largest + lanes_, std::numeric_limits<T>::lowest());
-        std::fill(z_.sum, z_.sum + lanes_, T(0));
-        if constexpr (RowNormalizer<N>) {
-            std::fill(z_.s, z_.s + block_.key_end * lanes_, -infinity);
-        } else if (few_) {
-            std::fill(z_.s, z_.s + std::min(key_block, block_.key_end - block_.key_begin) * lanes_,
-                      T(0));  // the scores of lanes without a query
-        }
+        set_lanes(z_.largest, lanes_, std::numeric_limits<T>::lowest());
+        set_lanes(z_.sum, lanes_, T(0));
+        if constexpr (RowNormalizer<N>) std::fill(z_.s, z_.s + block_.key_end * apart_.key, -infinity);
         bool first = true;
         for_each_tile([&](Index begin, Index keys, Cover cover) {
-            T* const s = RowNormalizer<N> ? z_.s + begin * lanes_ : z_.s;
+            T* const s = RowNormalizer<N> ? z_.s + begin * apart_.key : z_.s;
             score_tile(begin, keys, cover, s);
             if constexpr (OnlineNormalizer<N>) {
-                weigh_tile(z_, keys, lanes_);
+                few_ ? weigh_rows(z_, keys, block_.count(), apart_) : weigh_tile(z_, keys, lanes_);
             } else if constexpr (PairNormalizer<N>) {
-                if (wants_lse) add_to_sums(z_, keys, lanes_);
+                if (wants_lse) add_to_lse(keys);
                 weigh_pairs(keys);
             } else {
                 return;
@@ -74,8 +70,8 @@ public:
         if constexpr (RowNormalizer<N>) {
             normalize_rows();
             for_each_tile([&](Index begin, Index keys, Cover cover) {
-                scores_.drop(begin, keys, z_.s + begin * lanes_);
-                add_values(begin, keys, cover, z_.s + begin * lanes_, first ? nullptr : z_.factor);
+                scores_.drop(begin, keys, z_.s + begin * apart_.key);
+                add_values(begin, keys, cover, z_.s + begin * apart_.key, first ? nullptr : z_.factor);
                 first = false;
             });
         }
@@ -126,10 +122,9 @@ public:
             }
             auto rows = problem_.query_slice(out, block_.sequence, block_.head + h).middleRows(block_.row, block_.rows);
             if (few_) {
-                for (Index i = 0; i < block_.rows; ++i) {
-                    for (Index a = 0; a < v_.cols(); ++a)
-                        rows(i, a) = static_cast<X>(z_.factor[first + i] * output(first + i, a));
-                }
+                for (Index i = 0; i < block_.rows; ++i)
+                    scale_row(z_.o + (first + i) * v_.cols(), v_.cols(), z_.factor[first + i],
+                              rows.data() + i * rows.outerStride(), rows.innerStride());
             } else {
                 lanes_to_rows(z_.o, lanes_, first, z_.factor, block_.rows, v_.cols(), rows.data(), rows.outerStride(),
                               rows.innerStride());
@@ -153,30 +148,41 @@ private:
             const Cover cover = scores_.cover_of_tile(begin, keys);
             if (cover == Cover::none) continue;
             const Index next = std::min(key_block, block_.key_end - begin - keys);
-            ahead_.soon(v_.middleRows(begin + keys, next), k_.middleRows(begin + keys, next));
+            if (next > 0) ahead_.soon(v_.middleRows(begin + keys, next), k_.middleRows(begin + keys, next));
             f(begin, keys, cover);
         }
     }
 
     /// The final scores of a tile, and what they raise the maximum to.
     void score_tile(Index begin, Index keys, Cover cover, T* s) {
-        std::copy(z_.largest, z_.largest + lanes_, z_.next);
+        copy_lanes(z_.largest, lanes_, z_.next);
         const auto k = scores_.mapped_keys(k_.middleRows(begin, keys));
-        const bool largest_known = scores_.products_are_final && cover == Cover::all && !few_;
-        scores_.products(k, keys, s, largest_known ? z_.next : nullptr, &ahead_);
-        if (largest_known) return;
+        const bool final = scores_.products_are_final && cover == Cover::all;
+        scores_.products(k, keys, s, final ? z_.next : nullptr, &ahead_,
+                         final && OnlineNormalizer<N> && !problem_.dropout);
+        if (final) return;
         scores_.finish(begin, keys, cover, s, [&](const T* lanes) {
+            if (few_) return;
             for (Index i = 0; i < lanes_; i += w)
                 simd::store(z_.next + i, simd::max(simd::load(z_.next + i), simd::load(lanes + i)));
         });
     }
 
+    /// Takes in scores that make no weights by their sum.
+    void add_to_lse(Index keys) {
+        if (!few_) return add_to_sums(z_, keys, lanes_);
+        for (Index i = 0; i < block_.count(); ++i) {
+            T row[key_block];
+            for (Index j = 0; j < keys; ++j) row[j] = z_.s[i * apart_.query + j * apart_.key];
+            weigh_row(row, keys, z_.largest[i], z_.sum[i], z_.factor[i]);
+        }
+    }
     /// Scores into weights, each by itself.
     void weigh_pairs(Index keys) {
         for (Index lane = 0; lane < lanes_; ++lane) z_.factor[lane] = T(1);
         for (Index j = 0; j < keys; ++j) {
-            T* const s = z_.s + j * lanes_;
-            if (block_.heads > 1) {
+            T* const s = z_.s + j * apart_.key;
+            if (block_.heads > 1 || few_) {
                 for (Index lane = 0; lane < block_.count(); ++lane)
                     s[lane] = attention_.normalizer.weight(s[lane], block_.head + lane / block_.rows);
             } else {
@@ -191,12 +197,12 @@ private:
     void normalize_rows() {
         const Index n = block_.key_end;
         for (Index lane = 0; lane < block_.count(); ++lane) {
-            for (Index j = 0; j < n; ++j) z_.row[j] = z_.s[j * lanes_ + lane];
+            for (Index j = 0; j < n; ++j) z_.row[j] = z_.s[j * apart_.key + lane];
             const Index head = lane / block_.rows;
             z_.sum[lane] = attention_.normalizer.normalize(
                 std::span<T>(z_.row, static_cast<std::size_t>(n)),
                 problem_.row_position(block_.sequence, block_.head + head, block_.row + lane % block_.rows));
-            for (Index j = 0; j < n; ++j) z_.s[j * lanes_ + lane] = z_.row[j];
+            for (Index j = 0; j < n; ++j) z_.s[j * apart_.key + lane] = z_.row[j];
         }
         for (Index lane = 0; lane < lanes_; ++lane) z_.factor[lane] = T(1);
     }
@@ -213,7 +219,7 @@ private:
     }
     void add_values(const BroadcastMatrix<T>& v, Index keys, const T* weights, const T* factor) {
         if (few_) {
-            add_rows<T>({v.data, v.row_stride, keys, v_.cols()}, weights, block_.count(), lanes_, factor, z_.o);
+            add_rows<T>({v.data, v.row_stride, keys, v_.cols()}, weights, block_.count(), apart_, factor, z_.o);
         } else {
             multiply<T>({v.data, v.depth_stride, v.row_stride}, v_.cols(), keys, weights, lanes_, z_.o,
                         {.factor = factor, .ahead = &ahead_});
@@ -235,7 +241,7 @@ private:
                 if (std::isfinite(value)) continue;
                 for (Index lane = 0; lane < block_.count(); ++lane) {
                     if (!attention_.mask(scores_.position(lane, begin + j))) continue;
-                    output(lane, a) += weights[j * lanes_ + lane] * value;
+                    output(lane, a) += weights[j * apart_.key + lane * apart_.query] * value;
                 }
             }
         }
@@ -265,11 +271,12 @@ private:
 
     const A& attention_;
     const Problem<X>& problem_;
-    LaneBlock block_;
-    bool few_;  ///< features stand in lanes instead of queries
+    const LaneBlock& block_;
+    bool few_;  ///< features or keys stand in lanes instead of queries
     Scores scores_;
     Index lanes_;
-    Scratch<T> z_;
+    const ScoreStrides& apart_;  ///< of the scores of this tile
+    const Scratch<T>& z_;
     Slice<const X> k_, v_;
     ReadAhead ahead_;
 };

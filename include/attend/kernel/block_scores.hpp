@@ -12,6 +12,7 @@
 #include <attend/kernel/lane_block.hpp>
 #include <attend/kernel/micro_kernel.hpp>
 #include <attend/kernel/on_lanes.hpp>
+#include <attend/kernel/pair_scores.hpp>
 #include <attend/kernel/plan.hpp>
 #include <attend/kernel/readable.hpp>
 #include <attend/kernel/reference.hpp>
@@ -24,25 +25,29 @@ using StridedBlock = Eigen::Map<RowMatrix<T>, Eigen::Unaligned, Eigen::OuterStri
 
 inline constexpr Index key_block = 64;
 
-/// A score of pairs that can also be formed from exponentials of the features.
-template <class S, class T>
-concept ExponentialScore = requires(const S& score, Lanes<T> e, Index a) { score.pair_of_exponentials(e, e, a); };
+/// The keys of a tile, so many that the scores of each query fill whole packets.
+template <class T>
+Index tile_of(Index keys) {
+    return std::min(key_block, simd::padded<T>(keys));
+}
 
 /// What the scores of a block are formed from.
 template <class T>
 struct ScoreScratch {
     T* mapped;  ///< lanes × width: features of the queries, row by row
     Index mapped_stride;
-    T* q;    ///< width × lanes
-    T* e_q;  ///< width × lanes: exponentials of q, for scores that can do with them
-    T* k;    ///< a tile of keys, where they are not read in place
+    Index tile;  ///< keys of a tile
+    T* q;        ///< width × lanes
+    T* e_q;      ///< width × lanes: exponentials of q, for scores that can do with them
+    T* k;        ///< a tile of keys, where they are not read in place
 
-    ScoreScratch(Arena& arena, Index lanes, Index width, Index stride, bool exponentials)
+    ScoreScratch(Arena& arena, Index lanes, Index tile_, Index width, Index stride, bool exponentials)
         : mapped(arena.take<T>(lanes * stride)),
           mapped_stride(stride),
+          tile(tile_),
           q(arena.take<T>(lanes * width)),
           e_q(arena.take<T>(exponentials ? lanes * width : 0)),
-          k(arena.take<T>(key_block * width)) {}
+          k(arena.take<T>(tile_ * width)) {}
 };
 
 /// One block of lanes.
@@ -62,20 +67,28 @@ public:
           width_(width),
           lanes_((block.count() + w - 1) / w * w),
           few_(few),
+          apart_{1, few ? block.count() : lanes_},
           z_(scratch),
           k_(problem.key_slice(problem.k, block.sequence, block.kv_head)) {}
 
     Index lanes() const { return lanes_; }
+    /// How far the scores of the last tile stand from each other.
+    const ScoreStrides& apart() const { return apart_; }
     const Slice<const X>& keys() const { return k_; }
 
     /// Maps the queries and puts them into lanes. Their features row by row are there afterwards if they are wanted.
     void load_queries(bool rows_too = false) {
         if constexpr (std::is_same_v<T, X> && requires(const S& score) { score.template query_factor<T>(width_); }) {
             const auto q = problem_.query_slice(problem_.q, block_.sequence, block_.head);
-            if (block_.heads == 1 && !few_ && !rows_too && q.innerStride() == 1) {  // without a stop in between
+            if (block_.heads == 1 && !rows_too && q.innerStride() == 1) {  // without a stop in between
                 const T factor = attention_.score().template query_factor<T>(width_);
-                rows_to_lanes(q.data() + block_.row * q.outerStride(), q.outerStride(), block_.rows, width_, factor,
-                              z_.q, lanes_);
+                const T* const from = q.data() + block_.row * q.outerStride();
+                if (few_) {
+                    for (Index i = 0; i < block_.rows; ++i)
+                        scale_row(from + i * q.outerStride(), width_, factor, z_.mapped + i * width_, 1);
+                } else {
+                    rows_to_lanes(from, q.outerStride(), block_.rows, width_, factor, z_.q, lanes_);
+                }
                 return;
             }
         }
@@ -86,7 +99,8 @@ public:
             reference::map_queries(attention_.score(), q.middleRows(block_.row, block_.rows), mapped);
         }
         if (!few_) rows_to_lanes(z_.mapped, z_.mapped_stride, block_.count(), width_, T(1), z_.q, lanes_);
-        if constexpr (ExponentialScore<S, T>) q_has_exponentials_ = exponentials(z_.q, z_.e_q, width_ * lanes_);
+        if constexpr (ExponentialScore<S, T>)
+            q_has_exponentials_ = exponentials_of_lanes<S>(z_.q, z_.e_q, width_, lanes_);
     }
 
     /// A mask's cover of a tile of keys.
@@ -116,9 +130,12 @@ public:
     }
 
     /// s = the products of a tile's pairs, before modifiers and mask; `largest`, by lane, is raised to the largest.
-    void products(const BroadcastMatrix<T>& k, Index keys, T* s, T* largest, ReadAhead* ahead) {
+    /// Of few queries the keys come `side_by_side`, as a softmax wants them, or the queries, as all else does.
+    void products(const BroadcastMatrix<T>& k, Index keys, T* s, T* largest = nullptr, ReadAhead* ahead = nullptr,
+                  bool side_by_side = false) {
         if (few_) {
-            dot_rows<T>({k.data, k.row_stride, keys, width_}, z_.mapped, block_.count(), s, lanes_);
+            apart_ = side_by_side ? ScoreStrides{z_.tile, 1} : ScoreStrides{1, block_.count()};
+            dot_rows<T>({k.data, k.row_stride, keys, width_}, z_.mapped, block_.count(), s, apart_);
         } else if constexpr (dot) {
             multiply(k, keys, width_, z_.q, lanes_, s, {.largest = largest, .ahead = ahead});
         } else {
@@ -130,7 +147,7 @@ public:
     void finish(Index begin, Index keys, Cover cover, T* s, F&& each_key) {
         constexpr bool modifies_tiles = tile_modifiers<decltype(attention_.modifiers.each), T>() > 0;
         if constexpr (modifies_tiles) modify_tile(s, begin, keys);
-        for (Index j = 0; j < keys; ++j, s += lanes_) {
+        for (Index j = 0; j < keys; ++j, s += apart_.key) {
             if constexpr (A::ModifierChain::count > 0 && !modifies_tiles)
                 modify(s, begin + j, attention_.modifiers.each);
             if (cover == Cover::some) mask(s, begin + j);
@@ -142,7 +159,7 @@ public:
     void drop(Index begin, Index keys, T* weights) const {
         if (!problem_.dropout) return;
         for_each_packet(begin, [&](Index lane, const Position& p, Index count) {
-            problem_.dropout.apply(weights + lane, lanes_, keys, lanes_of(p, count));
+            problem_.dropout.apply(weights + lane, apart_.key, keys, lanes_of(p, count));
         });
     }
 
@@ -177,47 +194,14 @@ private:
     void pair_tile(const BroadcastMatrix<T>& k, Index keys, T* to) {
         const S& score = attention_.score();
         if constexpr (ExponentialScore<S, T>) {
-            if (q_has_exponentials_ && exponentials(k.data, z_.k, keys * width_)) {
-                add_pairs({z_.k, width_, 1}, keys, z_.e_q, to,
-                          [&](const Lanes<T>& e_q, const Lanes<T>& e_k, Index a)
-                              ATTEND_ALWAYS_INLINE { return score.pair_of_exponentials(e_q, e_k, a); });
-                return;
-            }
+            // Each pair by itself: its bits must not depend on the queries and keys beside it.
+            const bool all = q_has_exponentials_ && are_small<S>(k.data, keys * width_);
+            if (!all) add_pairs(score, PairTile<T>{k, z_.q, width_, lanes_}, keys, to);
+            exponentials_of_rows<S>(k.data, keys, width_, z_.k);
+            add_exponentials(score, PairTile<T>{{z_.k, width_, 1}, z_.e_q, width_, lanes_}, keys, all, to);
+        } else {
+            add_pairs(score, PairTile<T>{k, z_.q, width_, lanes_}, keys, to);
         }
-        add_pairs(k, keys, z_.q, to, [&](const Lanes<T>& q_a, const Lanes<T>& k_a, Index a) ATTEND_ALWAYS_INLINE {
-            return score.pair(q_a, k_a, a);
-        });
-    }
-    template <class Pair>
-    void add_pairs(const BroadcastMatrix<T>& k, Index keys, const T* q, T* to, Pair&& pair) {
-        for (Index j = 0; j < keys; ++j) {
-            Index i = 0;  // two packets at a time, so that neither waits for itself
-            for (; i + 2 * w <= lanes_; i += 2 * w) add_pairs_of_key<2>(k, j, q + i, to + j * lanes_ + i, pair);
-            if (i < lanes_) add_pairs_of_key<1>(k, j, q + i, to + j * lanes_ + i, pair);
-        }
-    }
-    template <int packets, class Pair>
-    ATTEND_ALWAYS_INLINE void add_pairs_of_key(const BroadcastMatrix<T>& k, Index key, const T* q, T* to, Pair&& pair) {
-        Lanes<T> s[packets];
-        for (Index a = 0; a < width_; ++a) {
-            const Lanes<T> k_a(k.data[key * k.row_stride + a * k.depth_stride]);
-            repeat<packets>([&](auto i) ATTEND_ALWAYS_INLINE {
-                s[i] += pair(Lanes<T>::of(simd::load(q + a * lanes_ + i * w)), k_a, a);
-            });
-        }
-        repeat<packets>([&](auto i) ATTEND_ALWAYS_INLINE { simd::store(to + i * w, s[i].packet); });
-    }
-    /// to = e^{exponent_factor · x}; false and nothing done where some x is too large.
-    static bool exponentials(const T* x, T* to, Index size) {
-        T most(0);
-        for (Index i = 0; i < size; ++i) most = std::max(most, std::abs(x[i]));
-        if (!(most <= static_cast<T>(S::most_exponential))) return false;
-        const auto factor = simd::broadcast(static_cast<T>(S::exponent_factor));
-        for (Index i = 0; i < size; i += w) {
-            const Index count = std::min(w, size - i);
-            simd::store<T>(to + i, exp_packet<T>(simd::mul(factor, simd::load(x + i, count, T(0)))), count);
-        }
-        return true;
     }
 
     void modify(T* s, Index key, const auto& modifiers) {
@@ -231,10 +215,10 @@ private:
         const auto one = [&](const auto& modifier) {
             if constexpr (TileModifier<std::remove_cvref_t<decltype(modifier)>, T>) {
                 for_each_packet(begin, [&](Index lane, const Position& p, Index count) {
-                    modifier.on_tile(s + lane, lanes_, keys, lanes_of(p, count));
+                    modifier.on_tile(s + lane, apart_.key, keys, lanes_of(p, count));
                 });
             } else {
-                for (Index j = 0; j < keys; ++j) modify(s + j * lanes_, begin + j, modifier);
+                for (Index j = 0; j < keys; ++j) modify(s + j * apart_.key, begin + j, modifier);
             }
         };
         std::apply([&](const auto&... modifier) { (one(modifier), ...); }, attention_.modifiers.each);
@@ -261,10 +245,11 @@ private:
 
     const A& attention_;
     const Problem<X>& problem_;
-    LaneBlock block_;
+    const LaneBlock& block_;
     Index width_, lanes_;
     bool few_;
-    ScoreScratch<T> z_;
+    ScoreStrides apart_;
+    const ScoreScratch<T>& z_;
     Slice<const X> k_;
     bool q_has_exponentials_ = false;
 };

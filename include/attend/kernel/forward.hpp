@@ -53,7 +53,7 @@ private:
     static constexpr bool whole_rows = RowNormalizer<typename A::NormalizerFunctor>;
     static constexpr bool exponentials = ExponentialScore<typename A::ScoreFunctor, T>;
 
-    Shape shape_;
+    const Shape& shape_;  // a copy would wait for what has just been written
     Index width_, workers_, lanes_ = 0, chunks_ = 1;
     std::size_t scratch_bytes_ = 0, partial_bytes_ = 0;
 };
@@ -66,7 +66,8 @@ void forward(const A& attention, const Problem<X>& problem, const Layout<T, A>& 
     std::atomic<bool> any_split = false;
     executor.for_each(plan.tasks(), [&](Index task, Index worker) {
         const LaneBlock block = plan.block(task);
-        BlockForward<T, A, X> forward(attention, problem, block, layout.width(), layout.scratch(memory, worker));
+        const Scratch<T> scratch = layout.scratch(memory, worker);
+        BlockForward<T, A, X> forward(attention, problem, block, layout.width(), scratch);
         if (task + executor.concurrency() < plan.tasks()) forward.expect(plan.block(task + executor.concurrency()));
         if (block.chunks == 1) forward.expect_output(out);
         forward.run(lse.data != nullptr);
@@ -82,7 +83,8 @@ void forward(const A& attention, const Problem<X>& problem, const Layout<T, A>& 
     executor.for_each(plan.tasks(), [&](Index task, Index worker) {
         const LaneBlock block = plan.block(task);
         if (block.chunks == 1 || block.chunk > 0) return;
-        BlockForward<T, A, X> forward(attention, problem, block, layout.width(), layout.scratch(memory, worker));
+        const Scratch<T> scratch = layout.scratch(memory, worker);
+        BlockForward<T, A, X> forward(attention, problem, block, layout.width(), scratch);
         forward.load(layout.partial(memory, block, 0));
         for (Index chunk = 1; chunk < block.chunks; ++chunk) forward.merge(layout.partial(memory, block, chunk));
         forward.finish(out, lse);

@@ -51,14 +51,21 @@ struct SequencePlan {
     }
 };
 
+/// a / b, without the long division where it gives 0, as it always does in the first task.
+constexpr Index quotient(Index a, Index b) { return a < b ? 0 : a / b; }
+
 /// The tasks of a call.
 template <class T, class X>
 class Plan {
 public:
-    Plan(const Problem<X>& problem, bool splits) : problem_(problem), splits_(splits) {
-        for (Index s = 0;
-             s < (problem.ragged() ? problem.shape.sequences : std::min<Index>(problem.shape.sequences, 1)); ++s) {
-            tasks_ += (problem.ragged() ? 1 : problem.shape.sequences) * tasks_of(of(s));
+    Plan(const Problem<X>& problem, bool splits)
+        : problem_(problem),
+          splits_(splits),
+          first_(problem.shape.sequences > 0 ? of(0) : SequencePlan<T>(1, 0, 0, false)) {
+        if (problem.ragged()) {
+            for (Index s = 0; s < problem.shape.sequences; ++s) tasks_ += tasks_of(of(s));
+        } else {
+            tasks_ = problem.shape.sequences * tasks_of(first_);
         }
     }
 
@@ -69,16 +76,19 @@ public:
 
     /// Heads follow each other, and of a head the last block comes first: under a causal mask it is the longest.
     LaneBlock block(Index task) const {
-        Index s = 0;
-        if (problem_.ragged()) {
-            for (Index count = tasks_of(of(s)); task >= count; count = tasks_of(of(++s))) task -= count;
-        } else {
-            s = task / tasks_of(of(0));
-            task %= tasks_of(of(0));
+        if (!problem_.ragged()) {
+            const Index tasks = tasks_of(first_), s = quotient(task, tasks);
+            return block(s, task - s * tasks, first_);
         }
-        const SequencePlan<T> plan = of(s);
+        Index s = 0;
+        for (Index count = tasks_of(first_); task >= count; count = tasks_of(of(++s))) task -= count;
+        return block(s, task, of(s));
+    }
+
+private:
+    LaneBlock block(Index s, Index task, const SequencePlan<T>& plan) const {
         const Index group = problem_.shape.group(), per_head = plan.heads_together ? plan.chunks : plan.blocks;
-        const Index which = task / per_head, part = task % per_head;
+        const Index which = quotient(task, per_head), part = task - which * per_head;
         LaneBlock block{.sequence = s, .key_end = problem_.keys(s)};
         if (plan.heads_together) {
             block.kv_head = which;
@@ -90,7 +100,7 @@ public:
             block.key_begin = part * plan.chunk_keys;
             if (plan.chunks > 1) block.key_end = std::min(block.key_end, block.key_begin + plan.chunk_keys);
         } else {
-            block.kv_head = which / group;
+            block.kv_head = quotient(which, group);
             block.head = which;
             block.row = (per_head - 1 - part) * plan.rows;
             block.rows = std::min(plan.rows, problem_.queries(s) - block.row);
@@ -98,13 +108,13 @@ public:
         return block;
     }
 
-private:
     Index tasks_of(const SequencePlan<T>& plan) const {
         return plan.heads_together ? problem_.shape.kv_heads * plan.chunks : problem_.shape.heads * plan.blocks;
     }
 
     const Problem<X>& problem_;
     bool splits_;
+    SequencePlan<T> first_;  ///< of the first sequence; of all where none is ragged
     Index tasks_ = 0;
 };
 

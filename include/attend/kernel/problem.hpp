@@ -23,10 +23,12 @@ constexpr Named named(std::string_view name, const StridedView<T>& v) {
 }
 
 /// Throws unless every key/value head serves as many query heads.
-inline void require_groups(const Named& q, const Named& k) {
-    const Index heads = q.shape.heads, kv_heads = k.shape.heads;
-    require(kv_heads > 0 && heads > 0 && heads % kv_heads == 0, "the ", kv_heads, " key/value heads of ", k,
-            " must divide the ", heads, " query heads of ", q);
+template <class T>
+void require_groups(const StridedView<T>& q, const StridedView<T>& k) {
+    if (q.heads == k.heads && q.heads > 0) return;  // without a division
+    if (k.heads <= 0 || q.heads <= 0 || q.heads % k.heads != 0)
+        refuse("the ", k.heads, " key/value heads of ", named("k", k), " must divide the ", q.heads, " query heads of ",
+               named("q", q));
 }
 
 /// The operands of a call on elements of type X, after every check that needs no functor.
@@ -39,24 +41,25 @@ public:
 
     Problem(const StridedView<const X>& q_, const StridedView<const X>& k_, const StridedView<const X>& v_,
             Index query_offset, SequencesRef query_sequences, SequencesRef key_sequences, const Dropout& dropout_ = {})
-        : q(q_), k(k_), v(v_), dropout(dropout_), query_sequences_(query_sequences), key_sequences_(key_sequences) {
-        require(k.rows == v.rows, named("k", k), " and ", named("v", v), " must have one row each for every key");
-        require(k.heads == v.heads, named("k", k), " and ", named("v", v), " must have the same number of heads");
-        require_groups(named("q", q), named("k", k));
-        require(q.sequences == k.sequences && k.sequences == v.sequences, named("q", q), ", ", named("k", k), " and ",
-                named("v", v), " must have the same number of sequences");
-        if (query_sequences_ && !key_sequences_) key_sequences_ = query_sequences_;
-        require(!key_sequences_ || query_sequences_, "key_sequences needs sequences for the queries as well");
-        if (query_sequences_) {
-            require(q.sequences == 1, "sequences cuts the rows of plain operands, but ", named("q", q),
-                    " is a batch already");
-            require(query_sequences_.count() == key_sequences_.count(), "sequences holds ", query_sequences_.count(),
-                    " sequences of queries, but key_sequences ", key_sequences_.count());
-            require(query_sequences_.total() == q.rows, "sequences must end at the ", q.rows, " rows of ",
-                    named("q", q), ", not at ", query_sequences_.total());
-            require(key_sequences_.total() == k.rows, "key_sequences must end at the ", k.rows, " rows of ",
-                    named("k", k), ", not at ", key_sequences_.total());
-        }
+        : Problem(Operand(q_), Operand(k_), Operand(v_), query_offset, query_sequences, key_sequences, dropout_) {}
+    /// From operands the views come into being where they stay: a copy would read in large pieces what has just been
+    /// written in small ones, and wait for it.
+    template <class Q, class K, class V>
+    Problem(const Operand<Q>& q_, const Operand<K>& k_, const Operand<V>& v_, Index query_offset,
+            SequencesRef query_sequences, SequencesRef key_sequences, const Dropout& dropout_ = {})
+        : q(q_.view()),
+          k(k_.view()),
+          v(v_.view()),
+          dropout(dropout_),
+          query_sequences_(query_sequences),
+          key_sequences_(key_sequences) {
+        if (k.rows != v.rows) refuse(named("k", k), " and ", named("v", v), " must have one row each for every key");
+        if (k.heads != v.heads) refuse(named("k", k), " and ", named("v", v), " must have the same number of heads");
+        require_groups(q, k);
+        if (q.sequences != k.sequences || k.sequences != v.sequences)
+            refuse(named("q", q), ", ", named("k", k), " and ", named("v", v),
+                   " must have the same number of sequences");
+        if (query_sequences_ || key_sequences_) check_sequences();
         shape = {.sequences = query_sequences_ ? query_sequences_.count() : q.sequences,
                  .heads = q.heads,
                  .kv_heads = k.heads,
@@ -130,6 +133,19 @@ public:
     }
 
 private:
+    void check_sequences() {
+        if (!key_sequences_) key_sequences_ = query_sequences_;
+        require(static_cast<bool>(query_sequences_), "key_sequences needs sequences for the queries as well");
+        require(q.sequences == 1, "sequences cuts the rows of plain operands, but ", named("q", q),
+                " is a batch already");
+        require(query_sequences_.count() == key_sequences_.count(), "sequences holds ", query_sequences_.count(),
+                " sequences of queries, but key_sequences ", key_sequences_.count());
+        require(query_sequences_.total() == q.rows, "sequences must end at the ", q.rows, " rows of ", named("q", q),
+                ", not at ", query_sequences_.total());
+        require(key_sequences_.total() == k.rows, "key_sequences must end at the ", k.rows, " rows of ", named("k", k),
+                ", not at ", key_sequences_.total());
+    }
+
     template <class T>
     Slice<T> slice(const StridedView<T>& view, Index sequence, Index head, const SequencesRef& ragged,
                    Index rows) const {
@@ -144,14 +160,20 @@ private:
 
 /// Throws where an output shares memory with an input.
 template <class T, class X>
-void require_apart(const Output<T>& output, std::string_view output_name, const StridedView<const X>& input,
-                   std::string_view input_name) {
-    require(!may_overlap(output.given(), input), named(output_name, output.given()), " aliases ",
-            named(input_name, input), ": give the call memory of its own to write to");
+ATTEND_ALWAYS_INLINE inline void require_apart(const Output<T>& output, std::string_view output_name,
+                                               const StridedView<X>& input, std::string_view input_name) {
+    if (output && may_overlap(output.given(), input))
+        refuse(named(output_name, output.given()), " aliases ", named(input_name, input),
+               ": give the call memory of its own to write to");
 }
 template <class T, class X>
-void require_apart(const Output<T>& a, std::string_view a_name, const Output<X>& b, std::string_view b_name) {
+ATTEND_ALWAYS_INLINE inline void require_apart(const Output<T>& a, std::string_view a_name, const Output<X>& b,
+                                               std::string_view b_name) {
     require_apart(a, a_name, b.given(), b_name);
 }
+
+template <class Q, class K, class V>
+Problem(const Operand<Q>&, const Operand<K>&, const Operand<V>&, Index, SequencesRef, SequencesRef, const Dropout&)
+    -> Problem<typename Operand<Q>::Scalar>;
 
 }  // namespace attend::detail

@@ -92,12 +92,19 @@ struct AdditiveScore {
         return tanh(q + k) * X(score_weight[a]);
     }
     /// The same of e^{2q} and e^{2k}, since tanh(q + k) = 1 − 2 / (e^{2q} e^{2k} + 1): an exponential a feature instead
-    /// of a tanh a pair. For features up to `most_exponential`, beyond which the product could overflow.
-    static constexpr double exponent_factor = 2, most_exponential = 20;
+    /// of a tanh a pair. For features up to `most_exponential`: beyond them a product of two denominators could
+    /// overflow.
+    static constexpr double exponent_factor = 2, most_exponential = 10;
     template <class X>
     X pair_of_exponentials(const X& e_q, const X& e_k, Index a) const {
-        const X v(score_weight[a]);
-        return v - (v + v) * reciprocal(e_q * e_k + X(1));
+        const X v(score_weight[a]), x = madd(e_q, e_k, X(1));
+        return madd(-(v + v), reciprocal(x), v);
+    }
+    /// Of the features a and a + 1 with a single reciprocal, the dearest part: v/x + w/y = (v y + w x) / (x y).
+    template <class X>
+    X pairs_of_exponentials(const X& e_q, const X& e_k, const X& f_q, const X& f_k, Index a) const {
+        const X v(score_weight[a]), w(score_weight[a + 1]), x = madd(e_q, e_k, X(1)), y = madd(f_q, f_k, X(1));
+        return madd(madd(-(v + v), y, -(w + w) * x), reciprocal(x * y), v + w);
     }
     template <class C>
     void pair_backward(C q, C k, Index a, C ds, AdditiveScore& gradient) const {

@@ -2,10 +2,12 @@
 /// \file
 /// Cosine score.
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include <attend/core/concepts.hpp>
+#include <attend/core/lanes.hpp>
 
 namespace attend {
 
@@ -47,45 +49,67 @@ private:
     // Sums have an order of their own: Eigen's would depend on where a row stands in memory, and so its bits on the
     // batch.
 
-    /// |x|: where the squares leave the range of T, as those of 1e30 and 1e-30 do, from x scaled into it.
-    template <class T, class X>
-    static T norm(Index size, X&& x) {
+    /// |x|, where `at(a, count)` is a packet of x: where the squares leave the range of T, as those of 1e30 and 1e-30
+    /// do, from x scaled into it.
+    template <class T, class At>
+    static T norm(Index size, At&& at) {
         using std::abs, std::sqrt;
-        const T squares = sum<T>(size, [&](Index a) { return x(a) * x(a); });
+        const T sum = squares<T>(size, at);
         constexpr T least = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
-        if (squares > least && squares < std::numeric_limits<T>::max()) return sqrt(squares);
+        if (sum > least && sum < std::numeric_limits<T>::max()) return sqrt(sum);
         T most(0);
         for (Index a = 0; a < size; ++a) {
-            const T x_a = abs(x(a));
+            const T x_a = abs(detail::simd::first<T>(at(a, 1)));
             most = x_a > most || x_a != x_a ? x_a : most;
         }
         if (most == T(0)) return T(0);
-        return most * sqrt(sum<T>(size, [&](Index a) { return (x(a) / most) * (x(a) / most); }));
+        const auto scale = detail::simd::broadcast(most);
+        return most * sqrt(squares<T>(size, [&](Index a, Index n) { return detail::simd::div(at(a, n), scale); }));
     }
-    /// Σ term(a), in sums side by side, which compilers put into lanes.
-    template <class T, class Term>
-    static T sum(Index size, Term&& term) {
-        constexpr Index side_by_side = 16;
-        T sums[side_by_side] = {};
-        Index a = 0;
-        for (; a + side_by_side <= size; a += side_by_side) {
-            for (Index i = 0; i < side_by_side; ++i) sums[i] += term(a + i);
+    template <class T, class At>
+    static T squares(Index size, At&& at) {
+        constexpr Index w = detail::simd::width<T>;
+        auto sum = detail::simd::broadcast(T(0));
+        for (Index a = 0; a < size; a += w) {
+            const auto x = at(a, std::min(w, size - a));
+            sum = detail::simd::madd(x, x, sum);
         }
-        for (Index i = 0; a + i < size; ++i) sums[i] += term(a + i);
-        for (Index half = side_by_side / 2; half > 0; half /= 2) {
-            for (Index i = 0; i < half; ++i) sums[i] += sums[i + half];
+        return detail::simd::sum<T>(sum);
+    }
+    template <class Rows, class T>
+    static void copy_row(const Rows& x, Index i, T* row) {
+        if constexpr (std::is_same_v<typename Rows::Scalar, T>) {
+            if (x.innerStride() == 1) {
+                std::copy_n(x.data() + i * x.outerStride(), x.cols(), row);
+                return;
+            }
         }
-        return sums[0];
+        for (Index a = 0; a < x.cols(); ++a) row[a] = static_cast<T>(x(i, a));
+    }
+    template <class T>
+    static void divide(T* row, Index size, T length) {
+        namespace simd = detail::simd;
+        constexpr Index w = simd::width<T>;
+        const T inverse = T(1) / length;
+        if (!(inverse <= std::numeric_limits<T>::max())) {  // that of a denormal number
+            for (Index a = 0; a < size; ++a) row[a] /= length;
+            return;
+        }
+        const auto y = simd::broadcast(length), one_by_y = simd::broadcast(inverse);
+        for (Index a = 0; a < size; a += w) {
+            const Index count = std::min(w, size - a);
+            simd::store<T>(row + a, simd::divided(simd::load(row + a, count, T(0)), y, one_by_y), count);
+        }
     }
     template <class Rows, class Mapped>
     static void normalize_rows(const Rows& x, Mapped& unit) {
         using T = typename Mapped::Scalar;
         for (Index i = 0; i < x.rows(); ++i) {
             T* const row = unit.data() + i * unit.outerStride();
-            for (Index a = 0; a < x.cols(); ++a) row[a] = static_cast<T>(x(i, a));
-            const T length = norm<T>(x.cols(), [&](Index a) { return row[a]; });
+            copy_row(x, i, row);
+            const T length = norm<T>(x.cols(), [&](Index a, Index n) { return detail::simd::load(row + a, n, T(0)); });
             if (length == T(0)) continue;
-            for (Index a = 0; a < x.cols(); ++a) row[a] /= length;
+            divide(row, x.cols(), length);
         }
     }
     /// Of y = factor · x / |x|: adds dL/dx, returns dL/dfactor = Σ dy · x / |x|.
@@ -95,7 +119,10 @@ private:
         T dfactor(0);
         for (Index i = 0; i < x.rows(); ++i) {
             if ((dy.row(i).array() == T(0)).all()) continue;  // a masked row may hold NaN
-            const T length = norm<T>(x.cols(), [&](Index a) { return static_cast<T>(x(i, a)); });
+            const T length = norm<T>(x.cols(), [&](Index a, Index n) {
+                return Lanes<T>::gather(x.data() + i * x.outerStride() + a * x.innerStride(), x.innerStride(), n)
+                    .packet;
+            });
             if (length == T(0)) continue;
             T along(0);
             for (Index a = 0; a < x.cols(); ++a) along += static_cast<T>(x(i, a)) / length * dy(i, a);
