@@ -3,6 +3,7 @@
 /// Dropout of attention weights.
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <type_traits>
@@ -42,8 +43,8 @@ public:
 
     template <class T>
     T at(const Position& p) const {
-        const auto words =
-            philox<std::uint64_t>({word(p.key / 4), word(p.query), word(p.head), word(p.sequence)}, seed_);
+        std::array<std::uint64_t, 4> words{word(p.key / 4), word(p.query), word(p.head), word(p.sequence)};
+        philox(words, seed_);
         return words[static_cast<std::size_t>(p.key % 4)] >= least_ ? static_cast<T>(kept_) : T(0);
     }
 
@@ -57,8 +58,9 @@ public:
         const Words<T> none{};
         const auto minus_kept = simd::broadcast(static_cast<T>(-kept_));
         for (Index j = 0; j < keys; j += 4) {
-            const auto words = philox<Words<T>>(
-                {none + word((p.key + j) / 4), queries, none + word(p.head), none + word(p.sequence)}, seed_);
+            std::array<Words<T>, 4> words{none + word((p.key + j) / 4), queries, none + word(p.head),
+                                          none + word(p.sequence)};
+            philox(words, seed_);
             for (Index r = 0; r < std::min<Index>(4, keys - j); ++r) {
                 using Signs [[gnu::vector_size(sizeof(T) * w)]] = T;
                 const auto keeps =

@@ -10,6 +10,7 @@
 
 #include <attend/kernel/block_scores.hpp>
 #include <attend/kernel/key_gradients.hpp>
+#include <attend/kernel/pair_gradients.hpp>
 
 namespace attend::detail::fused {
 
@@ -400,7 +401,9 @@ private:
         } else {
             if (first) std::fill(z_.dq, z_.dq + width_ * lanes_, T(0));
             if (add == nullptr) std::fill(dk, dk + keys * keys_.dk_stride, T(0));
-            pairs_backward(k, keys, ds, dk);
+            auto* const gradient = gradients_.parameters == nullptr ? nullptr : &gradients_.parameters->score();
+            add_pair_gradients(attention_.score(), scores_.pair_tiles(k, keys), keys, ds, z_.dq, dk, keys_.dk_stride,
+                               gradient);
         }
         if (!finite_) [[unlikely]]
             add_visible_rows(begin, keys, p, ds, dk, dv);
@@ -438,38 +441,6 @@ private:
         };
         add(z_.dout, d_v_, p, dv, keys_.dv_stride);
         if constexpr (Scores::dot) add(z_.scores.q, width_, ds, dk, keys_.dk_stride);
-    }
-
-    /// The gradients of a score that pairs its features one by one.
-    void pairs_backward(const BroadcastMatrix<T>& k, Index keys, const T* ds, T* dk) const {
-        const S& score = attention_.score();
-        auto* const gradient = gradients_.parameters == nullptr ? nullptr : &gradients_.parameters->score();
-        const auto zero = simd::broadcast(T(0));
-        for (Index a = 0; a < width_; ++a) {
-            const T* const q = z_.scores.q + a * lanes_;
-            T* const dq = z_.dq + a * lanes_;
-            for (Index j = 0; j < keys; ++j) {
-                const Lanes<T> k_a(k.data[j * k.row_stride + a * k.depth_stride]);
-                auto dk_a = zero;
-                for (Index i = 0; i < lanes_; i += w) {
-                    using Feature = Dual<Lanes<T>, 2>;
-                    const auto d = Lanes<T>::of(simd::load(ds + j * lanes_ + i));
-                    const auto q_a = Lanes<T>::of(simd::load(q + i));
-                    const Feature s = score.pair(Feature::variable(q_a, 0), Feature::variable(k_a, 1), a);
-                    const auto seen = [&](const Lanes<T>& x) {
-                        return simd::select_equal(d.packet, zero, zero, (d * x).packet);
-                    };
-                    simd::store(dq + i, simd::add(simd::load(dq + i), seen(s.partial[0])));
-                    dk_a = simd::add(dk_a, seen(s.partial[1]));
-                    if (gradient != nullptr) {
-                        const auto kept = Lanes<T>::of(simd::select_equal(d.packet, zero, zero, q_a.packet));
-                        const auto key = Lanes<T>::of(simd::select_equal(d.packet, zero, zero, k_a.packet));
-                        pair_backward_on_lanes(score, kept, key, a, d, *gradient);
-                    }
-                }
-                dk[j * keys_.dk_stride + a] += simd::sum<T>(dk_a);
-            }
-        }
     }
 
     /// The gradients of the features into those of the queries.

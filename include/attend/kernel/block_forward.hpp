@@ -179,18 +179,13 @@ private:
     }
     /// Scores into weights, each by itself.
     void weigh_pairs(Index keys) {
-        for (Index lane = 0; lane < lanes_; ++lane) z_.factor[lane] = T(1);
+        set_lanes(z_.factor, lanes_, T(1));
         for (Index j = 0; j < keys; ++j) {
             T* const s = z_.s + j * apart_.key;
-            if (block_.heads > 1 || few_) {
-                for (Index lane = 0; lane < block_.count(); ++lane)
-                    s[lane] = attention_.normalizer.weight(s[lane], block_.head + lane / block_.rows);
-            } else {
-                for (Index i = 0; i < lanes_; i += w) {
-                    simd::store(s + i,
-                                attention_.normalizer.weight(Lanes<T>::of(simd::load(s + i)), block_.head).packet);
-                }
-            }
+            scores_.for_each_packet(j, [&](Index lane, const Position& p, Index count) {
+                const auto scores = Lanes<T>::of(simd::load(s + lane, count, T(0)));
+                simd::store<T>(s + lane, attention_.normalizer.weight(scores, p.head).packet, count);
+            });
         }
     }
     /// Whole rows of scores into weights; their LSEs stand in `sum` until the end.

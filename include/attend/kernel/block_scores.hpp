@@ -12,7 +12,7 @@
 #include <attend/kernel/lane_block.hpp>
 #include <attend/kernel/micro_kernel.hpp>
 #include <attend/kernel/on_lanes.hpp>
-#include <attend/kernel/pair_scores.hpp>
+#include <attend/kernel/pair_gradients.hpp>
 #include <attend/kernel/plan.hpp>
 #include <attend/kernel/readable.hpp>
 #include <attend/kernel/reference.hpp>
@@ -54,6 +54,7 @@ struct ScoreScratch {
 template <class T, class A, class X>
 class BlockScores {
 public:
+    using S = typename A::ScoreFunctor;
     static constexpr bool dot = A::ScoreFunctor::pairing == Pairing::dot;
     /// Without modifiers the products are final scores.
     static constexpr bool products_are_final = dot && A::ModifierChain::count == 0;
@@ -142,6 +143,15 @@ public:
             pair_tile(k, keys, s);
         }
     }
+    /// The features of a tile of keys and of the queries, where they are paired one by one.
+    PairTiles<T> pair_tiles(const BroadcastMatrix<T>& k, Index keys) const {
+        PairTiles<T> tiles{{k, z_.q, width_, lanes_}, {{z_.k, width_, 1}, z_.e_q, width_, lanes_}, false};
+        if constexpr (ExponentialScore<S, T>) {
+            tiles.all = q_has_exponentials_ && are_small<S>(k.data, keys * width_);
+            exponentials_of_rows<S>(k.data, keys, width_, z_.k);
+        }
+        return tiles;
+    }
     /// Products into final scores: modifies and masks those of a tile, and calls `each_key(s)` for the lanes of a key.
     template <class F>
     void finish(Index begin, Index keys, Cover cover, T* s, F&& each_key) {
@@ -183,7 +193,6 @@ public:
 private:
     static constexpr Index w = simd::width<T>;
     static constexpr T infinity = std::numeric_limits<T>::infinity();
-    using S = typename A::ScoreFunctor;
 
     Tile tile(Index head, Index row, Index rows, Index begin, Index keys) const {
         const Index query = problem_.shape.query_offset + block_.row + row;
@@ -193,15 +202,10 @@ private:
 
     void pair_tile(const BroadcastMatrix<T>& k, Index keys, T* to) {
         const S& score = attention_.score();
-        if constexpr (ExponentialScore<S, T>) {
-            // Each pair by itself: its bits must not depend on the queries and keys beside it.
-            const bool all = q_has_exponentials_ && are_small<S>(k.data, keys * width_);
-            if (!all) add_pairs(score, PairTile<T>{k, z_.q, width_, lanes_}, keys, to);
-            exponentials_of_rows<S>(k.data, keys, width_, z_.k);
-            add_exponentials(score, PairTile<T>{{z_.k, width_, 1}, z_.e_q, width_, lanes_}, keys, all, to);
-        } else {
-            add_pairs(score, PairTile<T>{k, z_.q, width_, lanes_}, keys, to);
-        }
+        const PairTiles<T> tiles = pair_tiles(k, keys);
+        // Each pair by itself: its bits must not depend on the queries and keys beside it.
+        if (!tiles.all) add_pairs(score, tiles.features, keys, to);
+        if constexpr (ExponentialScore<S, T>) add_exponentials(score, tiles.exponentials, keys, tiles.all, to);
     }
 
     void modify(T* s, Index key, const auto& modifiers) {

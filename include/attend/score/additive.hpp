@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <utility>
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/errors.hpp>
@@ -105,6 +106,17 @@ struct AdditiveScore {
     X pairs_of_exponentials(const X& e_q, const X& e_k, const X& f_q, const X& f_k, Index a) const {
         const X v(score_weight[a]), w(score_weight[a + 1]), x = madd(e_q, e_k, X(1)), y = madd(f_q, f_k, X(1));
         return madd(madd(-(v + v), y, -(w + w) * x), reciprocal(x * y), v + w);
+    }
+    /// Of ds: that of q + k, and that of v_a. With r = 1 / (e^{2q} e^{2k} + 1), tanh is 1 − 2 r and its slope
+    /// 4 r (1 − r).
+    template <class X>
+    std::pair<X, X> pair_of_exponentials_backward(const X& e_q, const X& e_k, Index a, const X& ds) const {
+        const X r = reciprocal(madd(e_q, e_k, X(1)));
+        return {ds * X(4 * score_weight[a]) * (r - r * r), ds - ds * (r + r)};
+    }
+    template <class C>
+    void add_weight_gradient(Index a, C dweight, AdditiveScore& gradient) const {
+        gradient.score_weight[a] += static_cast<T>(dweight);
     }
     template <class C>
     void pair_backward(C q, C k, Index a, C ds, AdditiveScore& gradient) const {
