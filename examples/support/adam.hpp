@@ -5,13 +5,16 @@
 #include <span>
 #include <vector>
 
-namespace translate_dates {
+namespace support {
 
-/// Adam (Kingma and Ba 2015), with the gradient's norm cut to at most 1 first: a recurrent net's gradient may burst.
+/// Adam (Kingma and Ba 2015), with the gradient's norm cut to at most 1 first, since the gradient of a recurrent net or
+/// of a young Transformer may burst. Weights decay beside the gradient, not in it (Loshchilov and Hutter 2019).
 template <class T>
 class Adam {
 public:
     using Numbers = std::vector<std::span<T>>;
+
+    explicit Adam(T decay = 0) : decay_(decay) {}
 
     void step(const Numbers& parameters, const Numbers& gradients, T rate) {
         if (moments_.empty()) {
@@ -31,7 +34,8 @@ public:
                 Moments& m = moments_[p][i];
                 m.first = first_decay * m.first + (T(1) - first_decay) * g;
                 m.second = second_decay * m.second + (T(1) - second_decay) * g * g;
-                parameters[p][i] -= rate * (m.first / first_bias) / (std::sqrt(m.second / second_bias) + T(1e-8));
+                const T change = rate * (m.first / first_bias) / (std::sqrt(m.second / second_bias) + T(1e-8));
+                parameters[p][i] -= change + rate * decay_ * parameters[p][i];
             }
         }
     }
@@ -44,8 +48,9 @@ private:
         T first = 0;
         T second = 0;
     };
+    T decay_;
     std::vector<std::vector<Moments>> moments_;  // one for each parameter
     T steps_ = 0;
 };
 
-}  // namespace translate_dates
+}  // namespace support
