@@ -14,7 +14,8 @@ class Adam {
 public:
     using Numbers = std::vector<std::span<T>>;
 
-    explicit Adam(T decay = 0) : decay_(decay) {}
+    /// `second_decay`: of the average of squares; a short run wants a shorter memory than the paper's.
+    explicit Adam(T decay = 0, T second_decay = T(0.999)) : decay_(decay), second_decay_(second_decay) {}
 
     void step(const Numbers& parameters, const Numbers& gradients, T rate) {
         if (moments_.empty()) {
@@ -27,13 +28,13 @@ public:
 
         ++steps_;
         const T first_bias = T(1) - std::pow(first_decay, steps_);
-        const T second_bias = T(1) - std::pow(second_decay, steps_);
+        const T second_bias = T(1) - std::pow(second_decay_, steps_);
         for (std::size_t p = 0; p < parameters.size(); ++p) {
             for (std::size_t i = 0; i < parameters[p].size(); ++i) {
                 const T g = cut * gradients[p][i];
                 Moments& m = moments_[p][i];
                 m.first = first_decay * m.first + (T(1) - first_decay) * g;
-                m.second = second_decay * m.second + (T(1) - second_decay) * g * g;
+                m.second = second_decay_ * m.second + (T(1) - second_decay_) * g * g;
                 const T change = rate * (m.first / first_bias) / (std::sqrt(m.second / second_bias) + T(1e-8));
                 parameters[p][i] -= change + rate * decay_ * parameters[p][i];
             }
@@ -42,13 +43,12 @@ public:
 
 private:
     static constexpr T first_decay = T(0.9);
-    static constexpr T second_decay = T(0.999);
 
     struct Moments {
         T first = 0;
         T second = 0;
     };
-    T decay_;
+    T decay_, second_decay_;
     std::vector<std::vector<Moments>> moments_;  // one for each parameter
     T steps_ = 0;
 };

@@ -24,7 +24,7 @@ inline constexpr std::string_view usage =
   --layers N, --heads N, --width N, --context N
                     the model: blocks, heads, numbers and characters of context (default: 3, 4, 96, 128)
   --dropout P       the share of numbers left out in training (default: 0.3; a longer text wants less)
-  --rate R          the highest rate of learning (default: 0.003)
+  --rate R          the highest rate of learning (default: 0.005)
   --retrain         trains anew, whatever was saved
   --threads N       trains with N threads (default: 2, or 1 where there is but one)
 

@@ -42,7 +42,7 @@ public:
                                         " characters is too short to learn from: it takes " + std::to_string(least));
         alphabet_ = characters;
         std::ranges::sort(alphabet_);
-        alphabet_.erase(std::ranges::unique(alphabet_).begin(), alphabet_.end());
+        alphabet_.erase(std::unique(alphabet_.begin(), alphabet_.end()), alphabet_.end());
         for (const std::string& character : characters) tokens_.push_back(token_of(character));
         hold_out();
     }

@@ -13,7 +13,7 @@ namespace transformer_lm {
 struct TrainingPlan {
     double minutes = 2;
     int steps = 0;       ///< instead of a time, for a run that gives the same weights each time; 0: the time decides
-    float rate = 3e-3f;  ///< the highest; it rises first and falls to 0 at the end
+    float rate = 5e-3f;  ///< the highest; it rises first and falls to 0 at the end
     float decay = 0.1f;
     double dropout = 0.3;
     std::uint64_t seed = 1;
@@ -38,7 +38,7 @@ class Trainer {
 public:
     using Model = LanguageModel<float, A>;
     static constexpr int shards = 4;
-    static constexpr int windows = 4;  ///< in a shard
+    static constexpr int windows = 2;  ///< in a shard: many small steps get further than few large ones
 
     Trainer(Model& model, const Corpus& corpus, Index context, TrainingPlan plan)
         : model_(model),
@@ -46,7 +46,8 @@ public:
           context_(context),
           plan_(plan),
           held_out_(held_out_batches(corpus, context)),
-          weights_(plan.decay) {
+          weights_(plan.decay, 0.99f),
+          parts_(0, 0.99) {
         for (Shard& shard : shards_) shard.gradient.emplace(attend::zero_gradient(model));
     }
 
