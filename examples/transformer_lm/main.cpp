@@ -23,6 +23,23 @@ std::string text_of(const Options& options) {
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
+Tokens prompt_of(const Options& options, const Corpus& corpus) {
+    Tokens prompt;
+    if (!options.prompt) {
+        const Corpus::Part part = corpus.specimen();
+        for (Index place = part.begin; place < part.end; ++place) prompt.push_back(corpus.token(place));
+        return prompt;
+    }
+    try {
+        for (const std::string& character : characters_of(*options.prompt))
+            prompt.push_back(corpus.token_of(character));
+    } catch (const std::invalid_argument& error) {
+        throw UsageError(std::string("--prompt: ") + error.what());
+    }
+    if (prompt.empty()) throw UsageError("--prompt needs at least one character");
+    return prompt;
+}
+
 /// All that decides whether saved weights are those of this run, in one line.
 std::string kind_of_model(const Options& options, std::string_view text) {
     std::ostringstream line;
@@ -83,10 +100,9 @@ bool loaded(LanguageModel<float, A>& model, const std::string& kind, const Optio
 /// Where the heads look in a piece of the held-out text.
 template <class A>
 void save_heads(const LanguageModel<float, A>& model, const Corpus& corpus, const Options& options) {
-    constexpr Index length = 32;
-    const Index begin = corpus.held_out()[corpus.held_out().size() / 2].begin;
+    const Corpus::Part part = corpus.specimen();
     Batch batch;
-    batch.append(corpus, {begin, begin + length + 1}, begin);
+    batch.append(corpus, {part.begin, part.end + 1}, part.begin);
     typename LanguageModel<float, A>::Tape tape;
     std::vector<Rows<float>> weights;
     model.forward(batch, Dropout(), tape, &weights);
@@ -99,10 +115,7 @@ void save_heads(const LanguageModel<float, A>& model, const Corpus& corpus, cons
 int run(const Options& options) {
     const std::string text = text_of(options);
     const Corpus corpus(text);
-    Tokens prompt;
-    for (const std::string& character : characters_of(options.prompt)) prompt.push_back(corpus.token_of(character));
-    if (prompt.empty()) throw UsageError("--prompt needs at least one character");
-
+    const Tokens prompt = prompt_of(options, corpus);
     const double bigram = bigram_loss(corpus);
     return with_attention(options.attention, [&](const auto& attention, bool rope) {
         LanguageModel<float, std::remove_cvref_t<decltype(attention)>> model(corpus.alphabet_size(), options.sizes,
@@ -119,10 +132,12 @@ int run(const Options& options) {
                   << ", a bigram's " << bigram << "\n";
         save_heads(model, corpus, options);
 
-        std::cout << "\n" << options.prompt << std::flush;
+        std::cout << "\n";
+        for (const Index token : prompt) std::cout << corpus.character(token);
+        std::cout << (wants_colours() ? "\x1b[1m" : "|") << std::flush;
         sample(model, corpus, options.sizes.context, prompt, options.sample, options.temperature, options.plan.seed,
                [](const std::string& character) { std::cout << character << std::flush; });
-        std::cout << "\n";
+        std::cout << (wants_colours() ? "\x1b[0m\n" : "\n");
         return 0;
     });
 }

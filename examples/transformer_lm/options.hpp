@@ -29,7 +29,7 @@ inline constexpr std::string_view usage =
   --threads N       trains with N threads (default: 2, or 1 where there is but one)
 
   --sample N        how many characters to write (default: 400)
-  --prompt TEXT     what to go on from
+  --prompt TEXT     what to go on from (default: a line of the held-out text)
   --temperature X   below 1 the likelier characters win more often (default: 0.7)
 
   --weights FILE    where trained weights are kept (default: transformer_lm.NAME.weights beside the program)
@@ -51,7 +51,7 @@ struct Options {
     bool self_check = false;
     bool help = false;
     int sample = 400;
-    std::string prompt = "## ";
+    std::optional<std::string> prompt;
     double temperature = 0.7;
 };
 

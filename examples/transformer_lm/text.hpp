@@ -67,6 +67,11 @@ public:
     };
     const std::vector<Part>& training() const { return training_; }
     const std::vector<Part>& held_out() const { return held_out_; }
+    /// A line's length out of the middle of the held-out text, to look at.
+    Part specimen() const {
+        const Index begin = held_out_[held_out_.size() / 2].begin;
+        return {begin, begin + 32};
+    }
     Index held_out_size() const {
         Index size = 0;
         for (const Part& part : held_out_) size += part.size();
