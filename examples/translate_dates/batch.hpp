@@ -1,7 +1,6 @@
 #pragma once
 
 #include "dates.hpp"
-#include "text.hpp"
 
 #include <algorithm>
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "random.hpp"
+#include "text.hpp"
 
 #include <array>
 #include <chrono>

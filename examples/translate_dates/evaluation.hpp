@@ -13,7 +13,7 @@ inline double exact_match(const Translator<float>& model, const std::vector<Exam
     constexpr std::size_t batch_size = 50;
     const std::size_t batches = (examples.size() + batch_size - 1) / batch_size;
     std::vector<int> right(batches, 0);
-    share_out(static_cast<int>(batches), threads, [&](int b) {
+    Threads{threads}.parallel_for(static_cast<Index>(batches), [&](Index b) {
         const auto first = examples.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(b) * batch_size);
         const auto left = static_cast<std::size_t>(examples.end() - first);
         const Batch batch({first, first + static_cast<std::ptrdiff_t>(std::min(left, batch_size))});

@@ -1,7 +1,6 @@
 #pragma once
 
 #include "batch.hpp"
-#include "layers.hpp"
 
 namespace translate_dates {
 

@@ -2,12 +2,12 @@
 /// Translates dates as people write them into ISO 8601 by additive attention (Bahdanau et al. 2014), learnt on the
 /// spot. Where to read on: model.hpp (the network around the attention), training.hpp, dates.hpp (what it learns from).
 
+#include "../support/terminal.hpp"
 #include "evaluation.hpp"
 #include "heat_map.hpp"
 #include "options.hpp"
 #include "picture.hpp"
 #include "self_check.hpp"
-#include "terminal.hpp"
 
 using namespace translate_dates;
 
@@ -15,12 +15,12 @@ namespace {
 
 void train(Translator<float>& model, const Options& options) {
     const TrainingPlan plan{.threads = options.threads};
-    ProgressBar bar(plan.steps);
-    Trainer(model, plan).run([&](int step, float loss) { bar.show(step, loss); });
+    ProgressBar bar;
+    Trainer(model, plan).run([&](int step, float loss) { bar.show(static_cast<double>(step) / plan.steps, loss); });
     std::cout << "trained in " << std::fixed << std::setprecision(1) << bar.seconds_since_start() << " s with "
               << options.threads << (options.threads == 1 ? " thread\n" : " threads\n");
     try {
-        save_weights(options.weights, model);
+        save_weights(options.weights, weights_format, model);
         std::cout << "weights saved in " << options.weights.string() << "\n";
     } catch (const WeightsError& error) {
         std::cout << "weights not saved: " << error.what() << "\n";
@@ -31,7 +31,7 @@ Translator<float> trained_model(const Options& options) {
     Translator<float> model(ModelSizes{}, TrainingPlan{}.seed);
     if (!options.retrain && std::filesystem::exists(options.weights)) {
         try {
-            load_weights(options.weights, model);
+            load_weights(options.weights, weights_format, model);
             std::cout << "weights of an earlier run: " << options.weights.string() << " (--retrain starts over)\n";
             return model;
         } catch (const WeightsError& error) {

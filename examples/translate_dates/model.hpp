@@ -4,9 +4,10 @@
 
 #include <attend/attend.hpp>
 
-#include <span>
-
 namespace translate_dates {
+
+/// The first line of a file of weights: a new number where the model changes.
+inline constexpr std::string_view weights_format = "translate_dates, version 2";
 
 struct ModelSizes {
     Index encoder = 64;  // of each of its two directions
@@ -109,16 +110,6 @@ private:
           attention(sizes.decoder, 2 * sizes.encoder, sizes.attention, seed),
           readout(sizes.decoder + 2 * sizes.encoder, static_cast<Index>(output_alphabet.size()), random) {}
 };
-
-/// The numbers of every parameter in the order of visiting: what an optimiser or a file needs to know of a model.
-template <class T>
-std::vector<std::span<T>> numbers_of(Translator<T>& model) {
-    std::vector<std::span<T>> numbers;
-    attend::visit_parameters(model, [&](std::string_view, auto& value) {
-        numbers.emplace_back(value.data(), static_cast<std::size_t>(value.size()));
-    });
-    return numbers;
-}
 
 /// The sum of -log p over all characters of the right answers, and its gradient, scaled, in the log-probabilities.
 template <class T>

@@ -1,15 +1,16 @@
 #pragma once
 
-#include <algorithm>
-#include <charconv>
+#include "../support/command_line.hpp"
+#include "../support/threads.hpp"
+
 #include <filesystem>
 #include <optional>
-#include <stdexcept>
 #include <string>
 #include <string_view>
-#include <thread>
 
 namespace translate_dates {
+
+using namespace support;
 
 inline constexpr std::string_view usage =
     R"(Translates dates as people write them into ISO 8601, by a small recurrent network with additive attention.
@@ -40,31 +41,16 @@ struct Options {
     std::optional<std::string> text;
 };
 
-struct UsageError : std::runtime_error {
-    explicit UsageError(const std::string& what) : std::runtime_error(what + "; --help lists the options") {}
-};
-
-inline std::filesystem::path directory_of_program(const char* called_as) {
-    std::error_code failure;
-    const std::filesystem::path program =
-        std::filesystem::read_symlink("/proc/self/exe", failure);  // Linux alone has it
-    return failure ? std::filesystem::absolute(called_as).parent_path() : program.parent_path();
-}
-
 inline Options read_options(int count, char** words) {
     Options options;
     const std::filesystem::path here = directory_of_program(words[0]);
     options.program = words[0];
     options.weights = here / "translate_dates.weights";
     options.picture = here / "translate_dates.svg";
-    options.threads = static_cast<int>(std::clamp(std::thread::hardware_concurrency(), 1U, 2U));
+    options.threads = default_threads();
 
-    for (int i = 1; i < count; ++i) {
-        const std::string_view word = words[i];
-        const auto value = [&]() -> std::string_view {
-            if (i + 1 == count) throw UsageError(std::string(word) + " needs a value");
-            return words[++i];
-        };
+    for (CommandLine line(count, words); line.next();) {
+        const std::string_view word = line.word();
         if (word == "--help")
             options.help = true;
         else if (word == "--short")
@@ -72,15 +58,12 @@ inline Options read_options(int count, char** words) {
         else if (word == "--retrain")
             options.retrain = true;
         else if (word == "--weights")
-            options.weights = value();
+            options.weights = line.value();
         else if (word == "--svg")
-            options.picture = value();
-        else if (word == "--threads") {
-            const std::string_view number = value();
-            const auto [end, failure] = std::from_chars(number.data(), number.data() + number.size(), options.threads);
-            if (failure != std::errc() || end != number.data() + number.size() || options.threads < 1)
-                throw UsageError("--threads needs a whole number above 0, not \"" + std::string(number) + "\"");
-        } else if (word.starts_with("--"))
+            options.picture = line.value();
+        else if (word == "--threads")
+            options.threads = line.whole_number(1);
+        else if (word.starts_with("--"))
             throw UsageError("there is no option " + std::string(word));
         else
             options.text = options.text ? *options.text + " " + std::string(word) : std::string(word);

@@ -1,11 +1,11 @@
 #pragma once
 
+#include "../support/gradient_check.hpp"
+#include "../support/report.hpp"
+#include "../support/temporary_directory.hpp"
+#include "../support/weights_file.hpp"
 #include "refusal.hpp"
 #include "training.hpp"
-#include "weights_file.hpp"
-
-#include <iomanip>
-#include <iostream>
 
 /// What `--short` checks in seconds: everything this program relies on but the long training.
 namespace translate_dates {
@@ -28,29 +28,11 @@ inline double worst_gradient_error() {
     loss();
     model.backward(batch, tape, dlog_probabilities, gradient);
 
-    double worst = 0;
-    const auto parameters = numbers_of(model);
-    const auto gradients = numbers_of(gradient);
-    for (std::size_t p = 0; p < parameters.size(); ++p) {
-        for (std::size_t i = 0; i < parameters[p].size(); ++i) {
-            constexpr double shift = 1e-5;
-            double& number = parameters[p][i];
-            const double kept = number;
-            number = kept + shift;
-            const double above = loss();
-            number = kept - shift;
-            const double below = loss();
-            number = kept;
-            worst = std::max(worst, std::abs((above - below) / (2 * shift) - gradients[p][i]));
-        }
-    }
-    return worst;
+    return support::worst_gradient_error(model, gradient, loss);
 }
 
-inline bool same_numbers(Translator<float>& a, Translator<float>& b) {
-    const auto first = numbers_of(a);
-    const auto second = numbers_of(b);
-    return std::ranges::equal(first, second, [](auto x, auto y) { return std::ranges::equal(x, y); });
+inline bool same(Translator<float>& a, Translator<float>& b) {
+    return same_numbers(numbers_of<float>(a), numbers_of<float>(b));
 }
 
 inline bool threads_change_nothing() {
@@ -58,33 +40,12 @@ inline bool threads_change_nothing() {
     Translator<float> together(tiny, 7);
     Trainer(alone, {.steps = 5, .threads = 1}).run([](int, float) {});
     Trainer(together, {.steps = 5, .threads = 3}).run([](int, float) {});
-    return same_numbers(alone, together);
+    return same(alone, together);
 }
-
-/// A new directory that goes when its owner goes.
-class TemporaryDirectory {
-public:
-    TemporaryDirectory()
-        : path_(std::filesystem::temp_directory_path() /
-                ("translate_dates_" + std::to_string(std::random_device()()))) {
-        std::filesystem::create_directory(path_);
-    }
-    ~TemporaryDirectory() {
-        std::error_code ignored;
-        std::filesystem::remove_all(path_, ignored);
-    }
-    TemporaryDirectory(const TemporaryDirectory&) = delete;
-    TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
-
-    const std::filesystem::path& path() const { return path_; }
-
-private:
-    std::filesystem::path path_;
-};
 
 inline bool is_refused(const std::filesystem::path& path, Translator<float>& model) {
     try {
-        load_weights(path, model);
+        load_weights(path, weights_format, model);
     } catch (const WeightsError&) {
         return true;
     }
@@ -93,13 +54,13 @@ inline bool is_refused(const std::filesystem::path& path, Translator<float>& mod
 
 /// Saved weights come back as they were; with one bit changed, cut short, or of other sizes they are refused.
 inline bool weights_survive(Translator<float>& model) {
-    const TemporaryDirectory directory;
+    const TemporaryDirectory directory("translate_dates");
     const std::filesystem::path path = directory.path() / "weights";
-    save_weights(path, model);
+    save_weights(path, weights_format, model);
     Translator<float> loaded(ModelSizes{}, 8);
-    load_weights(path, loaded);
+    load_weights(path, weights_format, loaded);
     Translator<float> other(tiny, 8);
-    bool right = same_numbers(model, loaded) && is_refused(path, other);
+    bool right = same(model, loaded) && is_refused(path, other);
 
     std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
     file.seekg(1000);
@@ -109,7 +70,7 @@ inline bool weights_survive(Translator<float>& model) {
     file.close();
     right = right && is_refused(path, loaded);
     std::filesystem::resize_file(path, 20);
-    return right && is_refused(path, loaded) && same_numbers(model, loaded);
+    return right && is_refused(path, loaded) && same(model, loaded);
 }
 
 /// The first text that the rules of refusal judge wrongly, in quotation marks; nothing if there is none.
@@ -149,16 +110,8 @@ inline bool held_out_dates_stay_out() {
 
 /// 0 if all is well, otherwise 1.
 inline int check_self(int threads) {
-    bool all_right = true;
-    const auto report = [&](bool right, const std::string& what) {
-        std::cout << (right ? "ok      " : "FAILED  ") << what << std::endl;
-        all_right = all_right && right;
-    };
-    const auto number = [](double value) {
-        std::ostringstream text;
-        text << std::setprecision(3) << value;
-        return text.str();
-    };
+    Report report;
+    const auto number = Report::number;
 
     const double error = detail::worst_gradient_error();
     report(error < 1e-7, "gradients of all parameters agree with finite differences, to " + number(error));
@@ -181,7 +134,7 @@ inline int check_self(int threads) {
     report((translation.weights.rowwise().sum().array() - 1.f).abs().maxCoeff() < 1e-5f,
            "each row of an alignment sums to 1");
     report(detail::weights_survive(model), "weights survive a file, and a damaged file is refused");
-    return all_right ? 0 : 1;
+    return report.exit_code();
 }
 
 }  // namespace translate_dates

@@ -1,5 +1,7 @@
 #pragma once
 
+#include "../support/layers.hpp"
+
 #include <Eigen/Core>
 
 #include <stdexcept>
@@ -9,6 +11,9 @@
 
 /// Characters as numbers: what the model reads and writes.
 namespace translate_dates {
+
+/// What both examples need: optimiser, layers, weights file, terminal, ...
+using namespace support;
 
 using Index = Eigen::Index;
 using Tokens = std::vector<Index>;

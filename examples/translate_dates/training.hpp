@@ -1,13 +1,14 @@
 #pragma once
 
-#include "adam.hpp"
+#include "../support/adam.hpp"
+#include "../support/numbers.hpp"
+#include "../support/threads.hpp"
 #include "model.hpp"
 
 #include <array>
 #include <functional>
 #include <numbers>
 #include <optional>
-#include <thread>
 
 namespace translate_dates {
 
@@ -17,19 +18,6 @@ struct TrainingPlan {
     std::uint64_t seed = 1;
     int threads = 2;
 };
-
-/// Calls work(0) ... work(count - 1), shared out among threads.
-template <class Work>
-void share_out(int count, int threads, const Work& work) {
-    std::vector<std::thread> others;
-    threads = std::min(threads, count);
-    const auto every_nth = [&](int first) {
-        for (int i = first; i < count; i += threads) work(i);
-    };
-    for (int thread = 1; thread < threads; ++thread) others.emplace_back(every_nth, thread);
-    every_nth(0);
-    for (std::thread& other : others) other.join();
-}
 
 /// Trains on sentences that are made as they are needed, none of them of a held-out date.
 /// A minibatch is always cut into the same shards, whose gradients are added in the same order: the trained weights do
@@ -69,25 +57,23 @@ private:
 
     float learn_from_one_minibatch(int step) {
         constexpr float scale = 1.f / static_cast<float>(shards * shard_size * answer_length);
-        share_out(shards, plan_.threads, [&](int i) {
+        Threads{plan_.threads}.parallel_for(shards, [&](Index i) {
             Shard& shard = shards_[static_cast<std::size_t>(i)];
-            for (const auto& numbers : numbers_of(*shard.gradient)) std::ranges::fill(numbers, 0.f);
+            fill(numbers_of<float>(*shard.gradient), 0.f);
             const Batch batch = draw_examples(plan_.seed + static_cast<std::uint64_t>(step * shards + i));
             model_.forward(batch, shard.tape);
             shard.loss = scale * answer_loss(batch, shard.tape.log_probabilities, scale, shard.dlog_probabilities);
             model_.backward(batch, shard.tape, shard.dlog_probabilities, *shard.gradient);
         });
 
-        const auto total = numbers_of(*shards_[0].gradient);
+        const auto total = numbers_of<float>(*shards_[0].gradient);
         float loss = shards_[0].loss;
         for (int i = 1; i < shards; ++i) {
             Shard& shard = shards_[static_cast<std::size_t>(i)];
-            const auto part = numbers_of(*shard.gradient);
-            for (std::size_t p = 0; p < total.size(); ++p)
-                std::ranges::transform(total[p], part[p], total[p].begin(), std::plus{});
+            add(total, numbers_of<float>(*shard.gradient));
             loss += shard.loss;
         }
-        adam_.step(numbers_of(model_), total, rate_at(step));
+        adam_.step(numbers_of<float>(model_), total, rate_at(step));
         return loss;
     }
 

@@ -1,25 +1,26 @@
 #pragma once
 
-#include "model.hpp"
+#include <attend/core/parameters.hpp>
 
+#include <cstdint>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
 
-/// Trained weights in a file: a line that names the format, each parameter as a line "name rows columns" and its
-/// numbers as they lie in memory, and a checksum of it all.
-namespace translate_dates {
+/// Trained weights in a file: a line that says of what program and what model, each parameter as a line "name rows
+/// columns" and its numbers as they lie in memory, and a checksum of it all.
+namespace support {
 
 /// Says in words why a file cannot be used.
 struct WeightsError : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
-
-namespace detail {
-
-inline constexpr std::string_view weights_format = "attend translate_dates weights 1\n";
 
 /// FNV-1a: enough to notice damage, not malice.
 inline std::uint64_t checksum(std::string_view bytes) {
@@ -27,6 +28,10 @@ inline std::uint64_t checksum(std::string_view bytes) {
     for (const char byte : bytes) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3U;
     return hash;
 }
+
+namespace detail {
+
+inline std::string first_line(std::string_view made_for) { return "attend weights of " + std::string(made_for) + '\n'; }
 
 template <class Matrix>
 std::string heading(std::string_view name, const Matrix& value) {
@@ -42,15 +47,16 @@ std::size_t bytes_of(const Matrix& value) {
 
 }  // namespace detail
 
+/// `made_for` names the program and whatever else decides that weights fit, in one line.
 /// Writes beside `path` first, then renames: a run that is stopped leaves no half file.
-template <class T>
-void save_weights(const std::filesystem::path& path, const Translator<T>& model) {
-    std::string content(detail::weights_format);
+template <class Model>
+void save_weights(const std::filesystem::path& path, std::string_view made_for, const Model& model) {
+    std::string content = detail::first_line(made_for);
     attend::visit_parameters(model, [&](std::string_view name, const auto& value) {
         content += detail::heading(name, value);
         content.append(reinterpret_cast<const char*>(value.data()), detail::bytes_of(value));
     });
-    const std::uint64_t sum = detail::checksum(content);
+    const std::uint64_t sum = checksum(content);
     content.append(reinterpret_cast<const char*>(&sum), sizeof sum);
 
     std::filesystem::path unfinished = path;
@@ -63,31 +69,37 @@ void save_weights(const std::filesystem::path& path, const Translator<T>& model)
     if (!file || failure) throw WeightsError("cannot write " + path.string());
 }
 
-/// Throws WeightsError and leaves the model as it was unless the file is whole and made for a model of these sizes.
-template <class T>
-void load_weights(const std::filesystem::path& path, Translator<T>& model) {
+/// Throws WeightsError and leaves the model as it was unless the file is whole and made for `made_for` and a model of
+/// these sizes.
+template <class Model>
+void load_weights(const std::filesystem::path& path, std::string_view made_for, Model& model) {
     std::ifstream file(path, std::ios::binary);
     const std::string content(std::istreambuf_iterator<char>(file), {});
-    if (!content.starts_with(detail::weights_format))
-        throw WeightsError(path.string() + " is of another version or no weights file");
+    const std::string first_line = detail::first_line(made_for);
+    if (!content.starts_with(first_line))
+        throw WeightsError(path.string() + " holds no weights of " + std::string(made_for));
     std::uint64_t sum = 0;
-    if (content.size() < detail::weights_format.size() + sizeof sum)
-        throw WeightsError(path.string() + " is cut short");
+    if (content.size() < first_line.size() + sizeof sum) throw WeightsError(path.string() + " is cut short");
     const std::string_view body(content.data(), content.size() - sizeof sum);
     std::memcpy(&sum, content.data() + body.size(), sizeof sum);
-    if (sum != detail::checksum(body)) throw WeightsError(path.string() + " is damaged: its checksum is wrong");
+    if (sum != checksum(body)) throw WeightsError(path.string() + " is damaged: its checksum is wrong");
 
-    Translator<T> loaded = model;
-    std::string_view rest = body.substr(detail::weights_format.size());
-    attend::visit_parameters(loaded, [&](std::string_view name, auto& value) {
+    // First a look at all of it, then the change.
+    std::string_view rest = body.substr(first_line.size());
+    std::vector<std::string_view> values;
+    attend::visit_parameters(model, [&](std::string_view name, const auto& value) {
         const std::string heading = detail::heading(name, value);
         if (!rest.starts_with(heading) || rest.size() < heading.size() + detail::bytes_of(value))
             throw WeightsError(path.string() + " is of another model: it lacks " +
                                heading.substr(0, heading.size() - 1));
-        std::memcpy(value.data(), rest.data() + heading.size(), detail::bytes_of(value));
+        values.push_back(rest.substr(heading.size(), detail::bytes_of(value)));
         rest.remove_prefix(heading.size() + detail::bytes_of(value));
     });
-    model = std::move(loaded);
+    auto next = values.begin();
+    attend::visit_parameters(model, [&](std::string_view, auto& value) {
+        std::memcpy(value.data(), next->data(), next->size());
+        ++next;
+    });
 }
 
-}  // namespace translate_dates
+}  // namespace support

@@ -3,7 +3,7 @@
 #include <cstdint>
 #include <random>
 
-namespace translate_dates {
+namespace support {
 
 /// A seeded source of chance that gives the same numbers with every standard library.
 /// (The engines of <random> are exact by the standard; its distributions are not.)
@@ -11,6 +11,7 @@ class Random {
 public:
     explicit Random(std::uint64_t seed) : engine_(seed) {}
 
+    std::uint64_t bits() { return engine_(); }
     int below(int count) { return static_cast<int>(engine_() % static_cast<std::uint64_t>(count)); }
     int between(int first, int last) { return first + below(last - first + 1); }
     bool chance(int percent) { return below(100) < percent; }
@@ -30,4 +31,4 @@ private:
     std::mt19937_64 engine_;
 };
 
-}  // namespace translate_dates
+}  // namespace support

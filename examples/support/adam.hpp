@@ -5,13 +5,17 @@
 #include <span>
 #include <vector>
 
-namespace translate_dates {
+namespace support {
 
-/// Adam (Kingma and Ba 2015), with the gradient's norm cut to at most 1 first: a recurrent net's gradient may burst.
+/// Adam (Kingma and Ba 2015), with the gradient's norm cut to at most 1 first, since the gradient of a recurrent net or
+/// of a young Transformer may burst. Weights decay beside the gradient, not in it (Loshchilov and Hutter 2019).
 template <class T>
 class Adam {
 public:
     using Numbers = std::vector<std::span<T>>;
+
+    /// `second_decay`: of the average of squares; a short run wants a shorter memory than the paper's.
+    explicit Adam(T decay = 0, T second_decay = T(0.999)) : decay_(decay), second_decay_(second_decay) {}
 
     void step(const Numbers& parameters, const Numbers& gradients, T rate) {
         if (moments_.empty()) {
@@ -24,28 +28,29 @@ public:
 
         ++steps_;
         const T first_bias = T(1) - std::pow(first_decay, steps_);
-        const T second_bias = T(1) - std::pow(second_decay, steps_);
+        const T second_bias = T(1) - std::pow(second_decay_, steps_);
         for (std::size_t p = 0; p < parameters.size(); ++p) {
             for (std::size_t i = 0; i < parameters[p].size(); ++i) {
                 const T g = cut * gradients[p][i];
                 Moments& m = moments_[p][i];
                 m.first = first_decay * m.first + (T(1) - first_decay) * g;
-                m.second = second_decay * m.second + (T(1) - second_decay) * g * g;
-                parameters[p][i] -= rate * (m.first / first_bias) / (std::sqrt(m.second / second_bias) + T(1e-8));
+                m.second = second_decay_ * m.second + (T(1) - second_decay_) * g * g;
+                const T change = rate * (m.first / first_bias) / (std::sqrt(m.second / second_bias) + T(1e-8));
+                parameters[p][i] -= change + rate * decay_ * parameters[p][i];
             }
         }
     }
 
 private:
     static constexpr T first_decay = T(0.9);
-    static constexpr T second_decay = T(0.999);
 
     struct Moments {
         T first = 0;
         T second = 0;
     };
+    T decay_, second_decay_;
     std::vector<std::vector<Moments>> moments_;  // one for each parameter
     T steps_ = 0;
 };
 
-}  // namespace translate_dates
+}  // namespace support

@@ -7,6 +7,7 @@
 #include <iostream>
 #include <sstream>
 #include <string>
+#include <utility>
 
 #if defined(_WIN32)
 #include <io.h>
@@ -14,7 +15,7 @@
 #include <unistd.h>
 #endif
 
-namespace translate_dates {
+namespace support {
 
 inline bool is_terminal() {
 #if defined(_WIN32)
@@ -33,23 +34,22 @@ inline bool wants_colours() {
 /// One line that is drawn anew in a terminal, and a line for each tenth of the way in a file.
 class ProgressBar {
 public:
-    explicit ProgressBar(int steps) : steps_(steps) {}
-
-    void show(int done, float loss) {
-        mean_loss_ = done == 1 ? loss : 0.95f * mean_loss_ + 0.05f * loss;
-        const int parts = terminal_ ? 200 : 10;
-        if (done * parts / steps_ == (done - 1) * parts / steps_) return;
+    /// `done` is the share of the way, from 0 to 1; `more` stands behind the loss.
+    void show(double done, float loss, const std::string& more = "") {
+        mean_loss_ = part_ < 0 ? loss : 0.95f * mean_loss_ + 0.05f * loss;
+        const int part = static_cast<int>(done * (terminal_ ? 200 : 10) + 1e-9);
+        if (part == std::exchange(part_, part) || (part == 0 && !terminal_)) return;
 
         constexpr int width = 30;
         const double seconds = seconds_since_start();
         std::ostringstream line;
         line << "training [";
-        for (int i = 0; i < width; ++i) line << (i < done * width / steps_ ? '#' : '.');
-        line << "] " << std::setw(3) << done * 100 / steps_ << " %  loss " << std::fixed << std::setprecision(4)
-             << mean_loss_ << std::setprecision(0) << "  " << seconds << " s, " << seconds * (steps_ - done) / done
-             << " s to go";
+        for (int i = 0; i < width; ++i) line << (i < static_cast<int>(done * width + 1e-9) ? '#' : '.');
+        line << "] " << std::setw(3) << static_cast<int>(100 * done + 1e-9) << " %  loss " << std::fixed
+             << std::setprecision(4) << mean_loss_ << more << std::setprecision(0) << "  " << seconds << " s";
+        if (done > 0) line << ", " << seconds * (1 - done) / done << " s to go";
         if (terminal_)
-            std::cout << '\r' << line.str() << "   " << (done == steps_ ? "\n" : "") << std::flush;
+            std::cout << '\r' << line.str() << "   " << (done >= 1 ? "\n" : "") << std::flush;
         else
             std::cout << line.str() << std::endl;
     }
@@ -59,10 +59,10 @@ public:
 private:
     using Clock = std::chrono::steady_clock;
 
-    int steps_;
+    int part_ = -1;  // of 200 or 10: the one that was shown last
     bool terminal_ = is_terminal();
     float mean_loss_ = 0;  // over the latest steps or so
     Clock::time_point start_ = Clock::now();
 };
 
-}  // namespace translate_dates
+}  // namespace support

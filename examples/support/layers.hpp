@@ -6,7 +6,7 @@
 
 #include <cmath>
 
-namespace translate_dates {
+namespace support {
 
 template <class T>
 using Rows = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
@@ -30,13 +30,25 @@ struct Linear {
     Rows<T> operator()(const X& x) const {
         return (x * weight).rowwise() + bias;
     }
+    /// The same into memory that is there from the last time.
+    template <class X>
+    void forward(const X& x, Rows<T>& y) const {
+        y.noalias() = x * weight;
+        y.rowwise() += bias;
+    }
 
     /// Adds the gradients of the parameters into `gradient` and returns the gradient of x.
     template <class X>
     Rows<T> backward(const X& x, const Rows<T>& dy, Linear& gradient) const {
+        Rows<T> dx;
+        backward(x, dy, gradient, dx);
+        return dx;
+    }
+    template <class X>
+    void backward(const X& x, const Rows<T>& dy, Linear& gradient, Rows<T>& dx) const {
         gradient.weight.noalias() += x.transpose() * dy;
         gradient.bias += dy.colwise().sum();
-        return dy * weight.transpose();
+        dx.noalias() = dy * weight.transpose();
     }
 
     /// Names the parameters for `attend::visit_parameters` and `attend::zero_gradient`.
@@ -50,4 +62,4 @@ struct Linear {
     RowVector<T> bias;
 };
 
-}  // namespace translate_dates
+}  // namespace support

@@ -1,0 +1,41 @@
+#pragma once
+
+#include "../support/layers.hpp"
+#include "../support/random.hpp"
+
+namespace transformer_lm {
+
+/// Leaves out a share of the numbers of a matrix and enlarges the others to make up for them (Srivastava et al. 2014).
+/// With so little text to learn from, the model would otherwise know it by heart before it knew English.
+class Dropout {
+public:
+    Dropout() = default;  ///< leaves nothing out: how a trained model runs
+    Dropout(double share, std::uint64_t seed) : share_(share), random_(seed) {}
+
+    /// Changes x and keeps in `factors` what `backward` needs.
+    template <class T>
+    void forward(support::Rows<T>& x, support::Rows<T>& factors) {
+        factors.resize(share_ > 0 ? x.rows() : 0, x.cols());
+        if (factors.size() == 0) return;
+        // Four decisions of 16 bits from each draw.
+        const auto limit = static_cast<std::uint64_t>(share_ * 0x1p16);
+        const T kept = T(1) / (T(1) - static_cast<T>(share_));
+        std::uint64_t bits = 0;
+        for (Eigen::Index i = 0; i < factors.size(); ++i, bits >>= 16) {
+            if (i % 4 == 0) bits = random_.bits();
+            factors.data()[i] = (bits & 0xffffU) < limit ? T(0) : kept;
+        }
+        x.array() *= factors.array();
+    }
+
+    template <class T>
+    static void backward(support::Rows<T>& dx, const support::Rows<T>& factors) {
+        if (factors.rows() > 0) dx.array() *= factors.array();
+    }
+
+private:
+    double share_ = 0;
+    support::Random random_{0};
+};
+
+}  // namespace transformer_lm

@@ -1,0 +1,136 @@
+#pragma once
+
+#include "../support/command_line.hpp"
+#include "../support/threads.hpp"
+#include "attentions.hpp"
+#include "training.hpp"
+
+#include <optional>
+
+namespace transformer_lm {
+
+inline constexpr std::string_view usage =
+    R"(Trains a small Transformer to continue a text character by character, beside a bigram model to beat, and lets it write.
+
+  transformer_lm [options]
+
+  --score NAME      the attention: scaled (with RoPE; default), alibi, cosine (with RoPE), or yours, a formula in
+                    attentions.hpp
+  --soft-cap C      keeps the scores of scaled within -C and C
+  --text FILE       what to learn from (default: the project's own LICENSE and README)
+
+  --minutes M       how long to train (default: 2)
+  --steps N         trains N steps instead: the same weights each time, whatever the number of threads
+  --layers N, --heads N, --width N, --context N
+                    the model: blocks, heads, numbers and characters of context (default: 3, 4, 96, 128)
+  --dropout P       the share of numbers left out in training (default: 0.3; a longer text wants less)
+  --rate R          the highest rate of learning (default: 0.005)
+  --retrain         trains anew, whatever was saved
+  --threads N       trains with N threads (default: 2, or 1 where there is but one)
+
+  --sample N        how many characters to write (default: 400)
+  --prompt TEXT     what to go on from (default: a line of the held-out text)
+  --temperature X   below 1 the likelier characters win more often (default: 0.7)
+
+  --weights FILE    where trained weights are kept (default: transformer_lm.NAME.weights beside the program)
+  --pictures DIR    where loss.svg and heads.svg go (default: beside the program)
+  --short           checks itself in a few seconds, in a temporary directory
+  --help            prints this
+
+Losses are in bits per character, held-out ones of text that is kept from training.
+The exit code is 0, or 2 if the options or the text make no sense.
+)";
+
+struct Options {
+    AttentionChoice attention;
+    ModelSizes sizes;
+    TrainingPlan plan{.threads = default_threads()};
+    std::optional<std::filesystem::path> text;
+    std::filesystem::path weights, pictures;
+    bool retrain = false;
+    bool self_check = false;
+    bool help = false;
+    int sample = 400;
+    std::optional<std::string> prompt;
+    double temperature = 0.7;
+};
+
+namespace detail {
+
+inline std::string_view score_named(std::string_view name) {
+    const auto found = std::ranges::find(scores, name);
+    if (found != scores.end()) return *found;
+    std::string all;
+    for (const std::string_view score : scores) all += (all.empty() ? "" : ", ") + std::string(score);
+    throw UsageError("--score has no \"" + std::string(name) + "\"; it has " + all);
+}
+
+inline void check(const Options& options) {
+    const ModelSizes& sizes = options.sizes;
+    if (options.attention.soft_cap > 0 && options.attention.score != "scaled")
+        throw UsageError("--soft-cap goes with --score scaled, not with " + std::string(options.attention.score));
+    if (options.plan.dropout >= 1) throw UsageError("--dropout needs a share below 1");
+    if (sizes.width % (2 * sizes.heads) != 0)
+        throw UsageError("--width " + std::to_string(sizes.width) + " does not make " + std::to_string(sizes.heads) +
+                         " heads of an even width");
+}
+
+}  // namespace detail
+
+inline Options read_options(int count, char** words) {
+    Options options;
+    options.pictures = directory_of_program(words[0]);
+    for (CommandLine line(count, words); line.next();) {
+        const std::string_view word = line.word();
+        if (word == "--help")
+            options.help = true;
+        else if (word == "--short")
+            options.self_check = true;
+        else if (word == "--retrain")
+            options.retrain = true;
+        else if (word == "--score")
+            options.attention.score = detail::score_named(line.value());
+        else if (word == "--soft-cap")
+            options.attention.soft_cap = line.number(0.1);
+        else if (word == "--text")
+            options.text = line.value();
+        else if (word == "--minutes")
+            options.plan.minutes = line.number(0.01);
+        else if (word == "--steps")
+            options.plan.steps = line.whole_number(1);
+        else if (word == "--layers")
+            options.sizes.layers = line.whole_number(1);
+        else if (word == "--heads")
+            options.sizes.heads = line.whole_number(1);
+        else if (word == "--width")
+            options.sizes.width = line.whole_number(2);
+        else if (word == "--context")
+            options.sizes.context = line.whole_number(2);
+        else if (word == "--dropout")
+            options.plan.dropout = line.number(0);
+        else if (word == "--rate")
+            options.plan.rate = static_cast<float>(line.number(0));
+        else if (word == "--threads")
+            options.plan.threads = line.whole_number(1);
+        else if (word == "--sample")
+            options.sample = line.whole_number(0);
+        else if (word == "--prompt")
+            options.prompt = line.value();
+        else if (word == "--temperature")
+            options.temperature = line.number(0.01);
+        else if (word == "--weights")
+            options.weights = line.value();
+        else if (word == "--pictures")
+            options.pictures = line.value();
+        else
+            throw UsageError("there is no option " + std::string(word));
+    }
+    options.attention.heads = options.sizes.heads;
+    if (options.weights.empty())
+        options.weights =
+            directory_of_program(words[0]) / ("transformer_lm." + std::string(options.attention.score) + ".weights");
+    detail::check(options);
+    return options;
+}
+
+}  // namespace transformer_lm

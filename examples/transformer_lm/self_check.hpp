@@ -1,0 +1,141 @@
+#pragma once
+
+#include "../support/gradient_check.hpp"
+#include "../support/report.hpp"
+#include "../support/temporary_directory.hpp"
+#include "../support/weights_file.hpp"
+#include "attentions.hpp"
+#include "bigram.hpp"
+#include "sampling.hpp"
+#include "training.hpp"
+
+/// What `--short` checks in seconds: everything this program relies on but the long training.
+namespace transformer_lm {
+
+namespace detail {
+
+inline constexpr ModelSizes tiny{.layers = 2, .width = 8, .heads = 2, .context = 6};
+
+/// The largest difference, over every single parameter, between the gradient and finite differences in double, of
+/// windows of several lengths and with dropout.
+inline double worst_gradient_error(const Corpus& corpus, const AttentionChoice& choice) {
+    Batch batch;
+    batch.append(corpus, {0, 7}, 0);
+    batch.append(corpus, {100, 104}, 103);
+    batch.append(corpus, {50, 52}, 50);
+    return with_attention(choice, [&](const auto& attention, bool rope) {
+        using Model = LanguageModel<double, std::remove_cvref_t<decltype(attention)>>;
+        Model model(corpus.alphabet_size(), tiny, attention, rope, 7);
+        Model gradient = attend::zero_gradient(model);
+        typename Model::Tape tape;
+        Rows<double> dlog_probabilities;
+        const auto loss = [&] {
+            model.forward(batch, Dropout(0.2, 5), tape);
+            return prediction_loss(batch, tape.log_probabilities, 1.0, dlog_probabilities);
+        };
+        loss();
+        model.backward(batch, tape, dlog_probabilities, gradient);
+        return support::worst_gradient_error(model, gradient, loss);
+    });
+}
+
+/// Every character of the training text is drawn, as often as any other but for chance, and none that is held out.
+inline bool windows_cover_training_alone(const Corpus& corpus) {
+    constexpr Index context = 32;
+    std::vector<int> drawn(corpus.tokens().size(), 0);
+    Random random(3);
+    for (int i = 0; i < 200 * static_cast<int>(corpus.size() / context); ++i) {
+        const Corpus::Part window = draw_window(corpus, context, random);
+        for (Index place = window.begin + 1; place < window.end; ++place) ++drawn[static_cast<std::size_t>(place)];
+    }
+    bool right = true;
+    for (const Corpus::Part& part : corpus.training())  // the first character of a part has nothing before it
+        for (Index place = part.begin + 1; place < part.end; ++place)
+            right = right && drawn[static_cast<std::size_t>(place)] > 100;
+    for (const Corpus::Part& part : corpus.held_out())
+        for (Index place = part.begin; place < part.end; ++place)
+            right = right && drawn[static_cast<std::size_t>(place)] == 0;
+    return right;
+}
+
+inline bool held_out_is_predicted_once(const Corpus& corpus) {
+    Index counted = 0;
+    for (const Batch& batch : held_out_batches(corpus, 40)) counted += batch.counted;
+    return counted == corpus.held_out_size();
+}
+
+/// A text that a bigram cannot foresee and a Transformer can: words of three letters, each twice.
+inline std::string doubled_words() {
+    Random random(11);
+    std::string text;
+    while (text.size() < static_cast<std::size_t>(2 * Corpus::least)) {
+        std::string word;
+        for (int i = 0; i < 3; ++i) word += static_cast<char>('a' + random.below(8));
+        text += word + word + " ";
+    }
+    return text;
+}
+
+}  // namespace detail
+
+/// 0 if all is well, otherwise 1.
+inline int check_self(std::string_view text, int threads) {
+    Report report;
+    const auto number = Report::number;
+
+    const Corpus doubled(detail::doubled_words());
+    for (const std::string_view score : scores) {
+        const double error = detail::worst_gradient_error(
+            doubled, {.score = score, .soft_cap = score == "scaled" ? 5.0 : 0, .heads = 2});
+        report(error < 1e-7, "gradients of all parameters with the score " + std::string(score) +
+                                 " agree with finite differences, to " + number(error));
+    }
+
+    const Corpus corpus(text);
+    report(detail::windows_cover_training_alone(corpus),
+           "windows cover the training text evenly, and no held-out text");
+    report(detail::held_out_is_predicted_once(corpus), "each held-out character is predicted once");
+
+    const double bigram = bigram_loss(doubled);
+    with_attention({.heads = 2}, [&](const auto& attention, bool rope) {
+        using Model = LanguageModel<float, std::remove_cvref_t<decltype(attention)>>;
+        constexpr ModelSizes sizes{.layers = 2, .width = 32, .heads = 2, .context = 28};
+        const auto fresh = [&] { return Model(doubled.alphabet_size(), sizes, attention, rope, 1); };
+        const auto train = [&](Model& model, int steps, int with_threads) {
+            const TrainingPlan plan{.steps = steps, .dropout = 0.05, .threads = with_threads};
+            return Trainer(model, doubled, sizes.context, plan).run([](double, double, double) {});
+        };
+        const auto same = [](Model& a, Model& b) { return same_numbers(numbers_of<float>(a), numbers_of<float>(b)); };
+
+        Model alone = fresh(), together = fresh();
+        train(alone, 5, 1), train(together, 5, 3);
+        report(same(alone, together), "training gives the same bits with 1 and 3 threads");
+
+        Model model = fresh();
+        constexpr int steps = 150;
+        train(model, steps, threads);
+        const double loss = loss_of(model, held_out_batches(doubled, sizes.context), threads);
+        report(loss < 0.75 * bigram, std::to_string(steps) + " steps bring the loss on words that come twice to " +
+                                         number(loss) + " bits a character, below 0.75 of the bigram's " +
+                                         number(bigram));
+        std::string written;
+        sample(model, doubled, sizes.context, {doubled.token_of("a")}, 20, 0.7, 1,
+               [&](const std::string& character) { written += character; });
+        report(written.size() == 20, "it writes: \"a" + written + "\"");
+
+        const TemporaryDirectory directory("transformer_lm");
+        const std::filesystem::path file = directory.path() / "weights";
+        save_weights(file, "a test", model);
+        load_weights(file, "a test", together);
+        bool refused = false;
+        try {
+            load_weights(file, "another test", alone);
+        } catch (const WeightsError&) {
+            refused = true;
+        }
+        report(same(model, together) && refused, "weights survive a file, and those of another model are refused");
+    });
+    return report.exit_code();
+}
+
+}  // namespace transformer_lm
