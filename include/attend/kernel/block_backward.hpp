@@ -127,6 +127,8 @@ public:
 private:
     static constexpr Index w = simd::width<T>;
     static constexpr T infinity = std::numeric_limits<T>::infinity(), most = std::numeric_limits<T>::max();
+    /// Smaller weights count as 0, since their products with gradients would soon be denormal.
+    static constexpr T least = ExpConstants<T>::least_factor;
     static constexpr bool modifies = A::ModifierChain::count > 0;
     using Chain = decltype(A::modifiers.each);
     using Scores = BlockScores<T, A, X>;
@@ -279,10 +281,10 @@ private:
         const auto zero = simd::broadcast(T(0)), lse = simd::load(z_.lse + lane);
         auto p = simd::load(z_.p + at);
         if (infinite_) [[unlikely]] {
-            p = exp_of_nonpositive<T>(simd::sub(simd::min(p, simd::broadcast(most)), lse));
+            p = exp_of_nonpositive<T>(simd::sub(simd::min(p, simd::broadcast(most)), lse), least);
             p = simd::mul(p, simd::load(z_.share + lane));
         } else {
-            p = exp_of_nonpositive<T>(simd::sub(p, lse));
+            p = exp_of_nonpositive<T>(simd::sub(p, lse), least);
         }
         simd::store(z_.p + at, p);
         return simd::select_equal(p, zero, zero, simd::mul(p, simd::sub(simd::load(z_.ds + at), delta)));

@@ -27,6 +27,7 @@ struct ExpConstants<float> {
     // Below `lowest` the result rounds to 0, above `highest` it overflows to +∞.
     static constexpr float lowest = -104, highest = 89;
     static constexpr float least_normal = -87.3F;  // above it e^x is a normal number
+    static constexpr float least_factor = -66.F;   // above it e^x is a normal number times anything from 1e-9 on
     // ln 2 in two parts. The upper has 15 bits, so that its product with any n that occurs is exact.
     static constexpr float ln2_upper = 0x1.62e4p-1F, ln2_lower = 0x1.7f7d1cp-20F;
     // Relative error 3.3e-9, a twentieth of an ulp.
@@ -39,7 +40,7 @@ struct ExpConstants<double> {
     static constexpr int mantissa_bits = 52;
     static constexpr double exponent_bias = 1023;
     static constexpr double lowest = -746, highest = 710;
-    static constexpr double least_normal = -708.3;
+    static constexpr double least_normal = -708.3, least_factor = -650;
     static constexpr double ln2_upper = 0x1.62e42fefa38p-1, ln2_lower = 0x1.ef35793c7673p-45;  // 42 bits above
     // Relative error 3.8e-18, a thirtieth of an ulp.
     static constexpr double polynomial[] = {0x1.ad930400c27ddp-26, 0x1.28adfefa80119p-22, 0x1.71df18e2549ep-19,
@@ -106,13 +107,14 @@ simd::Packet<T> exp_packet(const simd::Packet<T>& x) {
     }
 }
 
-/// e^x for x <= 0, for the hot loop of a kernel: exactly 0 below the normal numbers, so that no product with it is
-/// denormal: those cost a hundred times as much. NaN stays NaN.
+/// e^x for x <= 0, for the hot loop of a kernel: exactly 0 where x is below `least`, by default where e^x is no normal
+/// number, so that no product with it is denormal: those cost a hundred times as much. NaN stays NaN.
 ///
 /// Relative error at most (1 + |x|) ε, which is what the rounding of x itself brings; ln 2 in one part is enough for
 /// it.
 template <class T>
-ATTEND_ALWAYS_INLINE inline simd::Packet<T> exp_of_nonpositive(const simd::Packet<T>& x) {
+ATTEND_ALWAYS_INLINE inline simd::Packet<T> exp_of_nonpositive(const simd::Packet<T>& x,
+                                                               T least = ExpConstants<T>::least_normal) {
     using C = ExpConstants<T>;
     using Parts = ExpParts<T>;
     const auto c = [](T constant) ATTEND_ALWAYS_INLINE { return simd::broadcast(constant); };
@@ -121,7 +123,7 @@ ATTEND_ALWAYS_INLINE inline simd::Packet<T> exp_of_nonpositive(const simd::Packe
     const auto r = simd::madd(n, c(-(C::ln2_upper + C::ln2_lower)), x);
     const auto power = simd::shift_left<C::mantissa_bits>(n_rounder);
     const auto e_r_less_1 = simd::madd(Parts::polynomial(r), simd::mul(r, r), r);
-    return simd::zero_below<T>(simd::madd(e_r_less_1, power, power), x, C::least_normal);
+    return simd::zero_below<T>(simd::madd(e_r_less_1, power, power), x, least);
 }
 
 /// e^{a − b} on each lane, and 1 for equal infinities, whose difference would be NaN.
