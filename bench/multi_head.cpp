@@ -1,5 +1,7 @@
 // A whole multi-head block, projections included: d_model 512, 8 heads, self-attention over n tokens.
 
+#include <vector>
+
 #include <attention_benchmark.hpp>
 
 namespace attend::bench {
@@ -55,9 +57,49 @@ void add(Index n) {
     });
 }
 
+/// The gradient of x: that of a block in double, to the rounding of sums over d_model.
+double share_of_allowed_gradient_error(const Block& block, const RowMatrix<float>& x, const RowMatrix<float>& dy,
+                                       const RowMatrix<float>& dx) {
+    using Exact = MultiHeadAttention<double>;
+    Exact exact({.d_model = d_model, .heads = heads});
+    std::vector<Eigen::VectorXd> values;
+    visit_parameters(block, [&](std::string_view, const auto& value) {
+        values.push_back(value.reshaped().template cast<double>());
+    });
+    std::size_t next = 0;
+    visit_parameters(exact, [&](std::string_view, auto& value) { value.reshaped() = values[next++]; });
+    Exact::Tape tape;
+    RowMatrix<double> y, exact_dx;
+    exact.forward(x.cast<double>(), y, {.tape = &tape});
+    exact.backward(tape, dy.cast<double>(), exact_dx);
+    const double allowed = rounding<float> * d_model * exact_dx.cwiseAbs().maxCoeff();
+    return (dx.cast<double>() - exact_dx).cwiseAbs().maxCoeff<Eigen::PropagateNaN>() / allowed;
+}
+
+/// Forward and backward, with the gradients of all weights.
+void add_training(Index n) {
+    add_benchmark("train_multi_head/d512_h8/n" + std::to_string(n), [=](benchmark::State& state) {
+        const Block block = make_block();
+        Block gradient = zero_gradient(block);
+        const RowMatrix<float> x = make_input(n), dy = make_input(n);
+        RowMatrix<float> y, dx;
+        Block::Tape tape;
+        Workspace workspace;
+        const auto step = [&] {
+            block.forward(x, y, {.workspace = &workspace, .tape = &tape});
+            dx.setZero();
+            block.backward(tape, dy, dx, {.workspace = &workspace, .gradient = &gradient});
+        };
+        step();
+        if (holds(state, share_of_allowed_gradient_error(block, x, dy, dx))) timed(state, step);
+    });
+}
+
 const bool added = [] {
     add(128);
     add(512);
+    add_training(128);
+    add_training(512);
     return true;
 }();
 

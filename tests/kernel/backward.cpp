@@ -30,8 +30,8 @@ void check_fused(const A& attention, const Layout& layout, double tolerance) {
 
 template <class A>
 void check_shapes(const A& attention, Index d) {
-    for (const Index queries : {1, 3, 17, 70, 131}) {
-        for (const Index keys : {1, 9, 64, 65, 150}) {
+    for (const Index queries : {1, 3, 70, 131}) {
+        for (const Index keys : {1, 9, 64, 150}) {
             for (const Index kv_heads : {1, 2}) {
                 const Layout layout{.queries = queries,
                                     .keys = keys,
