@@ -106,10 +106,12 @@ void pair_backward_on_lanes([[maybe_unused]] const S& score, [[maybe_unused]] co
 /// came in, and adds the parameters' gradients; of modifiers of whole tiles `keep(index, ds_out)` is called instead. A
 /// derivative of 0 stays that, whatever the scores and slopes are.
 template <class T, class... Ms, class Keep>
-Lanes<T> backward_on_lanes(const std::tuple<Ms...>& modifiers, Lanes<T> s, const LanePosition<T>& p,
+Lanes<T> backward_on_lanes(const std::tuple<Ms...>& modifiers, const Lanes<T>& s, const LanePosition<T>& p,
                            const Lanes<T>& ds_out, std::tuple<Ms...>* gradient, Keep&& keep) {
     const auto zero = simd::broadcast(T(0));
-    s.packet = simd::select_equal(ds_out.packet, zero, zero, s.packet);  // a masked score may be anything
+    const auto seen = [&](const Lanes<T>& score) {  // where nothing is to be had it may be anything: masked, or −∞
+        return Lanes<T>::of(simd::select_equal(ds_out.packet, zero, zero, score.packet));
+    };
     const auto from = [&]<std::size_t i>(const auto& self, std::integral_constant<std::size_t, i> index,
                                          const Lanes<T>& s_in) ATTEND_ALWAYS_INLINE -> Lanes<T> {
         if constexpr (i == sizeof...(Ms)) {
@@ -117,7 +119,7 @@ Lanes<T> backward_on_lanes(const std::tuple<Ms...>& modifiers, Lanes<T> s, const
         } else {
             const auto& m = std::get<i>(modifiers);
             const Dual<Lanes<T>> y = dual_on_lanes(m, s_in, p);
-            const Lanes<T> dy = self(self, std::integral_constant<std::size_t, i + 1>(), y.value);
+            const Lanes<T> dy = self(self, std::integral_constant<std::size_t, i + 1>(), seen(y.value));
             if (gradient != nullptr) {
                 if constexpr (TileModifier<std::tuple_element_t<i, std::tuple<Ms...>>, T>) {
                     keep(index, dy);
@@ -128,7 +130,7 @@ Lanes<T> backward_on_lanes(const std::tuple<Ms...>& modifiers, Lanes<T> s, const
             return Lanes<T>::of(simd::select_equal(dy.packet, zero, zero, (dy * y.derivative()).packet));
         }
     };
-    return from(from, std::integral_constant<std::size_t, 0>(), s);
+    return from(from, std::integral_constant<std::size_t, 0>(), seen(s));
 }
 
 }  // namespace attend::detail

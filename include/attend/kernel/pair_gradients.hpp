@@ -49,8 +49,10 @@ template <class T, class S>
 PairSlopes<T> pair_slopes(const S& score, const PairTiles<T>& tiles, Index key, Index lane, Index a, const Lanes<T>& ds,
                           S* gradient) {
     if constexpr (ExponentialSlope<S, T>) {
-        const auto [slope, weight] = score.pair_of_exponentials_backward(tiles.exponentials.query(lane, a),
-                                                                         tiles.exponentials.key(key, a), a, ds);
+        const std::pair<Lanes<T>, Lanes<T>> slopes = score.pair_of_exponentials_backward(
+            tiles.exponentials.query(lane, a), tiles.exponentials.key(key, a), a, ds);
+        const auto& slope = slopes.first;
+        const auto& weight = slopes.second;
         if (tiles.all) return {slope, slope, weight};
         // Each pair by itself: its bits must not depend on the queries and keys beside it.
         const auto zero = simd::broadcast(T(0));
