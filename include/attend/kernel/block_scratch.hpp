@@ -65,9 +65,11 @@ void update_sums(const Scratch<T>& z, Index keys, Index lanes, F&& f) {
     for (Index i = 0; i < lanes; i += w) {
         T* const s = z.s + i;
         auto m = simd::load(z.next + i);
-        if (simd::largest<T>(m) > most) [[unlikely]] {
+        const auto bound = simd::broadcast(most);
+        // Counted, since the largest of lanes of which one is NaN may be that or not.
+        const auto above = simd::select(simd::less(bound, m), simd::broadcast(T(1)), simd::broadcast(T(0)));
+        if (simd::sum<T>(above) > T(0)) [[unlikely]] {
             // ∞ − ∞ is NaN, but the largest finite number less itself is 0: what is +∞ shares all weight.
-            const auto bound = simd::broadcast(most);
             for (Index j = 0; j < keys; ++j) simd::store(s + j * lanes, simd::min(simd::load(s + j * lanes), bound));
             m = simd::min(m, bound);
         }
