@@ -1,0 +1,70 @@
+#pragma once
+/// \file
+/// What a backward call is given beside its operands, and what a worker holds
+/// of one block of queries.
+
+#include <algorithm>
+
+#include <attend/core/workspace.hpp>
+#include <attend/kernel/block_scores.hpp>
+
+namespace attend::detail::fused {
+
+/// The scratch of one block of lanes. Tiles are key_block × lanes, or with
+/// normalizers that need a row whole all keys × lanes.
+template <class T>
+struct BackwardScratch {
+    ScoreScratch<T> scores;
+    T* raw;                  ///< a tile of scores before the modifiers, where there are any
+    T* p;                    ///< a tile of scores, then weights
+    T* ds;                   ///< a tile of the weights' gradients, then the scores'
+    T* dq;                   ///< width × lanes
+    T* dout;                 ///< d_v × lanes
+    T* dout_rows;            ///< lanes × d_v, padded
+    T *out, *out_rows;       ///< d_v × lanes and lanes × d_v
+    T *lse, *delta, *share;  ///< lanes: Σ p dp; of several infinite scores each
+                             ///< one's share of the weight
+    T* v;                    ///< a tile of values, where they are not read in place
+    T* k_finite;             ///< a tile of keys without what is not finite
+    T *row, *drow;           ///< one row of weights and its gradient, for normalizers that
+                             ///< need it whole
+    T* ones;                 ///< as many as any product has lanes
+    T* kept;                 ///< for each modifier of tiles, key_block × lanes: the gradients of
+                             ///< what it made
+    T* mapped_keys;          ///< keys × width, of scores that map keys
+
+    BackwardScratch(Arena& arena, const Shape& shape, Index lanes, Index width, bool whole_rows, bool modifies,
+                    Index tile_modifiers, bool exponentials, bool maps_keys)
+        : scores(arena, lanes, key_block, width, simd::padded<T>(width), exponentials) {
+        const Index dv_stride = simd::padded<T>(shape.d_v), tile = lanes * (whole_rows ? shape.keys : key_block);
+        raw = arena.take<T>(modifies ? tile : 0);
+        p = arena.take<T>(tile);
+        ds = arena.take<T>(tile);
+        dq = arena.take<T>(width * lanes);
+        dout = arena.take<T>(shape.d_v * lanes);
+        dout_rows = arena.take<T>(lanes * dv_stride);
+        out = arena.take<T>(shape.d_v * lanes);
+        out_rows = arena.take<T>(lanes * shape.d_v);
+        lse = arena.take<T>(lanes);
+        delta = arena.take<T>(lanes);
+        share = arena.take<T>(lanes);
+        v = arena.take<T>(key_block * shape.d_v);
+        k_finite = arena.take<T>(key_block * width);
+        row = arena.take<T>(whole_rows ? shape.keys : 0);
+        drow = arena.take<T>(whole_rows ? shape.keys : 0);
+        ones = arena.take<T>(std::max({lanes, scores.mapped_stride, dv_stride}));
+        kept = arena.take<T>(tile_modifiers * key_block * lanes);
+        mapped_keys = arena.take<T>(maps_keys ? shape.keys * width : 0);
+    }
+};
+
+/// What a backward call has beside its operands.
+template <class T, class A, class X>
+struct Gradients {
+    StridedView<const X> out, dout;
+    StridedView<const T> lse;
+    StridedView<X> dq, dk, dv;
+    A* parameters;  ///< may be none
+};
+
+}  // namespace attend::detail::fused
