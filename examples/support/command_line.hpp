@@ -3,6 +3,7 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
+#include <iostream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -62,5 +63,42 @@ private:
     char** words_;
     int place_ = 0;
 };
+
+/// The options that every program here has.
+struct ProgramOptions {
+    std::filesystem::path weights;
+    bool retrain = false;
+    bool self_check = false;
+    bool help = false;
+
+    /// Whether the line's word was one of them.
+    bool take(CommandLine& line) {
+        if (line.word() == "--help")
+            help = true;
+        else if (line.word() == "--short")
+            self_check = true;
+        else if (line.word() == "--retrain")
+            retrain = true;
+        else if (line.word() == "--weights")
+            weights = line.value();
+        else
+            return false;
+        return true;
+    }
+};
+
+/// Reads the options and runs the program on them; the exit code is 2 where that throws.
+template <class Read, class Run>
+int run_program(std::string_view usage, Read&& read, Run&& run) {
+    try {
+        const auto options = read();
+        if (!options.help) return run(options);
+        std::cout << usage;
+        return 0;
+    } catch (const std::exception& error) {
+        std::cerr << error.what() << "\n";
+        return 2;
+    }
+}
 
 }  // namespace support

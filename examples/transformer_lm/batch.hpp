@@ -1,5 +1,6 @@
 #pragma once
 
+#include "../support/cross_entropy.hpp"
 #include "../support/random.hpp"
 #include "text.hpp"
 
@@ -11,8 +12,6 @@ namespace transformer_lm {
 /// model predicts targets[i], the character behind it.
 class Batch {
 public:
-    static constexpr Index uncounted = -1;  ///< stands for a target whose prediction is not asked for
-
     /// The window's characters are `window.begin` to `window.end`; those from `first_counted` on are to be predicted.
     void append(const Corpus& corpus, Corpus::Part window, Index first_counted) {
         for (Index place = window.begin; place + 1 < window.end; ++place) {

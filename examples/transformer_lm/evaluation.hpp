@@ -1,5 +1,6 @@
 #pragma once
 
+#include "../support/cross_entropy.hpp"
 #include "../support/threads.hpp"
 #include "model.hpp"
 
@@ -17,7 +18,7 @@ double loss_of(const LanguageModel<T, A>& model, const std::vector<Batch>& batch
         typename LanguageModel<T, A>::Tape tape;
         Rows<T> unused;
         model.forward(batches[place], Dropout(), tape);
-        nats[place] = static_cast<double>(prediction_loss(batches[place], tape.log_probabilities, T(1), unused));
+        nats[place] = static_cast<double>(cross_entropy(batches[place].targets, tape.log_probabilities, T(1), unused));
         counted[place] = static_cast<double>(batches[place].counted);
     });
     return std::accumulate(nats.begin(), nats.end(), 0.0) / std::accumulate(counted.begin(), counted.end(), 0.0) /

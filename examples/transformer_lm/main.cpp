@@ -145,15 +145,9 @@ int run(const Options& options) {
 }  // namespace
 
 int main(int count, char** words) {
-    try {
-        const Options options = read_options(count, words);
-        if (options.help) {
-            std::cout << usage;
-            return 0;
-        }
+    const auto check_or_run = [](const Options& options) {
         return options.self_check ? check_self(embedded_text, options.plan.threads) : run(options);
-    } catch (const std::exception& error) {
-        std::cerr << error.what() << "\n";
-        return 2;
-    }
+    };
+    return run_program(
+        usage, [&] { return read_options(count, words); }, check_or_run);
 }

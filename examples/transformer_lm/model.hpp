@@ -102,18 +102,4 @@ private:
     }
 };
 
-/// The sum of -log p over the batch's counted targets, and its gradient, scaled, in the log-probabilities.
-template <class T>
-T prediction_loss(const Batch& batch, const Rows<T>& log_probabilities, T scale, Rows<T>& dlog_probabilities) {
-    dlog_probabilities.setZero(log_probabilities.rows(), log_probabilities.cols());
-    T loss = 0;
-    for (Index row = 0; row < log_probabilities.rows(); ++row) {
-        const Index target = batch.targets[static_cast<std::size_t>(row)];
-        if (target == Batch::uncounted) continue;
-        loss -= log_probabilities(row, target);
-        dlog_probabilities(row, target) = -scale;
-    }
-    return loss;
-}
-
 }  // namespace transformer_lm

@@ -41,15 +41,12 @@ Losses are in bits per character, held-out ones of text that is kept from traini
 The exit code is 0, or 2 if the options or the text make no sense.
 )";
 
-struct Options {
+struct Options : ProgramOptions {
     AttentionChoice attention;
     ModelSizes sizes;
     TrainingPlan plan{.threads = default_threads()};
     std::optional<std::filesystem::path> text;
-    std::filesystem::path weights, pictures;
-    bool retrain = false;
-    bool self_check = false;
-    bool help = false;
+    std::filesystem::path pictures;
     int sample = 400;
     std::optional<std::string> prompt;
     double temperature = 0.7;
@@ -82,13 +79,8 @@ inline Options read_options(int count, char** words) {
     options.pictures = directory_of_program(words[0]);
     for (CommandLine line(count, words); line.next();) {
         const std::string_view word = line.word();
-        if (word == "--help")
-            options.help = true;
-        else if (word == "--short")
-            options.self_check = true;
-        else if (word == "--retrain")
-            options.retrain = true;
-        else if (word == "--score")
+        if (options.take(line)) continue;
+        if (word == "--score")
             options.attention.score = detail::score_named(line.value());
         else if (word == "--soft-cap")
             options.attention.soft_cap = line.number(0.1);
@@ -118,8 +110,6 @@ inline Options read_options(int count, char** words) {
             options.prompt = line.value();
         else if (word == "--temperature")
             options.temperature = line.number(0.01);
-        else if (word == "--weights")
-            options.weights = line.value();
         else if (word == "--pictures")
             options.pictures = line.value();
         else

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "../support/adam.hpp"
+#include "../support/cross_entropy.hpp"
 #include "../support/numbers.hpp"
 #include "evaluation.hpp"
 
@@ -128,7 +129,7 @@ private:
         model_.forward(shard.batch, Dropout(plan_.dropout, random.bits()), shard.tape);
         const float scale = 1.f / static_cast<float>(shards * shard.batch.counted);
         shard.loss =
-            scale * prediction_loss(shard.batch, shard.tape.log_probabilities, scale, shard.dlog_probabilities);
+            scale * cross_entropy(shard.batch.targets, shard.tape.log_probabilities, scale, shard.dlog_probabilities);
         model_.backward(shard.batch, shard.tape, shard.dlog_probabilities, *shard.gradient);
     }
 

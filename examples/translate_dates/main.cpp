@@ -98,16 +98,10 @@ int show_samples(const Options& options) {
 }  // namespace
 
 int main(int count, char** words) {
-    try {
-        const Options options = read_options(count, words);
-        if (options.help) {
-            std::cout << usage;
-            return 0;
-        }
+    const auto run = [](const Options& options) {
         if (options.self_check) return check_self(options.threads);
         return options.text ? translate_text(tidy(*options.text), options) : show_samples(options);
-    } catch (const std::exception& error) {
-        std::cerr << error.what() << "\n";
-        return 2;
-    }
+    };
+    return run_program(
+        usage, [&] { return read_options(count, words); }, run);
 }

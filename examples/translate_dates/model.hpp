@@ -111,17 +111,4 @@ private:
           readout(sizes.decoder + 2 * sizes.encoder, static_cast<Index>(output_alphabet.size()), random) {}
 };
 
-/// The sum of -log p over all characters of the right answers, and its gradient, scaled, in the log-probabilities.
-template <class T>
-T answer_loss(const Batch& batch, const Rows<T>& log_probabilities, T scale, Rows<T>& dlog_probabilities) {
-    dlog_probabilities.setZero(log_probabilities.rows(), log_probabilities.cols());
-    T loss = 0;
-    for (Index row = 0; row < log_probabilities.rows(); ++row) {
-        const Index right = batch.answers[static_cast<std::size_t>(row)];
-        loss -= log_probabilities(row, right);
-        dlog_probabilities(row, right) = -scale;
-    }
-    return loss;
-}
-
 }  // namespace translate_dates

@@ -30,14 +30,10 @@ A year of four digits may also come first. Two digits mean 1950 to 2049. A weekd
 The exit code is 0, or 1 if the text is no date, or 2 if the options make no sense.
 )";
 
-struct Options {
+struct Options : ProgramOptions {
     std::string program;
-    std::filesystem::path weights;
     std::filesystem::path picture;
     int threads = 1;
-    bool retrain = false;
-    bool self_check = false;
-    bool help = false;
     std::optional<std::string> text;
 };
 
@@ -51,15 +47,8 @@ inline Options read_options(int count, char** words) {
 
     for (CommandLine line(count, words); line.next();) {
         const std::string_view word = line.word();
-        if (word == "--help")
-            options.help = true;
-        else if (word == "--short")
-            options.self_check = true;
-        else if (word == "--retrain")
-            options.retrain = true;
-        else if (word == "--weights")
-            options.weights = line.value();
-        else if (word == "--svg")
+        if (options.take(line)) continue;
+        if (word == "--svg")
             options.picture = line.value();
         else if (word == "--threads")
             options.threads = line.whole_number(1);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "../support/adam.hpp"
+#include "../support/cross_entropy.hpp"
 #include "../support/numbers.hpp"
 #include "../support/threads.hpp"
 #include "model.hpp"
@@ -62,7 +63,8 @@ private:
             fill(numbers_of<float>(*shard.gradient), 0.f);
             const Batch batch = draw_examples(plan_.seed + static_cast<std::uint64_t>(step * shards + i));
             model_.forward(batch, shard.tape);
-            shard.loss = scale * answer_loss(batch, shard.tape.log_probabilities, scale, shard.dlog_probabilities);
+            shard.loss =
+                scale * cross_entropy(batch.answers, shard.tape.log_probabilities, scale, shard.dlog_probabilities);
             model_.backward(batch, shard.tape, shard.dlog_probabilities, *shard.gradient);
         });
 

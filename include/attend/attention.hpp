@@ -2,16 +2,13 @@
 /// \file
 /// An attention: the value that `score >> modifiers >> mask >> normalizer` composes, and the ready-made ones.
 
-#include <algorithm>
 #include <concepts>
 #include <type_traits>
 #include <utility>
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/parameters.hpp>
-#include <attend/kernel/backward.hpp>
-#include <attend/kernel/forward.hpp>
-#include <attend/kernel/reference.hpp>
+#include <attend/kernel/call.hpp>
 #include <attend/mask/algebra.hpp>
 #include <attend/modifier/chain.hpp>
 #include <attend/score/additive.hpp>
@@ -86,9 +83,10 @@ struct Attention : S {
         const detail::Operand q_operand(q);
         const detail::Operand k_operand(k);
         const detail::Operand v_operand(v);
-        forward(detail::Problem(q_operand, k_operand, v_operand, options.query_offset, options.sequences,
-                                options.key_sequences, options.dropout),
-                out, options);
+        detail::run_forward(*this,
+                            detail::Problem(q_operand, k_operand, v_operand, options.query_offset, options.sequences,
+                                            options.key_sequences, options.dropout),
+                            out, options);
     }
 
     /// Given `dout`, the gradient of a loss in the output, adds the gradients of q, k and v, and with `.gradient` those
@@ -109,9 +107,11 @@ struct Attention : S {
         const detail::Operand dout_operand(dout);
         const detail::Problem problem(q_operand.view(), k_operand.view(), v_operand.view(), options.query_offset,
                                       options.sequences, options.key_sequences, options.dropout);
-        backward(problem, problem.query_input(out_operand.view(), "out", problem.v.columns),
-                 problem.query_input(lse_operand.view(), "lse", 1),
-                 problem.query_input(dout_operand.view(), "dout", problem.v.columns), dq, dk, dv, options);
+        detail::run_backward(*this, problem,
+                             {.out = problem.query_input(out_operand.view(), "out", problem.v.columns),
+                              .dout = problem.query_input(dout_operand.view(), "dout", problem.v.columns),
+                              .lse = problem.query_input(lse_operand.view(), "lse", 1)},
+                             dq, dk, dv, options);
     }
 
     /// The scratch memory, in bytes, of a call on operands of scalar X and that shape (of ragged sequences their number
@@ -121,23 +121,11 @@ struct Attention : S {
     /// With softmax, sinks and sigmoid, forward memory does not grow with the keys, but for the partial results of long
     /// rows: where the queries of a key/value head are so few that they make one block, its keys are split, and each
     /// 1024 keys leave a block's output behind. Normalizers that need a row whole hold a block's rows of scores for
-    /// each worker. `Pass::weights` and `Pass::backward` hold one head's operands for each worker.
+    /// each worker. `Pass::weights` holds one head's operands for each worker, `Pass::backward` the gradients of its
+    /// keys and values; of fewer than 8 key/value heads more of these, for the chunks that threads share a head by.
     template <class X = float>
     std::size_t workspace_bytes(const Shape& shape, Index workers = 1, Pass pass = Pass::forward) const {
-        using T = Compute<X>;
-        const auto& [sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v, query_offset] = shape;
-        detail::require(std::min({sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v}) >= 0 && workers > 0,
-                        "workspace_bytes: sizes must not be negative, and there must be at least one worker");
-        const StridedView<const X> q{nullptr, sequences, heads, queries, d_q},
-            k{nullptr, sequences, kv_heads, keys, d_k};
-        detail::require_groups(q, k);
-        check(shape, q, k);
-        if constexpr (detail::fused::Supported<T>) {
-            if (pass == Pass::forward) return fused_layout<T>(shape, workers).bytes();
-            if (pass == Pass::backward)
-                return detail::fused::BackwardLayout<T, Attention, X>(*this, shape, workers).bytes();
-        }
-        return detail::reference::workspace_bytes<T>(*this, shape, pass == Pass::backward, workers);
+        return detail::workspace_bytes<X>(*this, shape, workers, pass);
     }
 
 private:
@@ -145,114 +133,6 @@ private:
     static void require_one_scalar() {
         static_assert((std::is_same_v<detail::ScalarOf<First>, detail::ScalarOf<Others>> && ...),
                       "attend: all operands must have one scalar type: cast them first");
-    }
-    template <class X, class T>
-    static void require_apart_from_operands(const detail::Problem<X>& problem, const Output<T>& output,
-                                            std::string_view name) {
-        detail::require_apart(output, name, problem.q, "q");
-        detail::require_apart(output, name, problem.k, "k");
-        detail::require_apart(output, name, problem.v, "v");
-    }
-    template <class X>
-    void check(const Shape& shape, const StridedView<const X>& q, const StridedView<const X>& k) const {
-        if constexpr (requires { score().check(shape); }) {
-            score().check(shape);
-        } else if (shape.d_q != shape.d_k) {
-            detail::refuse(detail::named("q", q), " and ", detail::named("k", k), " must have the same width");
-        }
-        detail::check_part(modifiers, shape);
-        detail::check_part(mask, shape);
-        detail::check_part(normalizer, shape);
-    }
-    template <class X>
-    void check(const detail::Problem<X>& problem) const {
-        check(problem.shape, problem.q, problem.k);
-    }
-    template <class T>
-    auto fused_layout(const Shape& shape, Index workers) const {
-        return detail::fused::Layout<T, Attention>(*this, shape, workers);
-    }
-
-    template <class X, class T>
-    void forward(const detail::Problem<X>& problem, Output<X>& out, ForwardOptions<T>& options) const {
-        check(problem);
-        detail::require(static_cast<bool>(out), "the output must be given");
-        problem.check_query_output(out, "out", problem.v.columns);
-        problem.check_query_output(options.lse, "lse", 1);
-        problem.check_pair_output(options.weights, "weights");
-        require_apart_from_operands(problem, out, "out");
-        require_apart_from_operands(problem, options.lse, "lse");
-        require_apart_from_operands(problem, options.weights, "weights");
-        detail::require_apart(options.lse, "lse", out, "out");
-        detail::require_apart(options.weights, "weights", out, "out");
-        detail::require_apart(options.weights, "weights", options.lse, "lse");
-        if constexpr (detail::fused::Supported<T>) {
-            if (!options.weights) return run_fused(problem, out, options);  // weights exist only where every score does
-        }
-        detail::with_scratch(
-            options.workspace,
-            detail::reference::workspace_bytes<T>(*this, problem.shape, false, options.executor.concurrency()),
-            [&](std::byte* block) {
-                detail::reference::forward<T>(*this, problem, problem.query_output(out, problem.v.columns),
-                                              problem.query_output(options.lse, 1),
-                                              problem.pair_output(options.weights), block, options.executor);
-            });
-    }
-    template <class X, class T>
-    void run_fused(const detail::Problem<X>& problem, Output<X>& out, ForwardOptions<T>& options) const {
-        const auto layout = fused_layout<T>(problem.shape, options.executor.concurrency());
-        detail::with_scratch(options.workspace, layout.bytes(), [&](std::byte* block) {
-            detail::fused::forward(*this, problem, layout, problem.query_output(out, problem.v.columns),
-                                   problem.query_output(options.lse, 1), block, options.executor);
-        });
-    }
-
-    template <class X>
-    void backward(const detail::Problem<X>& problem, const StridedView<const X>& out,
-                  const StridedView<const Compute<X>>& lse, const StridedView<const X>& dout, Output<X> dq,
-                  Output<X> dk, Output<X> dv, const BackwardOptions<Attention>& options) const {
-        using T = Compute<X>;
-        check(problem);
-        detail::require(dq && dk && dv, "the gradients dq, dk and dv must be given");
-        problem.check_query_output(dq, "dq", problem.q.columns);
-        problem.check_key_output(dk, "dk", problem.k.columns);
-        problem.check_key_output(dv, "dv", problem.v.columns);
-        const auto apart = [&](const Output<X>& output, std::string_view name) {
-            require_apart_from_operands(problem, output, name);
-            detail::require_apart(output, name, out, "out");
-            detail::require_apart(output, name, lse, "lse");
-            detail::require_apart(output, name, dout, "dout");
-        };
-        apart(dq, "dq"), apart(dk, "dk"), apart(dv, "dv");
-        detail::require_apart(dq, "dq", dk, "dk");
-        detail::require_apart(dq, "dq", dv, "dv");
-        detail::require_apart(dk, "dk", dv, "dv");
-        if constexpr (detail::fused::Supported<T>) {
-            const detail::fused::Gradients<T, Attention, X> gradients{.out = out,
-                                                                      .dout = dout,
-                                                                      .lse = lse,
-                                                                      .dq = problem.query_output(dq, problem.q.columns),
-                                                                      .dk = problem.key_output(dk, problem.k.columns),
-                                                                      .dv = problem.key_output(dv, problem.v.columns),
-                                                                      .parameters = options.gradient};
-            // Parameters are shared by all heads: one thread adds their gradients up, in order.
-            const bool shared = options.gradient != nullptr && detail::has_parameters(*options.gradient);
-            const detail::ExecutorRef executor = shared ? detail::ExecutorRef(serial) : options.executor;
-            const detail::fused::BackwardLayout<T, Attention, X> layout(*this, problem.shape, executor.concurrency());
-            detail::with_scratch(options.workspace, layout.bytes(), [&](std::byte* block) {
-                detail::fused::Backward<T, Attention, X>(*this, problem, gradients, layout, block, executor).run();
-            });
-            return;
-        }
-        detail::with_scratch(
-            options.workspace,
-            detail::reference::workspace_bytes<T>(*this, problem.shape, true, options.executor.concurrency()),
-            [&](std::byte* block) {
-                detail::reference::backward<T>(*this, problem, dout, problem.query_output(dq, problem.q.columns),
-                                               problem.key_output(dk, problem.k.columns),
-                                               problem.key_output(dv, problem.v.columns), options.gradient, block,
-                                               options.executor);
-            });
     }
 };
 

@@ -8,6 +8,7 @@
 
 #include <support/catch.hpp>
 #include <support/finite_difference.hpp>
+#include <support/refusal.hpp>
 
 using namespace attend;
 using namespace attend::test;
@@ -79,6 +80,20 @@ TEST_CASE("a rate of 0 changes no bit") {
     x.layout.dropout = {.rate = 0, .seed = 5};
     CHECK(first_difference(forward(scaled_dot_product, x), y) == "");
     CHECK(first_difference(backward(scaled_dot_product, x), d) == "");
+}
+
+TEST_CASE("a rate that a block refuses leaves its tape as it was") {
+    const MultiHeadAttention<double> block({.d_model = 6, .heads = 2}, {}, 3);
+    Random random(9);
+    const RowMatrix<double> x = random_matrix<double>(random, 5, 6), dy = random_matrix<double>(random, 5, 6);
+    MultiHeadTape<double> tape;
+    RowMatrix<double> y, dx, dx_after;
+    block.forward(x, y, {.tape = &tape, .dropout = some});
+    block.backward(tape, dy, dx);
+    CHECK(refusal([&] { block.forward(2 * x, y, {.tape = &tape, .dropout = {.rate = 1}}); }) ==
+          "dropout: the rate must be at least 0 and below 1, got 1");
+    block.backward(tape, dy, dx_after);
+    CHECK(same_bits(dx_after, dx));
 }
 
 TEST_CASE("a block's tape remembers what was dropped") {

@@ -206,6 +206,20 @@ TEST_CASE("forward memory does not grow with the keys, but for what the chunks o
     CHECK(need(sink, 1, 4097) - one == (two - one) / 4);
 }
 
+TEST_CASE("a call that a buffer is too small for leaves empty results empty") {
+    const Operands<float> x = random_operands<float>({.queries = 9, .keys = 70}, 2);
+    alignas(Workspace::alignment) std::byte buffer[64];
+    Workspace lacking{std::span(buffer)};
+    RowMatrix<float> out, dq, dk, dv;
+    Eigen::VectorXf lse = Eigen::VectorXf::Zero(9);
+    const RowMatrix<float> y = RowMatrix<float>::Zero(9, 2);
+    CHECK(refusal<std::length_error>([&] { scaled_dot_product(x.q, x.k, x.v, out, {.workspace = &lacking}); }) != "");
+    CHECK(refusal<std::length_error>([&] {
+              scaled_dot_product.backward(x.q, x.k, x.v, y, lse, x.dout, dq, dk, dv, {.workspace = &lacking});
+          }) != "");
+    CHECK(out.size() + dq.size() + dk.size() + dv.size() == 0);
+}
+
 TEST_CASE("backward memory grows with the sequence, not with its square") {
     const auto need = [](const auto& attention, Index n, Index heads, Index workers = 1) {
         return attention.workspace_bytes(

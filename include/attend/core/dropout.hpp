@@ -25,14 +25,18 @@ struct Dropout {
 
 namespace detail {
 
+inline void check(const Dropout& dropout) {
+    if (!(dropout.rate >= 0 && dropout.rate < 1))
+        refuse("dropout: the rate must be at least 0 and below 1, got ", dropout.rate);
+}
+
 /// The factors of the weights, pair by pair.
 class DropoutFactors {
 public:
     DropoutFactors() = default;
     explicit DropoutFactors(const Dropout& dropout) {
         if (dropout.rate == 0) return;
-        require(dropout.rate > 0 && dropout.rate < 1, "dropout: the rate must be at least 0 and below 1, got ",
-                dropout.rate);
+        check(dropout);
         seed_ = dropout.seed;
         least_ = static_cast<std::uint64_t>(dropout.rate * 0x1p32);
         kept_ = 1 / (1 - dropout.rate);

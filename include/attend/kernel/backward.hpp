@@ -63,7 +63,7 @@ public:
     }
 
 private:
-    using Block = BlockBackward<T, A, X>;
+    using Block = BlockScoreGradients<T, A, X>;
 
     BackwardScratch<T> take_scratch(Arena& arena) const {
         return BackwardScratch<T>(arena, shape_, lanes_, width_, Block::whole_rows, A::ModifierChain::count > 0,
@@ -127,7 +127,7 @@ private:
         sums.clear(keys);
         if (chunk >= plan.chunks || queries == 0 || keys == 0) return;
         const BackwardScratch<T> scratch = layout_.scratch(memory_, worker);
-        if constexpr (BlockBackward<T, A, X>::maps_keys) {
+        if constexpr (BlockScoreGradients<T, A, X>::maps_keys) {
             Eigen::Map<RowMatrix<T>> mapped(scratch.mapped_keys, keys, layout_.width());
             attention_.score().map_keys(problem_.key_slice(problem_.k, s, kv_head(head)), mapped);
         }

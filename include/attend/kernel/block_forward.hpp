@@ -41,8 +41,7 @@ public:
     }
     /// Asks for the rows that `finish` will write.
     void expect_output(const StridedView<X>& out) {
-        for (Index h = block_.head; h < block_.head + (few_ ? 0 : block_.heads); ++h)
-            ahead_.later(problem_.query_slice(out, block_.sequence, h).middleRows(block_.row, block_.rows));
+        for (Index h = 0; h < (few_ ? 0 : block_.heads); ++h) ahead_.later(rows_of(problem_, out, block_, h));
     }
 
     /// Output, sum and maximum of the block's keys, into the scratch.
@@ -120,7 +119,7 @@ public:
                 if (lse.data != nullptr)
                     problem_.query_slice(lse, block_.sequence, block_.head + h)(block_.row + i, 0) = z_.sum[first + i];
             }
-            auto rows = problem_.query_slice(out, block_.sequence, block_.head + h).middleRows(block_.row, block_.rows);
+            auto rows = rows_of(problem_, out, block_, h);
             if (few_) {
                 for (Index i = 0; i < block_.rows; ++i)
                     scale_row(z_.o + (first + i) * v_.cols(), v_.cols(), z_.factor[first + i],

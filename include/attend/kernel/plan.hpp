@@ -21,6 +21,12 @@ struct LaneBlock {
     Index count() const { return heads * rows; }
 };
 
+/// A block's rows of its head h, in an operand or result that goes with the queries.
+template <class X, class View>
+auto rows_of(const Problem<X>& problem, const View& view, const LaneBlock& block, Index h) {
+    return problem.query_slice(view, block.sequence, block.head + h).middleRows(block.row, block.rows);
+}
+
 /// The blocks of one sequence.
 template <class T>
 struct SequencePlan {

@@ -120,6 +120,7 @@ public:
         Tape own;
         Tape& tape = options.tape == nullptr ? own : *options.tape;
         check_input(x, "x", shape_.d_model);
+        detail::check(options.dropout);
         tape.x = x;
         tape.memory.resize(0, shape_.d_memory);
         record(tape, options, options.sequences);
@@ -130,6 +131,7 @@ public:
         Tape own;
         Tape& tape = options.tape == nullptr ? own : *options.tape;
         check_input(x, "x", shape_.d_model);
+        detail::check(options.dropout);
         check_input(memory, "memory", shape_.d_memory);
         tape.x = x;
         tape.memory = memory;

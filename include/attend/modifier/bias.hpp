@@ -45,8 +45,7 @@ struct DenseBias {
     }
     void backward_on_tile(const T* ds_out, Index lanes, Index keys, const LanePosition<T>& p,
                           DenseBias& gradient) const {
-        detail::add_transposed_back(ds_out, lanes, p.row.count, keys, &gradient.values(index_row(p), p.key),
-                                    values.cols());
+        detail::add_transposed(ds_out, lanes, keys, p.row.count, &gradient.values(index_row(p), p.key), values.cols());
     }
 
 private:
