@@ -22,8 +22,8 @@ Problem<T> problem_of(const Shape& n, const SequencesRef& sequences = {}, const 
 }
 
 template <class T>
-std::vector<LaneBlock> blocks_of(const Problem<T>& problem, bool splits) {
-    const Plan<T, T> plan(problem, splits);
+std::vector<LaneBlock> blocks_of(const Problem<T>& problem, bool splits, Index team = 1) {
+    const Plan<T, T> plan(problem, splits, team);
     std::vector<LaneBlock> blocks;
     for (Index task = 0; task < plan.tasks(); ++task) blocks.push_back(plan.block(task));
     return blocks;
@@ -32,13 +32,13 @@ std::vector<LaneBlock> blocks_of(const Problem<T>& problem, bool splits) {
 /// Every pair of every head stands in one block, and every row in one first chunk: a row without keys has an output
 /// too.
 template <class T>
-void check_each_pair_once(const Problem<T>& problem, bool splits) {
+void check_each_pair_once(const Problem<T>& problem, bool splits, Index team = 1) {
     const Shape& n = problem.shape;
-    CAPTURE(n.sequences, n.heads, n.kv_heads, n.queries, n.keys, splits);
+    CAPTURE(n.sequences, n.heads, n.kv_heads, n.queries, n.keys, splits, team);
     std::vector<int> pairs(static_cast<std::size_t>(n.sequences * n.heads * n.queries * n.keys));
     std::vector<int> rows(static_cast<std::size_t>(n.sequences * n.heads * n.queries));
     bool inside = true, of_its_group = true, one_chunk = true;
-    for (const LaneBlock& b : blocks_of(problem, splits)) {
+    for (const LaneBlock& b : blocks_of(problem, splits, team)) {
         one_chunk = one_chunk && b.chunks == 1;
         inside = inside && b.row + b.rows <= problem.queries(b.sequence) && b.key_end <= problem.keys(b.sequence) &&
                  b.chunk < b.chunks;
@@ -83,6 +83,7 @@ TEST_CASE("the blocks of a call hold every pair of every head once") {
                         .sequences = 2, .heads = 6, .kv_heads = kv_heads, .queries = queries, .keys = keys};
                     check_each_pair_once(problem_of<float>(shape), splits);
                     check_each_pair_once(problem_of<double>(shape), splits);
+                    for (const Index team : {2, 8}) check_each_pair_once(problem_of<float>(shape), splits, team);
                 }
             }
         }

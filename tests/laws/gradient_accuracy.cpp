@@ -1,7 +1,6 @@
 // Law 10 for gradients: the error in float against the reference in double is at most twice that of the reference in
-// float, row by row and pair by pair, plus one rounding. A parameter's, which sums over all pairs, may have one
-// rounding of the LSE besides, by which every weight is formed again and which changes it by |LSE| roundings. Prints
-// the table.
+// float, row by row and pair by pair, plus one rounding of the result and one of the LSE, by which every weight is
+// formed again: a rounding of the LSE changes them by |LSE| roundings. Prints the table.
 
 #include <attend/attend.hpp>
 
@@ -19,7 +18,7 @@ struct Errors {
     double ours = 0, theirs = 0, rounding = 0;
 
     template <class A, class B>
-    void add(const A& mine, const A& reference, const B& exact, double largest_lse = 0) {
+    void add(const A& mine, const A& reference, const B& exact, double largest_lse) {
         ours += distance(mine, exact);
         theirs += distance(reference, exact);
         const double once =
@@ -38,9 +37,9 @@ void check(const char* name, const A& attention, const Layout& layout) {
         const auto ours = backward(attention, x), theirs = reference_gradients(attention, x);
         const auto exact = reference_gradients(attention, x.cast<double>());
         const double lse = static_cast<double>(forward(attention, x).lse.cwiseAbs().maxCoeff());
-        q.add(ours.dq, theirs.dq, exact.dq);
-        k.add(ours.dk, theirs.dk, exact.dk);
-        v.add(ours.dv, theirs.dv, exact.dv);
+        q.add(ours.dq, theirs.dq, exact.dq, lse);
+        k.add(ours.dk, theirs.dk, exact.dk, lse);
+        v.add(ours.dv, theirs.dv, exact.dv, lse);
         if (parameters_of(exact.parameters).size() > 0) {
             parameters.add(parameters_of(ours.parameters), parameters_of(theirs.parameters),
                            parameters_of(exact.parameters), lse);

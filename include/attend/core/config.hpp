@@ -1,8 +1,9 @@
 #pragma once
 /// \file
-/// What the library asks of the compiler, and the two switches it listens to.
+/// What the library asks of the compiler, and the switches it listens to.
 ///
 /// - `ATTEND_ALLOW_FAST_MATH`: accept `-ffast-math`. The results for rows of −∞ and for NaN are then undefined.
+/// - `ATTEND_NO_AMX`: leave Intel's AMX alone also in builds for processors that have it (core/amx.hpp).
 /// - Exceptions off (`-fno-exceptions`): errors print their text to stderr and abort.
 
 #if defined(__FAST_MATH__) && !defined(ATTEND_ALLOW_FAST_MATH)

@@ -35,6 +35,8 @@ public:
         const BackwardPlan<T> plan(shape, shape.queries, shape.keys);
         lanes_ = shape.sequences > 1 ? plan.sequence.most_lanes : plan.sequence.lanes;  // ragged ones have plans each
         chunks_ = plan.chunks;
+        parts_ = may_go_by_parts<T, A> && (shape.sequences > 1 || plan.sequence.blocks > 1) &&
+                 Products<T>::go_by_parts(width_, shape.d_v);
         const Index heads = shape.sequences * shape.kv_heads;
         heads_at_once_ = chunks_ == 1 ? heads : std::min(heads, (2 * workers + chunks_ - 1) / chunks_);
         Arena scratch, slot;
@@ -68,12 +70,13 @@ private:
     BackwardScratch<T> take_scratch(Arena& arena) const {
         return BackwardScratch<T>(arena, shape_, lanes_, width_, Block::whole_rows, A::ModifierChain::count > 0,
                                   static_cast<Index>(tile_modifiers<decltype(A::modifiers.each), T>()),
-                                  ExponentialScore<typename A::ScoreFunctor, T>, Block::maps_keys);
+                                  ExponentialScore<typename A::ScoreFunctor, T>, Block::maps_keys, parts_);
     }
     KeyGradients<T> take_slot(Arena& arena) const { return KeyGradients<T>(arena, shape_.keys, width_, shape_.d_v); }
 
     Shape shape_;
     Index width_, workers_, lanes_ = 0, chunks_ = 1, heads_at_once_ = 1;
+    bool parts_ = false;
     std::size_t scratch_bytes_ = 0, slot_bytes_ = 0;
 };
 
@@ -139,7 +142,7 @@ private:
     }
     LaneBlock lane_block(const SequencePlan<T>& plan, Index s, Index kv, Index which, Index queries, Index keys) const {
         const Index group = problem_.shape.group();
-        LaneBlock block{.sequence = s, .kv_head = kv, .head = kv * group, .key_end = keys};
+        LaneBlock block{.sequence = s, .kv_head = kv, .head = kv * group, .key_end = keys, .by_parts = plan.blocks > 1};
         if (plan.heads_together) {
             block.heads = group;
             block.rows = queries;

@@ -32,10 +32,12 @@ struct BackwardScratch {
     T* kept;                 ///< for each modifier of tiles, key_block × lanes: the gradients of
                              ///< what it made
     T* mapped_keys;          ///< keys × width, of scores that map keys
+    std::byte *weight_parts, *dout_parts, *q_parts;  ///< of p or ds, and of the rows of dout and of q, where products
+                                                     ///< go by parts
 
     BackwardScratch(Arena& arena, const Shape& shape, Index lanes, Index width, bool whole_rows, bool modifies,
-                    Index tile_modifiers, bool exponentials, bool maps_keys)
-        : scores(arena, lanes, key_block, width, simd::padded<T>(width), exponentials) {
+                    Index tile_modifiers, bool exponentials, bool maps_keys, bool parts)
+        : scores(arena, lanes, key_block, width, simd::padded<T>(width), exponentials, parts) {
         const Index dv_stride = simd::padded<T>(shape.d_v), tile = lanes * (whole_rows ? shape.keys : key_block);
         raw = arena.take<T>(modifies ? tile : 0);
         p = arena.take<T>(tile);
@@ -55,6 +57,9 @@ struct BackwardScratch {
         ones = arena.take<T>(std::max({lanes, scores.mapped_stride, dv_stride}));
         kept = arena.take<T>(tile_modifiers * key_block * lanes);
         mapped_keys = arena.take<T>(maps_keys ? shape.keys * width : 0);
+        weight_parts = parts ? arena.take<std::byte>(SplitSize::bytes(key_block, lanes)) : nullptr;
+        dout_parts = parts ? arena.take<std::byte>(SplitSize::bytes(dv_stride, lanes)) : nullptr;
+        q_parts = parts ? arena.take<std::byte>(SplitSize::bytes(scores.mapped_stride, lanes)) : nullptr;
     }
 };
 

@@ -33,6 +33,7 @@ public:
 
     /// Adds the gradients of the block's queries, of all its keys and of the parameters.
     void run() {
+        const amx::Tiles tiles(scores_.multiplier().by_parts());
         load();
         bool first = true;
         score_gradients_.for_each_tile([&](Index begin, Index keys, Cover cover, const T* p, const T* ds) {
@@ -64,6 +65,10 @@ private:
             keep_finite(z_.scores.mapped, count * q_stride);
             keep_finite(z_.dout_rows, count * dout_stride);
         }
+        dout_ = {z_.dout_rows};
+        q_ = {z_.scores.mapped};
+        scores_.multiplier().prepare(dout_, count, dout_stride, z_.dout_parts);
+        scores_.multiplier().prepare(q_, count, q_stride, z_.q_parts);
     }
     static void keep_finite(T* x, Index size) {
         for (Index i = 0; i < size; ++i) x[i] = std::isfinite(x[i]) ? x[i] : T(0);
@@ -74,12 +79,11 @@ private:
         bool& touched = keys_.touched[begin / key_block];
         const T* const add = touched ? z_.ones : nullptr;
         touched = true;
-        const Index count = block_.count();
         T *const dk = keys_.dk + begin * keys_.dk_stride, *const dv = keys_.dv + begin * keys_.dv_stride;
-        multiply<T>({p, lanes_, 1}, keys, count, z_.dout_rows, keys_.dv_stride, dv, {.factor = add});
+        add_product(p, keys, dout_, keys_.dv_stride, dv, add);
         const BroadcastMatrix<T> k = score_gradients_.keys_of_tile(begin, keys);
         if constexpr (Scores::dot) {
-            multiply<T>({ds, lanes_, 1}, keys, count, z_.scores.mapped, keys_.dk_stride, dk, {.factor = add});
+            add_product(ds, keys, q_, keys_.dk_stride, dk, add);
             const T* const add_dq = first ? nullptr : z_.ones;
             if (cover == Cover::some && !all_finite(k, keys, width_)) [[unlikely]] {
                 add_key_products(k, begin, keys, ds, add_dq);
@@ -96,6 +100,13 @@ private:
         }
         if (!finite_) [[unlikely]]
             add_visible_rows(begin, keys, p, ds, dk, dv);
+    }
+    /// to (keys × stride) = add ∘ to + x · rows, where x is p or ds.
+    void add_product(const T* x, Index keys, const LaneOperand<T>& rows, Index stride, T* to, const T* add) const {
+        const Products<T>& products = scores_.multiplier();
+        RowOperand<T> a{{x, lanes_, 1}};
+        products.prepare(a, keys, block_.count(), z_.weight_parts);
+        products.multiply(a, keys, block_.count(), rows, stride, to, {.factor = add});
     }
     /// dq += ds · k with keys that are not finite: those that a query must not see are left out, the others reach it.
     void add_key_products(const BroadcastMatrix<T>& k, Index begin, Index keys, const T* ds, const T* add_dq) const {
@@ -156,7 +167,8 @@ private:
     BlockScoreGradients<T, A, X> score_gradients_;
     const BackwardScratch<T>& z_;
     const KeyGradients<T>& keys_;
-    bool finite_ = true;  ///< all features of the queries and all of dout are
+    LaneOperand<T> dout_{}, q_{};  ///< rows of dout and of q
+    bool finite_ = true;           ///< all features of the queries and all of dout are
 };
 
 }  // namespace attend::detail::fused

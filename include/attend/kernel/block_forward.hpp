@@ -14,12 +14,22 @@
 
 namespace attend::detail::fused {
 
+/// A tile of keys and values, as the blocks that share it read it: what it takes to read it so is done once.
+template <class T>
+struct KeyTile {
+    Index begin, keys;
+    RowOperand<T> k, v;  ///< features of the keys, keys × width, and values, d_v × keys
+    bool has_k = false, has_v = false;
+
+    KeyTile(Index begin_, Index end) : begin(begin_), keys(std::min(key_block, end - begin_)) {}
+};
+
 /// One block of lanes over its keys.
 template <class T, class A, class X>
 class BlockForward {
 public:
     BlockForward(const A& attention, const Problem<X>& problem, const LaneBlock& block, Index width,
-                 const Scratch<T>& scratch)
+                 const Scratch<T>& scratch, ReadAhead& ahead)
         : attention_(attention),
           problem_(problem),
           block_(block),
@@ -29,7 +39,8 @@ public:
           apart_(scores_.apart()),
           z_(scratch),
           k_(scores_.keys()),
-          v_(problem.key_slice(problem.v, block.sequence, block.kv_head)) {}
+          v_(problem.key_slice(problem.v, block.sequence, block.kv_head)),
+          ahead_(ahead) {}
 
     /// Asks for what a block will need first, which this worker is likely to take next.
     void expect(const LaneBlock& next) {
@@ -44,37 +55,43 @@ public:
         for (Index h = 0; h < (few_ ? 0 : block_.heads); ++h) ahead_.later(rows_of(problem_, out, block_, h));
     }
 
-    /// Output, sum and maximum of the block's keys, into the scratch.
-    void run([[maybe_unused]] bool wants_lse) {
+    bool by_parts() const { return scores_.multiplier().by_parts(); }
+
+    /// Output, sum and maximum of no keys, into the scratch.
+    void start() {
         scores_.load_queries();
         set_lanes(z_.largest, lanes_, std::numeric_limits<T>::lowest());
         set_lanes(z_.sum, lanes_, T(0));
         if constexpr (RowNormalizer<N>) std::fill(z_.s, z_.s + block_.key_end * apart_.key, -infinity);
-        bool first = true;
-        for_each_tile([&](Index begin, Index keys, Cover cover) {
-            T* const s = RowNormalizer<N> ? z_.s + begin * apart_.key : z_.s;
-            score_tile(begin, keys, cover, s);
-            if constexpr (OnlineNormalizer<N>) {
-                few_ ? weigh_rows(z_, keys, block_.count(), apart_) : weigh_tile(z_, keys, lanes_);
-            } else if constexpr (PairNormalizer<N>) {
-                if (wants_lse) add_to_lse(keys);
-                weigh_pairs(keys);
-            } else {
-                return;
-            }
-            scores_.drop(begin, keys, s);
-            add_values(begin, keys, cover, s, first ? nullptr : z_.factor);
-            first = false;
-        });
+    }
+    /// Takes in a tile of keys. A normalizer that needs a row whole only keeps its scores.
+    void take(KeyTile<T>& tile, [[maybe_unused]] bool wants_lse) {
+        const Cover cover = scores_.cover_of_tile(tile.begin, tile.keys);
+        if (cover == Cover::none) return;
+        T* const s = RowNormalizer<N> ? z_.s + tile.begin * apart_.key : z_.s;
+        score_tile(tile, cover, s);
+        LaneOperand<T> weights{s};
+        if constexpr (OnlineNormalizer<N>) {
+            weigh(tile.keys, weights);
+        } else if constexpr (PairNormalizer<N>) {
+            if (wants_lse) add_to_lse(tile.keys);
+            weigh_pairs(tile.keys);
+        } else {
+            return;
+        }
+        add_weighted_values(tile, cover, weights);
+    }
+    /// What remains to be done when the block has seen all its keys.
+    void end() {
         if constexpr (RowNormalizer<N>) {
             normalize_rows();
-            for_each_tile([&](Index begin, Index keys, Cover cover) {
-                scores_.drop(begin, keys, z_.s + begin * apart_.key);
-                add_values(begin, keys, cover, z_.s + begin * apart_.key, first ? nullptr : z_.factor);
-                first = false;
-            });
+            for (Index begin = block_.key_begin; begin < block_.key_end; begin += key_block) {
+                KeyTile<T> tile(begin, block_.key_end);
+                const Cover cover = scores_.cover_of_tile(begin, tile.keys);
+                if (cover != Cover::none) add_weighted_values(tile, cover, {z_.s + begin * apart_.key});
+            }
         }
-        if (first) std::fill(z_.o, z_.o + v_.cols() * lanes_, T(0));
+        if (first_) std::fill(z_.o, z_.o + v_.cols() * lanes_, T(0));
     }
 
     void store(const Partial<T>& partial) const {
@@ -139,34 +156,40 @@ private:
 
     static T exp_of_nonpositive(T x) { return simd::first<T>(detail::exp_of_nonpositive<T>(simd::broadcast(x))); }
 
-    /// Calls `f(begin, keys, cover)` for the tiles of keys that the mask does not hide.
-    template <class F>
-    void for_each_tile(F&& f) {
-        for (Index begin = block_.key_begin; begin < block_.key_end; begin += key_block) {
-            const Index keys = std::min(key_block, block_.key_end - begin);
-            const Cover cover = scores_.cover_of_tile(begin, keys);
-            if (cover == Cover::none) continue;
-            const Index next = std::min(key_block, block_.key_end - begin - keys);
-            if (next > 0) ahead_.soon(v_.middleRows(begin + keys, next), k_.middleRows(begin + keys, next));
-            f(begin, keys, cover);
-        }
-    }
-
     /// The final scores of a tile, and what they raise the maximum to.
-    void score_tile(Index begin, Index keys, Cover cover, T* s) {
+    void score_tile(KeyTile<T>& tile, Cover cover, T* s) {
         copy_lanes(z_.largest, lanes_, z_.next);
-        const auto k = scores_.mapped_keys(k_.middleRows(begin, keys));
+        if (!tile.has_k) {
+            tile.has_k = true;
+            tile.k = {scores_.mapped_keys(k_.middleRows(tile.begin, tile.keys))};
+            const Index begin = tile.begin + tile.keys, next = std::min(key_block, block_.key_end - begin);
+            if (next > 0) ahead_.soon(v_.middleRows(begin, next), k_.middleRows(begin, next));
+        }
         const bool final = scores_.products_are_final && cover == Cover::all;
-        scores_.products(k, keys, s, final ? z_.next : nullptr, &ahead_,
+        scores_.products(tile.k, tile.keys, s, final ? z_.next : nullptr, &ahead_,
                          final && OnlineNormalizer<N> && !problem_.dropout);
         if (final) return;
-        scores_.finish(begin, keys, cover, s, [&](const T* lanes) {
+        scores_.finish(tile.begin, tile.keys, cover, s, [&](const T* lanes) {
             if (few_) return;
             for (Index i = 0; i < lanes_; i += w)
                 simd::store(z_.next + i, simd::max(simd::load(z_.next + i), simd::load(lanes + i)));
         });
     }
 
+    /// Scores into weights, with their parts where products go by them.
+    void weigh(Index keys, [[maybe_unused]] LaneOperand<T>& weights) {
+        if (few_) return weigh_rows(z_, keys, block_.count(), apart_);
+#if defined(ATTEND_AMX)
+        if constexpr (may_go_by_parts<T, A>) {
+            if (by_parts()) {
+                weigh_and_split_tile(z_, keys, lanes_);
+                if (!problem_.dropout) weights.split = z_.weight_parts;
+                return;
+            }
+        }
+#endif
+        weigh_tile(z_, keys, lanes_);
+    }
     /// Takes in scores that make no weights by their sum.
     void add_to_lse(Index keys) {
         if (!few_) return add_to_sums(z_, keys, lanes_);
@@ -201,22 +224,33 @@ private:
         for (Index lane = 0; lane < lanes_; ++lane) z_.factor[lane] = T(1);
     }
 
-    /// o = factor ∘ o + weights · values.
-    void add_values(Index begin, Index keys, Cover cover, const T* weights, const T* factor) {
-        const auto rows = v_.middleRows(begin, keys);
-        const BroadcastMatrix<T> v = readable(rows, z_.v, few_ ? Reading::row_by_row : Reading::often);
-        if (cover == Cover::some && !all_finite(v, keys, v_.cols())) [[unlikely]] {
-            add_visible_values(rows, begin, weights, factor);
+    /// o = factor ∘ o + weights after dropout · values.
+    void add_weighted_values(KeyTile<T>& tile, Cover cover, LaneOperand<T> weights) {
+        scores_.drop(tile.begin, tile.keys, weights.data);
+        const T* const factor = first_ ? nullptr : z_.factor;
+        const auto rows = v_.middleRows(tile.begin, tile.keys);
+        first_ = false;
+        if (!tile.has_v) {
+            tile.has_v = true;
+            const auto v = readable(rows, z_.v, few_ ? Reading::row_by_row : Reading::often);
+            tile.v = {{v.data, v.depth_stride, v.row_stride}};
+        }
+        if (cover == Cover::some && !all_finite(tile.v.matrix, v_.cols(), tile.keys)) [[unlikely]] {
+            add_visible_values(rows, tile.begin, weights, factor);
+            tile.has_v = false;
         } else {
-            add_values(v, keys, weights, factor);
+            add_values(tile.v, tile.keys, weights, factor);
         }
     }
-    void add_values(const BroadcastMatrix<T>& v, Index keys, const T* weights, const T* factor) {
+    void add_values(RowOperand<T>& v, Index keys, LaneOperand<T>& weights, const T* factor) {
         if (few_) {
-            add_rows<T>({v.data, v.row_stride, keys, v_.cols()}, weights, block_.count(), apart_, factor, z_.o);
+            add_rows<T>({v.matrix.data, v.matrix.depth_stride, keys, v_.cols()}, weights.data, block_.count(), apart_,
+                        factor, z_.o);
         } else {
-            multiply<T>({v.data, v.depth_stride, v.row_stride}, v_.cols(), keys, weights, lanes_, z_.o,
-                        {.factor = factor, .ahead = &ahead_});
+            const Products<T>& products = scores_.multiplier();
+            products.prepare(v, v_.cols(), keys, z_.v_parts);
+            products.prepare(weights, keys, lanes_, z_.weight_parts);
+            products.multiply(v, v_.cols(), keys, weights, lanes_, z_.o, {.factor = factor, .ahead = &ahead_});
         }
     }
     /// The sum of weighted values of a lane and a feature.
@@ -224,18 +258,19 @@ private:
     /// The same with values that are not finite, which a weight of 0 does not hide: they are left out, with the bits
     /// that finite ones would give to those who must not see them, and added to those who see them.
     template <class Rows>
-    void add_visible_values(const Rows& rows, Index begin, const T* weights, const T* factor) {
+    void add_visible_values(const Rows& rows, Index begin, LaneOperand<T>& weights, const T* factor) {
         Eigen::Map<RowMatrix<T>> finite(z_.v, rows.rows(), rows.cols());
         finite = rows.template cast<T>();
         for (T& value : finite.reshaped()) value = std::isfinite(value) ? value : T(0);
-        add_values({z_.v, rows.cols(), 1}, rows.rows(), weights, factor);
+        RowOperand<T> v{{z_.v, 1, rows.cols()}};
+        add_values(v, rows.rows(), weights, factor);
         for (Index j = 0; j < rows.rows(); ++j) {
             for (Index a = 0; a < rows.cols(); ++a) {
                 const T value = static_cast<T>(rows(j, a));
                 if (std::isfinite(value)) continue;
                 for (Index lane = 0; lane < block_.count(); ++lane) {
                     if (!attention_.mask(scores_.position(lane, begin + j))) continue;
-                    output(lane, a) += weights[j * apart_.key + lane * apart_.query] * value;
+                    output(lane, a) += weights.data[j * apart_.key + lane * apart_.query] * value;
                 }
             }
         }
@@ -272,7 +307,8 @@ private:
     const ScoreStrides& apart_;  ///< of the scores of this tile
     const Scratch<T>& z_;
     Slice<const X> k_, v_;
-    ReadAhead ahead_;
+    ReadAhead& ahead_;
+    bool first_ = true;  ///< no tile has been taken in
 };
 
 }  // namespace attend::detail::fused

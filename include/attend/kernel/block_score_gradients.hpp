@@ -180,7 +180,8 @@ private:
     /// The final scores of a tile, and the gradients of its weights.
     void score_tile(Index begin, Index keys, Cover cover) {
         T* const s = z_.p + at(begin);
-        scores_.products(keys_of_tile(begin, keys), keys, s);
+        RowOperand<T> k{keys_of_tile(begin, keys)};
+        scores_.products(k, keys, s);
         if constexpr (modifies) std::copy(s, s + keys * lanes_, z_.raw + at(begin));
         scores_.finish(begin, keys, cover, s, [](const T*) {});
         const auto v = readable<T>(v_.middleRows(begin, keys), z_.v, Reading::once);

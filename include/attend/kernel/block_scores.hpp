@@ -14,6 +14,7 @@
 #include <attend/kernel/on_lanes.hpp>
 #include <attend/kernel/pair_gradients.hpp>
 #include <attend/kernel/plan.hpp>
+#include <attend/kernel/products.hpp>
 #include <attend/kernel/readable.hpp>
 #include <attend/kernel/reference.hpp>
 #include <attend/softmax/exp.hpp>
@@ -31,23 +32,40 @@ Index tile_of(Index keys) {
     return std::min(key_block, simd::padded<T>(keys));
 }
 
+/// Whether the products of an attention can go by parts. A sigmoid's weights may all be so small that nothing of their
+/// parts would be left.
+template <class T, class A>
+inline constexpr bool may_go_by_parts = Products<T>::have_parts && A::ScoreFunctor::pairing == Pairing::dot &&
+                                        !PairNormalizer<typename A::NormalizerFunctor>;
+
 /// What the scores of a block are formed from.
 template <class T>
 struct ScoreScratch {
     T* mapped;  ///< lanes × width: features of the queries, row by row
     Index mapped_stride;
-    Index tile;  ///< keys of a tile
-    T* q;        ///< width × lanes
-    T* e_q;      ///< width × lanes: exponentials of q, for scores that can do with them
-    T* k;        ///< a tile of keys, where they are not read in place
+    Index tile;                    ///< keys of a tile
+    T* q;                          ///< width × lanes
+    T* e_q;                        ///< width × lanes: exponentials of q, for scores that can do with them
+    T* k;                          ///< a tile of keys, where they are not read in place
+    std::byte *k_parts, *q_parts;  ///< of a tile of keys and of q, where products go by parts
+    bool by_parts;
 
-    ScoreScratch(Arena& arena, Index lanes, Index tile_, Index width, Index stride, bool exponentials)
+    ScoreScratch(Arena& arena, Index lanes, Index tile_, Index width, Index stride, bool exponentials, bool parts)
         : mapped(arena.take<T>(lanes * stride)),
           mapped_stride(stride),
           tile(tile_),
           q(arena.take<T>(lanes * width)),
           e_q(arena.take<T>(exponentials ? lanes * width : 0)),
-          k(arena.take<T>(tile_ * width)) {}
+          k(arena.take<T>(tile_ * width)),
+          k_parts(parts ? arena.take<std::byte>(SplitSize::bytes(tile_, width)) : nullptr),
+          q_parts(parts ? arena.take<std::byte>(SplitSize::bytes(lanes, width)) : nullptr),
+          by_parts(parts) {}
+
+    /// That of another block of lanes with the same keys.
+    ScoreScratch(Arena& arena, const ScoreScratch& first, Index lanes, Index width) : ScoreScratch(first) {
+        q = arena.take<T>(lanes * width);
+        q_parts = by_parts ? arena.take<std::byte>(SplitSize::bytes(lanes, width)) : nullptr;
+    }
 };
 
 /// One block of lanes.
@@ -70,9 +88,12 @@ public:
           few_(few),
           apart_{1, few ? block.count() : lanes_},
           z_(scratch),
+          products_(block.by_parts && lanes_ > w && scratch.by_parts),
           k_(problem.key_slice(problem.k, block.sequence, block.kv_head)) {}
 
     Index lanes() const { return lanes_; }
+    /// How products with the lanes are made.
+    const Products<T>& multiplier() const { return products_; }
     /// How far the scores of the last tile stand from each other.
     const ScoreStrides& apart() const { return apart_; }
     const Slice<const X>& keys() const { return k_; }
@@ -89,6 +110,7 @@ public:
                         scale_row(from + i * q.outerStride(), width_, factor, z_.mapped + i * width_, 1);
                 } else {
                     rows_to_lanes(from, q.outerStride(), block_.rows, width_, factor, z_.q, lanes_);
+                    split_queries();
                 }
                 return;
             }
@@ -99,7 +121,10 @@ public:
                                    Eigen::OuterStride<>(z_.mapped_stride));
             reference::map_queries(attention_.score(), q.middleRows(block_.row, block_.rows), mapped);
         }
-        if (!few_) rows_to_lanes(z_.mapped, z_.mapped_stride, block_.count(), width_, T(1), z_.q, lanes_);
+        if (!few_) {
+            rows_to_lanes(z_.mapped, z_.mapped_stride, block_.count(), width_, T(1), z_.q, lanes_);
+            split_queries();
+        }
         if constexpr (ExponentialScore<S, T>)
             q_has_exponentials_ = exponentials_of_lanes<S>(z_.q, z_.e_q, width_, lanes_);
     }
@@ -132,15 +157,16 @@ public:
 
     /// s = the products of a tile's pairs, before modifiers and mask; `largest`, by lane, is raised to the largest.
     /// Of few queries the keys come `side_by_side`, as a softmax wants them, or the queries, as all else does.
-    void products(const BroadcastMatrix<T>& k, Index keys, T* s, T* largest = nullptr, ReadAhead* ahead = nullptr,
+    void products(RowOperand<T>& k, Index keys, T* s, T* largest = nullptr, ReadAhead* ahead = nullptr,
                   bool side_by_side = false) {
         if (few_) {
             apart_ = side_by_side ? ScoreStrides{z_.tile, 1} : ScoreStrides{1, block_.count()};
-            dot_rows<T>({k.data, k.row_stride, keys, width_}, z_.mapped, block_.count(), s, apart_);
+            dot_rows<T>({k.matrix.data, k.matrix.row_stride, keys, width_}, z_.mapped, block_.count(), s, apart_);
         } else if constexpr (dot) {
-            multiply(k, keys, width_, z_.q, lanes_, s, {.largest = largest, .ahead = ahead});
+            products_.prepare(k, keys, width_, z_.k_parts);
+            products_.multiply(k, keys, width_, q_, lanes_, s, {.largest = largest, .ahead = ahead});
         } else {
-            pair_tile(k, keys, s);
+            pair_tile(k.matrix, keys, s);
         }
     }
     /// The features of a tile of keys and of the queries, where they are paired one by one.
@@ -200,6 +226,11 @@ private:
                 block_.kv_head, block_.sequence};
     }
 
+    void split_queries() {
+        q_ = {z_.q};
+        products_.prepare(q_, width_, lanes_, z_.q_parts);
+    }
+
     void pair_tile(const BroadcastMatrix<T>& k, Index keys, T* to) {
         const S& score = attention_.score();
         const PairTiles<T> tiles = pair_tiles(k, keys);
@@ -254,6 +285,8 @@ private:
     bool few_;
     ScoreStrides apart_;
     const ScoreScratch<T>& z_;
+    Products<T> products_;
+    LaneOperand<T> q_{};
     Slice<const X> k_;
     bool q_has_exponentials_ = false;
 };

@@ -4,6 +4,7 @@
 /// except with normalizers that need a row whole.
 
 #include <atomic>
+#include <optional>
 
 #include <attend/kernel/block_forward.hpp>
 
@@ -12,6 +13,11 @@ namespace attend::detail::fused {
 /// The scalars that the fused kernel computes in; the reference computes in any.
 template <class T>
 concept Supported = std::is_same_v<T, float> || std::is_same_v<T, double>;
+
+/// How many blocks of a head go through the keys together at most: as many as it takes for what a tile of keys costs,
+/// to be split above all, to be little beside the products.
+template <class T, class A>
+inline constexpr Index most_team = may_go_by_parts<T, A> && OnlineNormalizer<typename A::NormalizerFunctor> ? 8 : 1;
 
 /// The workspace of a call: scratch for each worker, then what is left of each chunk of keys. From the shape alone, so
 /// that the need is known before the call.
@@ -26,21 +32,36 @@ public:
         const bool may_differ = shape.sequences > 1;  // sequences of a ragged batch have plans of their own
         lanes_ = may_differ ? plan.most_lanes : plan.lanes;
         chunks_ = may_differ ? SequencePlan<T>(1, 1, shape.keys, splits).chunks : plan.chunks;
-        Arena scratch, partial;
-        Scratch<T>(scratch, shape, lanes_, width_, whole_rows, exponentials);
-        scratch_bytes_ = scratch.used();
+        parts_ =
+            may_go_by_parts<T, A> && (may_differ || plan.blocks > 1) && Products<T>::go_by_parts(width_, shape.d_v);
+        if (parts_) {
+            const Index blocks = shape.sequences * shape.heads * plan.blocks;
+            const Index share = workers == 1 ? blocks : blocks / (tasks_of_worker * workers);
+            team_ = std::clamp<Index>(share, 1, std::min(most_team<T, A>, may_differ ? most_team<T, A> : plan.blocks));
+        }
+        Arena worker, partial;
+        const Scratch<T> first = scratch(worker);
+        for (Index i = 1; i < team_; ++i) scratch(worker, &first);
+        scratch_bytes_ = worker.used();
         if (chunks_ > 1) Partial<T>(partial, shape, lanes_);
         partial_bytes_ = partial.used();
     }
 
     Index width() const { return width_; }
+    /// Blocks of a team at most.
+    Index team() const { return team_; }
     std::size_t bytes() const {
         return static_cast<std::size_t>(workers_) * scratch_bytes_ +
                static_cast<std::size_t>(shape_.sequences * shape_.kv_heads * chunks_) * partial_bytes_;
     }
-    Scratch<T> scratch(std::byte* memory, Index worker) const {
-        Arena arena(memory + static_cast<std::size_t>(worker) * scratch_bytes_);
-        return Scratch<T>(arena, shape_, lanes_, width_, whole_rows, exponentials);
+    /// The memory of a worker.
+    Arena arena(std::byte* memory, Index worker) const {
+        return Arena(memory + static_cast<std::size_t>(worker) * scratch_bytes_);
+    }
+    /// The scratch of a team's first block, or of one beside `first`.
+    Scratch<T> scratch(Arena& arena, const Scratch<T>* first = nullptr) const {
+        return first == nullptr ? Scratch<T>(arena, shape_, lanes_, width_, whole_rows, exponentials, parts_)
+                                : Scratch<T>(arena, *first, shape_, lanes_, width_);
     }
     Partial<T> partial(std::byte* memory, const LaneBlock& block, Index chunk) const {
         const Index which = (block.sequence * shape_.kv_heads + block.kv_head) * chunks_ + chunk;
@@ -50,31 +71,108 @@ public:
     }
 
 private:
+    /// So many, that all workers end at about the same time.
+    static constexpr Index tasks_of_worker = 4;
     static constexpr bool whole_rows = RowNormalizer<typename A::NormalizerFunctor>;
     static constexpr bool exponentials = ExponentialScore<typename A::ScoreFunctor, T>;
 
     const Shape& shape_;  // a copy would wait for what has just been written
     Index width_, workers_, lanes_ = 0, chunks_ = 1;
+    Index team_ = 1;
+    bool parts_ = false;
     std::size_t scratch_bytes_ = 0, partial_bytes_ = 0;
+};
+
+/// Output, sum and maximum of a team's blocks, into their scratch. `for_each` calls a function with each of them.
+template <class T, class ForEach>
+void go_through_keys(const LaneBlock& all, bool by_parts, bool wants_lse, ForEach&& for_each) {
+    const amx::Tiles tiles(by_parts);
+    for_each([](auto& block) { block.start(); });
+    for (Index begin = all.key_begin; begin < all.key_end; begin += key_block) {
+        KeyTile<T> tile(begin, all.key_end);
+        for_each([&](auto& block) { block.take(tile, wants_lse); });
+    }
+    for_each([](auto& block) { block.end(); });
+}
+
+/// Blocks of one head that go through the keys together.
+template <class T, class A, class X>
+class TeamForward {
+public:
+    /// `rows` of each block, or what is left.
+    TeamForward(const A& attention, const Problem<X>& problem, const LaneBlock& all, Index rows,
+                const Layout<T, A>& layout, Arena& arena, ReadAhead& ahead)
+        : all_(all) {
+        for (Index from = 0; from < all.rows; from += rows) {
+            const Scratch<T>* const first = count_ == 0 ? nullptr : &members_[0]->scratch;
+            members_[count_++].emplace(attention, problem, all.part(from, rows), layout, arena, first, ahead);
+        }
+    }
+
+    void run(bool wants_lse) {
+        go_through_keys<T>(all_, members_[0]->block.by_parts(), wants_lse, [&](auto&& f) { for_each(f); });
+    }
+
+    template <class F>
+    void for_each(F&& f) {
+        for (Index i = 0; i < count_; ++i) f(members_[i]->block);
+    }
+
+private:
+    struct Member {
+        LaneBlock rows;
+        Scratch<T> scratch;
+        BlockForward<T, A, X> block;
+
+        Member(const A& attention, const Problem<X>& problem, const LaneBlock& rows_, const Layout<T, A>& layout,
+               Arena& arena, const Scratch<T>* first, ReadAhead& ahead)
+            : rows(rows_),
+              scratch(layout.scratch(arena, first)),
+              block(attention, problem, rows, layout.width(), scratch, ahead) {}
+    };
+
+    const LaneBlock& all_;
+    std::optional<Member> members_[most_team<T, A>];
+    Index count_ = 0;
 };
 
 /// out = weights · v for every head, by blocks of queries.
 template <class T, class A, class X>
 void forward(const A& attention, const Problem<X>& problem, const Layout<T, A>& layout, const StridedView<X>& out,
              const StridedView<T>& lse, std::byte* memory, const ExecutorRef& executor) {
-    const Plan<T, X> plan(problem, layout.splits);
+    const Plan<T, X> plan(problem, layout.splits, layout.team());
     std::atomic<bool> any_split = false;
     executor.for_each(plan.tasks(), [&](Index task, Index worker) {
-        const LaneBlock block = plan.block(task);
-        const Scratch<T> scratch = layout.scratch(memory, worker);
-        BlockForward<T, A, X> forward(attention, problem, block, layout.width(), scratch);
-        if (task + executor.concurrency() < plan.tasks()) forward.expect(plan.block(task + executor.concurrency()));
-        if (block.chunks == 1) forward.expect_output(out);
-        forward.run(lse.data != nullptr);
-        if (block.chunks == 1) {
-            forward.finish(out, lse);
+        const LaneBlock all = plan.block(task);
+        const bool wants_lse = lse.data != nullptr;
+        Arena arena = layout.arena(memory, worker);
+        ReadAhead ahead;
+        const auto expect = [&](auto& block) {
+            const Index next = task + executor.concurrency();  // which this worker is likely to take next
+            if (next < plan.tasks()) block.expect(plan.block(next));
+        };
+        if constexpr (most_team<T, A> > 1) {
+            if (layout.team() > 1 && all.by_parts) {
+                TeamForward<T, A, X> team(attention, problem, all, plan.of(all.sequence).rows, layout, arena, ahead);
+                bool is_first = true;
+                team.for_each([&](auto& block) {
+                    if (is_first) expect(block);
+                    is_first = false;
+                    block.expect_output(out);
+                });
+                team.run(wants_lse);
+                return team.for_each([&](auto& block) { block.finish(out, lse); });
+            }
+        }
+        const Scratch<T> scratch = layout.scratch(arena);
+        BlockForward<T, A, X> block(attention, problem, all, layout.width(), scratch, ahead);
+        expect(block);
+        if (all.chunks == 1) block.expect_output(out);
+        go_through_keys<T>(all, block.by_parts(), wants_lse, [&](auto&& f) { f(block); });
+        if (all.chunks == 1) {
+            block.finish(out, lse);
         } else {
-            forward.store(layout.partial(memory, block, block.chunk));
+            block.store(layout.partial(memory, all, all.chunk));
             any_split = true;
         }
     });
@@ -83,8 +181,10 @@ void forward(const A& attention, const Problem<X>& problem, const Layout<T, A>& 
     executor.for_each(plan.tasks(), [&](Index task, Index worker) {
         const LaneBlock block = plan.block(task);
         if (block.chunks == 1 || block.chunk > 0) return;
-        const Scratch<T> scratch = layout.scratch(memory, worker);
-        BlockForward<T, A, X> forward(attention, problem, block, layout.width(), scratch);
+        Arena arena = layout.arena(memory, worker);
+        const Scratch<T> scratch = layout.scratch(arena);
+        ReadAhead ahead;
+        BlockForward<T, A, X> forward(attention, problem, block, layout.width(), scratch, ahead);
         forward.load(layout.partial(memory, block, 0));
         for (Index chunk = 1; chunk < block.chunks; ++chunk) forward.merge(layout.partial(memory, block, chunk));
         forward.finish(out, lse);

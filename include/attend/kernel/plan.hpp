@@ -17,8 +17,17 @@ struct LaneBlock {
     Index row = 0, rows = 0;
     Index key_begin = 0, key_end = 0;
     Index chunk = 0, chunks = 1;  ///< which part of the sequence's keys these are
+    bool by_parts = false;        ///< its head has so many queries that it pays to split keys and values
 
     Index count() const { return heads * rows; }
+
+    /// The rows from `from` on, at most `most` of them.
+    LaneBlock part(Index from, Index most) const {
+        LaneBlock block = *this;
+        block.row += from;
+        block.rows = std::min(most, rows - from);
+        return block;
+    }
 };
 
 /// A block's rows of its head h, in an operand or result that goes with the queries.
@@ -60,13 +69,15 @@ struct SequencePlan {
 /// a / b, without the long division where it gives 0, as it always does in the first task.
 constexpr Index quotient(Index a, Index b) { return a < b ? 0 : a / b; }
 
-/// The tasks of a call.
+/// The tasks of a call: each a block, or the blocks of a team.
 template <class T, class X>
 class Plan {
 public:
-    Plan(const Problem<X>& problem, bool splits)
+    /// `team`: how many blocks of a head a task takes at most.
+    Plan(const Problem<X>& problem, bool splits, Index team = 1)
         : problem_(problem),
           splits_(splits),
+          team_(team),
           first_(problem.shape.sequences > 0 ? of(0) : SequencePlan<T>(1, 0, 0, false)) {
         if (problem.ragged()) {
             for (Index s = 0; s < problem.shape.sequences; ++s) tasks_ += tasks_of(of(s));
@@ -80,7 +91,8 @@ public:
     }
     Index tasks() const { return tasks_; }
 
-    /// Heads follow each other, and of a head the last block comes first: under a causal mask it is the longest.
+    /// All rows of a task. Heads follow each other, and of a head the last block comes first: under a causal mask it is
+    /// the longest.
     LaneBlock block(Index task) const {
         if (!problem_.ragged()) {
             const Index tasks = tasks_of(first_), s = quotient(task, tasks);
@@ -93,9 +105,9 @@ public:
 
 private:
     LaneBlock block(Index s, Index task, const SequencePlan<T>& plan) const {
-        const Index group = problem_.shape.group(), per_head = plan.heads_together ? plan.chunks : plan.blocks;
+        const Index group = problem_.shape.group(), per_head = plan.heads_together ? plan.chunks : teams_of(plan);
         const Index which = quotient(task, per_head), part = task - which * per_head;
-        LaneBlock block{.sequence = s, .key_end = problem_.keys(s)};
+        LaneBlock block{.sequence = s, .key_end = problem_.keys(s), .by_parts = plan.blocks > 1};
         if (plan.heads_together) {
             block.kv_head = which;
             block.head = which * group;
@@ -108,18 +120,22 @@ private:
         } else {
             block.kv_head = quotient(which, group);
             block.head = which;
-            block.row = (per_head - 1 - part) * plan.rows;
-            block.rows = std::min(plan.rows, problem_.queries(s) - block.row);
+            block.row = (per_head - 1 - part) * team_ * plan.rows;
+            block.rows = std::min(team_ * plan.rows, problem_.queries(s) - block.row);
         }
         return block;
     }
 
+    Index teams_of(const SequencePlan<T>& plan) const {
+        return team_ == 1 ? plan.blocks : (plan.blocks + team_ - 1) / team_;
+    }
     Index tasks_of(const SequencePlan<T>& plan) const {
-        return plan.heads_together ? problem_.shape.kv_heads * plan.chunks : problem_.shape.heads * plan.blocks;
+        return plan.heads_together ? problem_.shape.kv_heads * plan.chunks : problem_.shape.heads * teams_of(plan);
     }
 
     const Problem<X>& problem_;
     bool splits_;
+    Index team_;
     SequencePlan<T> first_;  ///< of the first sequence; of all where none is ragged
     Index tasks_ = 0;
 };

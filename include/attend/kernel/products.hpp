@@ -1,0 +1,65 @@
+#pragma once
+/// \file
+/// The products of a block of lanes, by whatever makes them fastest.
+
+#include <attend/kernel/split_product.hpp>
+
+namespace attend::detail {
+
+/// Makes the products of a block of lanes: of the parts of the operands where that is faster, or by packets.
+template <class T>
+class Products {
+public:
+#if defined(ATTEND_AMX)
+    static constexpr bool have_parts = std::is_same_v<T, float>;
+#else
+    static constexpr bool have_parts = false;
+#endif
+    /// Whether products with features of these widths are made faster of parts.
+    static bool go_by_parts(Index width, Index d_v) {
+        return have_parts && std::min(width, d_v) > amx::tile_rows && amx::available();
+    }
+
+    explicit Products(bool by_parts) : by_parts_(by_parts) {}
+
+    bool by_parts() const { return by_parts_; }
+
+    /// Splits A (rows × depth) into `parts` if products go by them and it is not split yet.
+    void prepare([[maybe_unused]] RowOperand<T>& a, [[maybe_unused]] Index rows, [[maybe_unused]] Index depth,
+                 [[maybe_unused]] std::byte* parts) const {
+#if defined(ATTEND_AMX)
+        if constexpr (std::is_same_v<T, float>) {
+            if (!by_parts_ || a.split != nullptr) return;
+            a.finite = split_rows(a.matrix, rows, depth, parts);
+            a.split = parts;
+        }
+#endif
+    }
+    /// The same of B (depth × lanes).
+    void prepare([[maybe_unused]] LaneOperand<T>& b, [[maybe_unused]] Index depth, [[maybe_unused]] Index lanes,
+                 [[maybe_unused]] std::byte* parts) const {
+#if defined(ATTEND_AMX)
+        if constexpr (std::is_same_v<T, float>) {
+            if (!by_parts_ || b.split != nullptr) return;
+            b.finite = split_lanes(b.data, depth, lanes, parts);
+            b.split = parts;
+        }
+#endif
+    }
+
+    /// C (rows × lanes) = factor ∘ C + A (rows × depth) · B (depth × lanes), of prepared operands.
+    void multiply(const RowOperand<T>& a, Index rows, Index depth, const LaneOperand<T>& b, Index lanes, T* c,
+                  const TileOptions<T>& options = {}) const {
+#if defined(ATTEND_AMX)
+        if constexpr (std::is_same_v<T, float>) {
+            if (by_parts_) return multiply_split(a, rows, depth, b, lanes, c, options);
+        }
+#endif
+        detail::multiply(a.matrix, rows, depth, b.data, lanes, c, options);
+    }
+
+private:
+    bool by_parts_;
+};
+
+}  // namespace attend::detail
