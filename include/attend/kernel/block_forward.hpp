@@ -181,7 +181,7 @@ private:
         if (few_) return weigh_rows(z_, keys, block_.count(), apart_);
 #if defined(ATTEND_AMX)
         if constexpr (may_go_by_parts<T, A>) {
-            if (by_parts()) {
+            if (scores_.multiplier().by_parts(keys)) {
                 weigh_and_split_tile(z_, keys, lanes_);
                 if (!problem_.dropout) weights.split = z_.weight_parts;
                 return;
@@ -248,8 +248,10 @@ private:
                         factor, z_.o);
         } else {
             const Products<T>& products = scores_.multiplier();
-            products.prepare(v, v_.cols(), keys, z_.v_parts);
-            products.prepare(weights, keys, lanes_, z_.weight_parts);
+            if (products.by_parts(keys)) {
+                products.prepare(v, v_.cols(), keys, z_.v_parts);
+                products.prepare(weights, keys, lanes_, z_.weight_parts);
+            }
             products.multiply(v, v_.cols(), keys, weights, lanes_, z_.o, {.factor = factor, .ahead = &ahead_});
         }
     }

@@ -163,7 +163,7 @@ public:
             apart_ = side_by_side ? ScoreStrides{z_.tile, 1} : ScoreStrides{1, block_.count()};
             dot_rows<T>({k.matrix.data, k.matrix.row_stride, keys, width_}, z_.mapped, block_.count(), s, apart_);
         } else if constexpr (dot) {
-            products_.prepare(k, keys, width_, z_.k_parts);
+            if (products_.by_parts(keys)) products_.prepare(k, keys, width_, z_.k_parts);
             products_.multiply(k, keys, width_, q_, lanes_, s, {.largest = largest, .ahead = ahead});
         } else {
             pair_tile(k.matrix, keys, s);

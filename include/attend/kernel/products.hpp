@@ -20,11 +20,15 @@ public:
         return have_parts && std::min(width, d_v) > amx::tile_rows && amx::available();
     }
 
+    /// So few keys as may be left for the last tile go by packets: tiles would be all but empty.
+    static constexpr Index least_keys = amx::tile_rows;
+
     explicit Products(bool by_parts) : by_parts_(by_parts) {}
 
     bool by_parts() const { return by_parts_; }
+    bool by_parts(Index keys) const { return by_parts_ && keys >= least_keys; }
 
-    /// Splits A (rows × depth) into `parts` if products go by them and it is not split yet.
+    /// Splits A (rows × depth) into `parts` if products go by them, and it is not split yet.
     void prepare([[maybe_unused]] RowOperand<T>& a, [[maybe_unused]] Index rows, [[maybe_unused]] Index depth,
                  [[maybe_unused]] std::byte* parts) const {
 #if defined(ATTEND_AMX)
@@ -47,12 +51,12 @@ public:
 #endif
     }
 
-    /// C (rows × lanes) = factor ∘ C + A (rows × depth) · B (depth × lanes), of prepared operands.
-    void multiply(const RowOperand<T>& a, Index rows, Index depth, const LaneOperand<T>& b, Index lanes, T* c,
-                  const TileOptions<T>& options = {}) const {
+    /// C (rows × lanes) = factor ∘ C + A (rows × depth) · B (depth × lanes), by parts if both operands are split.
+    static void multiply(const RowOperand<T>& a, Index rows, Index depth, const LaneOperand<T>& b, Index lanes, T* c,
+                         const TileOptions<T>& options = {}) {
 #if defined(ATTEND_AMX)
         if constexpr (std::is_same_v<T, float>) {
-            if (by_parts_) return multiply_split(a, rows, depth, b, lanes, c, options);
+            if (a.split != nullptr && b.split != nullptr) return multiply_split(a, rows, depth, b, lanes, c, options);
         }
 #endif
         detail::multiply(a.matrix, rows, depth, b.data, lanes, c, options);
