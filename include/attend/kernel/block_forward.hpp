@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <new>
 #include <span>
 
 #include <attend/kernel/block_scores.hpp>
@@ -18,7 +19,9 @@ namespace attend::detail::fused {
 template <class T>
 struct KeyTile {
     Index begin, keys;
-    RowOperand<T> k, v;  ///< features of the keys, keys × width, and values, d_v × keys
+    RowOperand<T> k;          ///< features of the keys, keys × width
+    BroadcastMatrix<T> rows;  ///< values, keys × d_v
+    RowOperand<T> v;          ///< the same as operand of a product, d_v × keys
     bool has_k = false, has_v = false;
 
     KeyTile(Index begin_, Index end) : begin(begin_), keys(std::min(key_block, end - begin_)) {}
@@ -88,7 +91,8 @@ public:
             for (Index begin = block_.key_begin; begin < block_.key_end; begin += key_block) {
                 KeyTile<T> tile(begin, block_.key_end);
                 const Cover cover = scores_.cover_of_tile(begin, tile.keys);
-                if (cover != Cover::none) add_weighted_values(tile, cover, {z_.s + begin * apart_.key});
+                LaneOperand<T> weights{z_.s + begin * apart_.key};
+                if (cover != Cover::none) add_weighted_values(tile, cover, weights);
             }
         }
         if (first_) std::fill(z_.o, z_.o + v_.cols() * lanes_, T(0));
@@ -161,7 +165,8 @@ private:
         copy_lanes(z_.largest, lanes_, z_.next);
         if (!tile.has_k) {
             tile.has_k = true;
-            tile.k = {scores_.mapped_keys(k_.middleRows(tile.begin, tile.keys))};
+            // In place: a copy would wait for what has just been written.
+            ::new (&tile.k) RowOperand<T>{scores_.mapped_keys(k_.middleRows(tile.begin, tile.keys))};
             const Index begin = tile.begin + tile.keys, next = std::min(key_block, block_.key_end - begin);
             if (next > 0) ahead_.soon(v_.middleRows(begin, next), k_.middleRows(begin, next));
         }
@@ -225,29 +230,31 @@ private:
     }
 
     /// o = factor ∘ o + weights after dropout · values.
-    void add_weighted_values(KeyTile<T>& tile, Cover cover, LaneOperand<T> weights) {
+    void add_weighted_values(KeyTile<T>& tile, Cover cover, LaneOperand<T>& weights) {
         scores_.drop(tile.begin, tile.keys, weights.data);
         const T* const factor = first_ ? nullptr : z_.factor;
         const auto rows = v_.middleRows(tile.begin, tile.keys);
         first_ = false;
         if (!tile.has_v) {
             tile.has_v = true;
-            const auto v = readable(rows, z_.v, few_ ? Reading::row_by_row : Reading::often);
-            tile.v = {{v.data, v.depth_stride, v.row_stride}};
+            ::new (&tile.rows) BroadcastMatrix<T>(readable(rows, z_.v, few_ ? Reading::row_by_row : Reading::often));
+            if (!few_) tile.v = {{tile.rows.data, tile.rows.depth_stride, tile.rows.row_stride}};
         }
-        if (cover == Cover::some && !all_finite(tile.v.matrix, v_.cols(), tile.keys)) [[unlikely]] {
-            add_visible_values(rows, tile.begin, weights, factor);
+        if (cover == Cover::some && !all_finite(tile.rows, tile.keys, v_.cols())) [[unlikely]] {
+            add_visible_values(tile, rows, weights, factor);
             tile.has_v = false;
         } else {
-            add_values(tile.v, tile.keys, weights, factor);
+            add_values(tile, weights, factor);
         }
     }
-    void add_values(RowOperand<T>& v, Index keys, LaneOperand<T>& weights, const T* factor) {
+    void add_values(KeyTile<T>& tile, LaneOperand<T>& weights, const T* factor) {
+        const Index keys = tile.keys;
         if (few_) {
-            add_rows<T>({v.matrix.data, v.matrix.depth_stride, keys, v_.cols()}, weights.data, block_.count(), apart_,
+            add_rows<T>({tile.rows.data, tile.rows.row_stride, keys, v_.cols()}, weights.data, block_.count(), apart_,
                         factor, z_.o);
         } else {
             const Products<T>& products = scores_.multiplier();
+            RowOperand<T>& v = tile.v;
             if (products.by_parts(keys)) {
                 products.prepare(v, v_.cols(), keys, z_.v_parts);
                 products.prepare(weights, keys, lanes_, z_.weight_parts);
@@ -260,18 +267,20 @@ private:
     /// The same with values that are not finite, which a weight of 0 does not hide: they are left out, with the bits
     /// that finite ones would give to those who must not see them, and added to those who see them.
     template <class Rows>
-    void add_visible_values(const Rows& rows, Index begin, LaneOperand<T>& weights, const T* factor) {
+    void add_visible_values(const KeyTile<T>& tile, const Rows& rows, LaneOperand<T>& weights, const T* factor) {
         Eigen::Map<RowMatrix<T>> finite(z_.v, rows.rows(), rows.cols());
         finite = rows.template cast<T>();
         for (T& value : finite.reshaped()) value = std::isfinite(value) ? value : T(0);
-        RowOperand<T> v{{z_.v, 1, rows.cols()}};
-        add_values(v, rows.rows(), weights, factor);
+        KeyTile<T> without(tile.begin, tile.begin + tile.keys);
+        without.rows = {z_.v, rows.cols(), 1};
+        without.v = {{z_.v, 1, rows.cols()}};
+        add_values(without, weights, factor);
         for (Index j = 0; j < rows.rows(); ++j) {
             for (Index a = 0; a < rows.cols(); ++a) {
                 const T value = static_cast<T>(rows(j, a));
                 if (std::isfinite(value)) continue;
                 for (Index lane = 0; lane < block_.count(); ++lane) {
-                    if (!attention_.mask(scores_.position(lane, begin + j))) continue;
+                    if (!attention_.mask(scores_.position(lane, tile.begin + j))) continue;
                     output(lane, a) += weights.data[j * apart_.key + lane * apart_.query] * value;
                 }
             }

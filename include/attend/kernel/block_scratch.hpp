@@ -56,9 +56,10 @@ struct Partial {
         : largest(arena.take<T>(lanes)), sum(arena.take<T>(lanes)), o(arena.take<T>(lanes * shape.d_v)) {}
 };
 
-/// The lanes of a row of the scratch, without a call to the library of C, which costs more than the few packets.
+/// The lanes of a row of the scratch, without a call to the library of C, which costs more than the few packets: out of
+/// line, since a value that is known to be 0 would become one.
 template <class T>
-void set_lanes(T* to, Index lanes, T value) {
+ATTEND_NOINLINE void set_lanes(T* to, Index lanes, T value) {
     for (Index i = 0; i < lanes; i += simd::width<T>) simd::store(to + i, simd::broadcast(value));
 }
 template <class T>
