@@ -9,8 +9,7 @@
 #include <new>
 #include <span>
 
-#include <attend/kernel/block_scores.hpp>
-#include <attend/kernel/block_scratch.hpp>
+#include <attend/kernel/partial.hpp>
 #include <attend/kernel/read_ahead.hpp>
 
 namespace attend::detail::fused {
@@ -98,37 +97,11 @@ public:
         if (first_) std::fill(z_.o, z_.o + v_.cols() * lanes_, T(0));
     }
 
-    void store(const Partial<T>& partial) const {
-        std::copy(z_.largest, z_.largest + lanes_, partial.largest);
-        std::copy(z_.sum, z_.sum + lanes_, partial.sum);
-        std::copy(z_.o, z_.o + v_.cols() * lanes_, partial.o);
-    }
-    /// Takes in the keys that another task has seen.
-    void merge(const Partial<T>& other) {
-        for (Index i = 0; i < lanes_; ++i) {
-            const T m = std::max(z_.largest[i], other.largest[i]);
-            const T mine = exp_of_nonpositive(z_.largest[i] - m), its = exp_of_nonpositive(other.largest[i] - m);
-            z_.sum[i] = mine * z_.sum[i] + its * other.sum[i];
-            z_.largest[i] = m;
-            z_.factor[i] = mine;
-            z_.next[i] = its;
-        }
-        if (few_) {
-            for (Index i = 0; i < block_.count(); ++i) {
-                for (Index a = i * v_.cols(); a < (i + 1) * v_.cols(); ++a)
-                    z_.o[a] = z_.factor[i] * z_.o[a] + z_.next[i] * other.o[a];
-            }
-        } else {
-            for (Index a = 0; a < v_.cols() * lanes_; a += lanes_) {
-                for (Index i = 0; i < lanes_; ++i)
-                    z_.o[a + i] = z_.factor[i] * z_.o[a + i] + z_.next[i] * other.o[a + i];
-            }
-        }
-    }
-    void load(const Partial<T>& partial) const {
-        std::copy(partial.largest, partial.largest + lanes_, z_.largest);
-        std::copy(partial.sum, partial.sum + lanes_, z_.sum);
-        std::copy(partial.o, partial.o + v_.cols() * lanes_, z_.o);
+    /// Leaves what has been seen so far, or starts from it, or takes in the keys that another task has seen.
+    void store(const Partial<T>& partial) const { partial.keep(z_, lanes_, v_.cols()); }
+    void load(const Partial<T>& partial) const { partial.restore(z_, lanes_, v_.cols()); }
+    void merge(const Partial<T>& other) const {
+        few_ ? other.add_to_rows(z_, block_.count(), v_.cols()) : other.add_to_lanes(z_, lanes_, v_.cols());
     }
 
     /// Writes the rows of the output and the LSE.

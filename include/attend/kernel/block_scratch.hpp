@@ -47,15 +47,6 @@ struct Scratch {
     }
 };
 
-/// What is left of a block after some of the keys.
-template <class T>
-struct Partial {
-    T *largest, *sum, *o;
-
-    Partial(Arena& arena, const Shape& shape, Index lanes)
-        : largest(arena.take<T>(lanes)), sum(arena.take<T>(lanes)), o(arena.take<T>(lanes * shape.d_v)) {}
-};
-
 /// The lanes of a row of the scratch, without a call to the library of C, which costs more than the few packets: out of
 /// line, since a value that is known to be 0 would become one.
 template <class T>

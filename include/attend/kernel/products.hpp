@@ -28,25 +28,13 @@ public:
     bool by_parts() const { return by_parts_; }
     bool by_parts(Index keys) const { return by_parts_ && keys >= least_keys; }
 
-    /// Splits A (rows × depth) into `parts` if products go by them, and it is not split yet.
-    void prepare([[maybe_unused]] RowOperand<T>& a, [[maybe_unused]] Index rows, [[maybe_unused]] Index depth,
+    /// Splits A (rows × depth) or B (depth × lanes) into `parts` if products go by them, and it is not split yet.
+    template <class Operand>
+    void prepare([[maybe_unused]] Operand& operand, [[maybe_unused]] Index rows, [[maybe_unused]] Index columns,
                  [[maybe_unused]] std::byte* parts) const {
 #if defined(ATTEND_AMX)
         if constexpr (std::is_same_v<T, float>) {
-            if (!by_parts_ || a.split != nullptr) return;
-            a.finite = split_rows(a.matrix, rows, depth, parts);
-            a.split = parts;
-        }
-#endif
-    }
-    /// The same of B (depth × lanes).
-    void prepare([[maybe_unused]] LaneOperand<T>& b, [[maybe_unused]] Index depth, [[maybe_unused]] Index lanes,
-                 [[maybe_unused]] std::byte* parts) const {
-#if defined(ATTEND_AMX)
-        if constexpr (std::is_same_v<T, float>) {
-            if (!by_parts_ || b.split != nullptr) return;
-            b.finite = split_lanes(b.data, depth, lanes, parts);
-            b.split = parts;
+            if (by_parts_ && operand.split == nullptr) split_into(operand, rows, columns, parts);
         }
 #endif
     }

@@ -27,6 +27,16 @@ struct LaneOperand {
 
 #if defined(ATTEND_AMX)
 
+/// Splits an operand into `parts`.
+inline void split_into(RowOperand<float>& a, Index rows, Index depth, std::byte* parts) {
+    a.finite = split_rows(a.matrix, rows, depth, parts);
+    a.split = parts;
+}
+inline void split_into(LaneOperand<float>& b, Index depth, Index lanes, std::byte* parts) {
+    b.finite = split_lanes(b.data, depth, lanes, parts);
+    b.split = parts;
+}
+
 /// The product of `rows` by `lanes` tiles, at most two by two: C = A · B over `steps` steps, each the parts of a tile.
 template <int rows, int lanes>
 ATTEND_NOINLINE void multiply_parts(const std::byte* a, const std::byte* b, Index steps, float* c, Index c_stride) {
