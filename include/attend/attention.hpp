@@ -19,7 +19,7 @@
 #include <attend/score/scaled_dot.hpp>
 #include <attend/softmax/softmax.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// The normalizer of an attention to which none was given.
 struct DefaultSoftmax : Softmax {};

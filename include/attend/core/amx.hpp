@@ -19,7 +19,7 @@
 #include <unistd.h>
 #endif
 
-namespace attend::detail::amx {
+namespace attend::inline ATTEND_ABI::detail::amx {
 
 /// Rows of a tile, and its columns of float.
 inline constexpr Index tile_rows = 16;

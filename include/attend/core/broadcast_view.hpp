@@ -7,7 +7,7 @@
 #include <attend/core/concepts.hpp>
 #include <attend/core/view.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// view(sequence, head, row, key) of a pair.
 template <class T>

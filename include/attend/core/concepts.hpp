@@ -14,7 +14,7 @@
 
 #include <attend/core/types.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 enum class Kind { score, modifier, mask, normalizer, attention };
 

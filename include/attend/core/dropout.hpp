@@ -13,7 +13,7 @@
 #include <attend/core/philox.hpp>
 #include <attend/core/types.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Dropout of the weights, for training: each becomes 0 with probability `rate`, and the others grow by 1 / (1 − rate)
 /// (Srivastava et al. 2014). Which ones, the seed and the pair's sequence, head, query and key decide, whatever the

@@ -11,7 +11,7 @@
 
 #include <attend/core/math.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 template <class V, int N = 1>
 struct Dual {

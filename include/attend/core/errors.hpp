@@ -12,7 +12,7 @@
 
 #include <attend/core/types.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// A shape as errors say it: `128x32`, `8 heads x 128x32` or `2 sequences x 8 heads x 128x32`: what there is one of
 /// goes without saying. Words are made only where an error is: a call that is right pays nothing.

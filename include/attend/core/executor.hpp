@@ -19,7 +19,7 @@
 
 #include <attend/core/errors.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Runs everything on the calling thread.
 struct SerialExecutor {

@@ -11,7 +11,7 @@
 #include <attend/core/simd.hpp>
 #include <attend/core/types.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// The outcome of a comparison, lane by lane: for `select`.
 template <class T>

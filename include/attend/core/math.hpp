@@ -9,7 +9,7 @@
 
 #include <attend/core/config.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 // clang-format off
 template <std::floating_point T> T abs(T x) { return std::abs(x); }

@@ -12,7 +12,7 @@
 #include <attend/core/output.hpp>
 #include <attend/core/workspace.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Where the sequences of a stack of rows begin: n + 1 offsets for n sequences, the first 0, the last the number of
 /// rows.

@@ -6,7 +6,7 @@
 
 #include <attend/core/view.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// How the heads of a plain matrix stand: side by side, as in every operand, or below each other, as score matrices do.
 enum class HeadBlocks { side_by_side, below_each_other };

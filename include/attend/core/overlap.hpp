@@ -9,7 +9,7 @@
 
 #include <attend/core/view.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// The memory of a view, in bytes: where it starts, how far it reaches, and its loops.
 struct Footprint {

@@ -9,7 +9,7 @@
 
 #include <attend/core/types.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 namespace detail {
 
 struct IgnoreParameters {

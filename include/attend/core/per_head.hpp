@@ -6,7 +6,7 @@
 
 #include <attend/core/errors.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// What is stored for a parameter given as a number or as a vector expression.
 template <class Given>

@@ -7,7 +7,7 @@
 
 #include <attend/core/types.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// Philox-4x32-10 (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"): four words of 32 random bits
 /// for each counter of 128 bits and key of 64. `words` holds the counter and then the random bits.

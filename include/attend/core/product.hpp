@@ -7,7 +7,7 @@
 
 #include <attend/core/types.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// At most `rows` × `columns` of X, a matrix in memory: Eigen knows at compile time how much it may have to pack.
 template <class X, int rows, int columns>

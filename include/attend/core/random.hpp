@@ -7,7 +7,7 @@
 
 #include <attend/core/types.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// SplitMix64 (Steele, Lea and Flood 2014): a small generator whose every seed gives a full-period stream.
 class Random {

@@ -7,7 +7,7 @@
 
 #include <attend/core/config.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// Calls f(0), …, f(n − 1) with constants. Registers in an array stay registers that way; a loop over them would be
 /// unrolled too late at -O2 and leave them in memory.

@@ -9,7 +9,7 @@
 #include <attend/core/repeat.hpp>
 #include <attend/core/simd.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// out += x · weight for a panel of packed columns: `rows` rows of x from `row` on.
 template <int rows, int packets, class C, class X, class Out>

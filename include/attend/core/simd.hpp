@@ -23,7 +23,7 @@
 #pragma GCC diagnostic ignored "-Wignored-attributes"
 #endif
 
-namespace attend::detail::simd {
+namespace attend::inline ATTEND_ABI::detail::simd {
 
 template <class T>
 using Packet = typename Eigen::internal::packet_traits<T>::type;

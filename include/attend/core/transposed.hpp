@@ -7,7 +7,7 @@
 
 #include <attend/core/simd.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// to[c · to_stride + r] += from[r · from_stride + c] for `rows` rows of `columns` columns.
 template <class T>

@@ -6,7 +6,7 @@
 
 #include <attend/core/config.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 using Eigen::Index;
 

@@ -7,7 +7,7 @@
 
 #include <attend/core/errors.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Memory of anybody's, read as sequences × heads × rows × columns through four strides, counted in elements.
 template <class T>

@@ -11,7 +11,7 @@
 
 #include <attend/core/errors.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Scratch memory for calls of one thread. It grows to the largest call it has served and then no call allocates; built
 /// on a buffer of the caller's it never grows, and a call that needs more throws `std::length_error` before writing.

@@ -8,7 +8,7 @@
 #include <attend/kernel/block_backward.hpp>
 #include <attend/kernel/forward.hpp>
 
-namespace attend::detail::fused {
+namespace attend::inline ATTEND_ABI::detail::fused {
 
 /// How the queries that share a key/value head are cut into chunks, each of which adds up key gradients of its own, so
 /// that threads can share a head. By the shape of a sequence alone, never by the number of threads.

@@ -8,7 +8,7 @@
 #include <attend/core/workspace.hpp>
 #include <attend/kernel/block_scores.hpp>
 
-namespace attend::detail::fused {
+namespace attend::inline ATTEND_ABI::detail::fused {
 
 /// The scratch of one block of lanes. Tiles are key_block × lanes, or with
 /// normalizers that need a row whole all keys × lanes.

@@ -10,7 +10,7 @@
 #include <attend/kernel/key_gradients.hpp>
 #include <attend/kernel/pair_gradients.hpp>
 
-namespace attend::detail::fused {
+namespace attend::inline ATTEND_ABI::detail::fused {
 
 /// One block of lanes over its keys.
 template <class T, class A, class X>

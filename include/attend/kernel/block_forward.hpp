@@ -12,7 +12,7 @@
 #include <attend/kernel/partial.hpp>
 #include <attend/kernel/read_ahead.hpp>
 
-namespace attend::detail::fused {
+namespace attend::inline ATTEND_ABI::detail::fused {
 
 /// A tile of keys and values, as the blocks that share it read it: what it takes to read it so is done once.
 template <class T>

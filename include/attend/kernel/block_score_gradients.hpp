@@ -11,7 +11,7 @@
 #include <attend/kernel/block_scores.hpp>
 #include <attend/kernel/modifier_gradients.hpp>
 
-namespace attend::detail::fused {
+namespace attend::inline ATTEND_ABI::detail::fused {
 
 /// One block of lanes, whose gradient of the output stands in lanes in the scratch.
 template <class T, class A, class X>

@@ -19,7 +19,7 @@
 #include <attend/kernel/reference.hpp>
 #include <attend/softmax/exp.hpp>
 
-namespace attend::detail::fused {
+namespace attend::inline ATTEND_ABI::detail::fused {
 
 template <class T>
 using StridedBlock = Eigen::Map<RowMatrix<T>, Eigen::Unaligned, Eigen::OuterStride<>>;

@@ -9,7 +9,7 @@
 #include <attend/kernel/block_scores.hpp>
 #include <attend/softmax/exp.hpp>
 
-namespace attend::detail::fused {
+namespace attend::inline ATTEND_ABI::detail::fused {
 
 /// The scratch of one block of lanes.
 template <class T>

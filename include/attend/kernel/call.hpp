@@ -10,7 +10,7 @@
 #include <attend/kernel/forward.hpp>
 #include <attend/kernel/reference.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 template <class A, class X>
 void check_call(const A& attention, const Shape& shape, const StridedView<const X>& q, const StridedView<const X>& k) {

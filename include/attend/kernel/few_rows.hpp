@@ -9,7 +9,7 @@
 #include <attend/core/simd.hpp>
 #include <attend/kernel/micro_kernel.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// So many queries of a head are few. However many heads share their keys: the bits of a head do not depend on those
 /// beside it.

@@ -8,7 +8,7 @@
 
 #include <attend/kernel/block_forward.hpp>
 
-namespace attend::detail::fused {
+namespace attend::inline ATTEND_ABI::detail::fused {
 
 /// The scalars that the fused kernel computes in; the reference computes in any.
 template <class T>

@@ -6,7 +6,7 @@
 
 #include <attend/kernel/block_scores.hpp>
 
-namespace attend::detail::fused {
+namespace attend::inline ATTEND_ABI::detail::fused {
 
 /// Rows are padded to whole packets, since their features stand in lanes. A tile that nobody has added to holds
 /// nothing.

@@ -6,7 +6,7 @@
 
 #include <attend/core/simd.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// So few of a packet's lanes go one by one, for less than it takes to transpose the packet.
 template <class T>

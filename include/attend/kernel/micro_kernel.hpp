@@ -7,7 +7,7 @@
 #include <attend/core/simd.hpp>
 #include <attend/kernel/read_ahead.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// A matrix read scalar by scalar, through any strides: rows × depth.
 template <class T>

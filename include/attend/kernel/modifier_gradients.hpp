@@ -8,7 +8,7 @@
 
 #include <attend/kernel/block_scores.hpp>
 
-namespace attend::detail::fused {
+namespace attend::inline ATTEND_ABI::detail::fused {
 
 /// The keys of a tile.
 struct KeyRange {

@@ -10,7 +10,7 @@
 #include <attend/core/dual.hpp>
 #include <attend/core/lanes.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// A modifier of the scores of a packet of queries and many keys at once: `on_tile(s, lanes, keys, p)`, and with
 /// `backward_on_tile(ds_out, lanes, keys, p, gradient)` its parameters' gradients. p is the first key's.

@@ -8,7 +8,7 @@
 #include <attend/kernel/on_lanes.hpp>
 #include <attend/kernel/pair_scores.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// A score of pairs whose slopes can also be formed from exponentials of the features.
 template <class S, class T>

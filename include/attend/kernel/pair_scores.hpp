@@ -10,7 +10,7 @@
 #include <attend/kernel/micro_kernel.hpp>
 #include <attend/softmax/exp.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// A score of pairs that can also be formed from exponentials of the features.
 template <class S, class T>

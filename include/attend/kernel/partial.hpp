@@ -6,7 +6,7 @@
 
 #include <attend/kernel/block_scratch.hpp>
 
-namespace attend::detail::fused {
+namespace attend::inline ATTEND_ABI::detail::fused {
 
 /// The maximum, the sum and the weighted values of a block's lanes.
 template <class T>

@@ -8,7 +8,7 @@
 #include <attend/kernel/micro_kernel.hpp>
 #include <attend/kernel/problem.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// Queries that share a tile: `rows` rows of each of `heads` heads of one kv head. Lane = head · rows + row.
 struct LaneBlock {

@@ -10,7 +10,7 @@
 #include <attend/core/overlap.hpp>
 #include <attend/core/view.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// One head of one sequence of an operand: rows × columns, any strides.
 template <class X>

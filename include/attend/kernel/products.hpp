@@ -4,7 +4,7 @@
 
 #include <attend/kernel/split_product.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// Makes the products of a block of lanes: of the parts of the operands where that is faster, or by packets.
 template <class T>

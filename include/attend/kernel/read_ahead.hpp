@@ -6,7 +6,7 @@
 
 #include <attend/core/types.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// Rows that will be read soon, brought into the second level of the cache a few lines at a time: all at once, they
 /// would be in the way of what is read now. The processor sees some of it coming by itself, but neither past the end of

@@ -8,7 +8,7 @@
 #include <attend/kernel/micro_kernel.hpp>
 #include <attend/kernel/problem.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// Whether a readable tile holds neither NaN nor infinity: those times 0 are not 0.
 template <class T>

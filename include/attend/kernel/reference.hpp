@@ -11,7 +11,7 @@
 #include <attend/core/dual.hpp>
 #include <attend/kernel/problem.hpp>
 
-namespace attend::detail::reference {
+namespace attend::inline ATTEND_ABI::detail::reference {
 
 template <class T>
 using Block = Eigen::Map<RowMatrix<T>>;

@@ -17,7 +17,7 @@
 #include <attend/core/amx.hpp>
 #include <attend/kernel/micro_kernel.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// What it takes to split operands of a product.
 struct SplitSize {

@@ -8,7 +8,7 @@
 
 #include <attend/kernel/split.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// A of a product, rows × depth: as it is, and split where the product shall be made of parts.
 template <class T>

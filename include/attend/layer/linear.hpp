@@ -5,7 +5,7 @@
 #include <attend/core/product.hpp>
 #include <attend/core/row_products.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// y = x W + b for rows x; an empty b is none.
 template <class X, class Weight, class Bias, class Y>

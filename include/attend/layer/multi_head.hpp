@@ -11,7 +11,7 @@
 #include <attend/layer/linear.hpp>
 #include <attend/layer/multi_head_options.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// concat(head_1 … head_h) W_o + b_o with head_i = attention(x W_q, memory W_k, memory W_v), for any attention A
 /// (Vaswani et al. 2017; grouped heads: Ainslie et al. 2023). All heads share the value `attention`; what differs

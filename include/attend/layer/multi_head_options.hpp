@@ -8,7 +8,7 @@
 #include <attend/core/options.hpp>
 #include <attend/position/rope.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// The shape of a multi-head block.
 struct MultiHeadShape {

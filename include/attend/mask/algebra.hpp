@@ -7,7 +7,7 @@
 #include <attend/core/concepts.hpp>
 #include <attend/core/lanes.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Keeps every pair: what an attention has before a mask is given.
 struct Everything {

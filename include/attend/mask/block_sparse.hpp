@@ -5,7 +5,7 @@
 #include <attend/core/concepts.hpp>
 #include <attend/core/view.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Keeps whole blocks of pairs: blocks(query / query_block, key / key_block), in absolute positions. What lies beyond
 /// the matrix of blocks is masked.

@@ -5,7 +5,7 @@
 #include <attend/core/concepts.hpp>
 #include <attend/core/lanes.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Keeps key ≤ query, in absolute positions.
 struct Causal {

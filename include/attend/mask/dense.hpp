@@ -7,7 +7,7 @@
 #include <attend/core/broadcast_view.hpp>
 #include <attend/core/concepts.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Keeps the pairs whose entry is true. The matrix is n_q × n_kv, rows counted from the call's first query, and serves
 /// all heads and sequences; those shorter use its upper left corner.

@@ -10,7 +10,7 @@
 #include <attend/core/concepts.hpp>
 #include <attend/core/errors.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Keeps pairs within one document. Documents are contiguous ranges of absolute positions; a position outside all of
 /// them belongs to none and sees nothing.

@@ -7,7 +7,7 @@
 
 #include <attend/core/concepts.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Keeps the pairs for which `keep(Position)` is true.
 template <class F>

@@ -10,7 +10,7 @@
 #include <attend/core/concepts.hpp>
 #include <attend/core/errors.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Keeps the first `length[sequence]` keys of each sequence.
 struct Lengths {

@@ -5,7 +5,7 @@
 #include <attend/core/concepts.hpp>
 #include <attend/core/errors.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Keeps the first `length` keys for every query: `causal | prefix(n)` is a prefix language model's mask.
 struct Prefix {

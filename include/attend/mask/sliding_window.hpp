@@ -8,7 +8,7 @@
 #include <attend/core/errors.hpp>
 #include <attend/core/lanes.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Keeps −right ≤ query − key ≤ left, in absolute positions.
 struct SlidingWindow {

@@ -10,7 +10,7 @@
 #include <attend/core/math.hpp>
 #include <attend/core/per_head.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Multiplies a weight by m = clamp((ramp + span − |query − key|) / ramp, 0, 1) before the row is normalised, that is
 /// s ↦ s + log m, with a span that trains, for all heads or one a head (Sukhbaatar et al. 2019). Beyond span + ramp the

@@ -8,7 +8,7 @@
 #include <attend/core/math.hpp>
 #include <attend/core/per_head.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// s ↦ s − slope · (query − key), with one slope for all heads or one a head (Press et al. 2022). Slopes train.
 template <class Slope>

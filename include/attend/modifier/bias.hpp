@@ -9,7 +9,7 @@
 #include <attend/core/lanes.hpp>
 #include <attend/core/transposed.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// s ↦ s + values(row, key), for a learned bias. The matrix is n_q × n_kv and serves all heads, or heads · n_q × n_kv
 /// with a block a head; rows count from the call's first query. It serves all sequences; those shorter use its upper

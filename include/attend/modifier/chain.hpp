@@ -10,7 +10,7 @@
 #include <attend/core/concepts.hpp>
 #include <attend/core/dual.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Modifiers in order, first to last, as one.
 template <Modifier... Ms>

@@ -7,7 +7,7 @@
 
 #include <attend/core/concepts.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// s ↦ f(s, p), where p has `query`, `key`, `row`, `head`, `kv_head` and `sequence`. Written once as `(auto s, auto
 /// p)`, it trains: dual numbers give its derivative in s. With a plain scalar type instead of `auto` it serves forward

@@ -11,7 +11,7 @@
 #include <attend/core/lanes.hpp>
 #include <attend/core/view.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// How T5 puts relative positions into buckets.
 struct RelativeBuckets {

@@ -5,7 +5,7 @@
 #include <attend/core/concepts.hpp>
 #include <attend/core/math.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// s ↦ factor · s, with a factor that trains (a learned inverse temperature).
 struct Scale {

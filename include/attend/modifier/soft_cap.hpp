@@ -8,7 +8,7 @@
 #include <attend/core/errors.hpp>
 #include <attend/core/math.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// s ↦ cap · tanh(s / cap): scores stay within ±cap (Bello et al. 2016; Gemma 2, 2024). The cap trains.
 struct SoftCap {

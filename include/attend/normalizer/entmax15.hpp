@@ -9,7 +9,7 @@
 #include <attend/softmax/softmax.hpp>
 #include <attend/softmax/threshold.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// p = max(s/2 − τ, 0)²: between softmax and sparsemax, with exact zeros (Peters, Niculae and Martins 2019). The LSE is
 /// that of the scores.

@@ -9,7 +9,7 @@
 #include <attend/core/per_head.hpp>
 #include <attend/softmax/softmax.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// p = σ(s + bias), each pair on its own: no row sum (Ramapuram et al. 2024, who advise a bias of −log n_kv). The bias
 /// trains; it is one for all heads or one a head. The LSE is that of the scores, without the bias.

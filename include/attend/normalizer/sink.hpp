@@ -9,7 +9,7 @@
 #include <attend/core/per_head.hpp>
 #include <attend/softmax/softmax.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// p_j = e^{s_j} / (e^{sink} + Σ e^{s}): a logit that takes weight and gives no value, so a row may attend to nothing
 /// (Xiao et al. 2024; gpt-oss, 2025). The LSE includes it, except for an empty row, whose LSE stays −∞. The sink

@@ -8,7 +8,7 @@
 #include <attend/softmax/softmax.hpp>
 #include <attend/softmax/threshold.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// The Euclidean projection of the scores onto the simplex, p = max(s − τ, 0): exact zeros (Martins and Astudillo
 /// 2016). The LSE is that of the scores.

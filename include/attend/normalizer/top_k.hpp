@@ -11,7 +11,7 @@
 #include <attend/core/errors.hpp>
 #include <attend/softmax/softmax.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Softmax over the k largest scores of a row; of equal scores the lower key is kept. k = 1 is hard attention. The
 /// choice itself has no gradient. The LSE is over the kept scores. NaN spreads to the whole row.

@@ -7,7 +7,7 @@
 
 #include <attend/core/view.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Which two features of a head turn together: (i, i + width/2), or (2i, 2i + 1).
 enum class RopeLayout { half_split, interleaved };

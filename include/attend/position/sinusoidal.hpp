@@ -6,7 +6,7 @@
 
 #include <attend/core/errors.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// positions × width: column 2i is sin(pos / base^{2i/width}), column 2i+1 the cosine, for pos = offset … offset +
 /// positions − 1 (Vaswani et al. 2017). Throws where a size is negative.

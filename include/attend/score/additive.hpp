@@ -11,7 +11,7 @@
 #include <attend/core/random.hpp>
 #include <attend/core/row_products.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// s = vᵀ tanh(Wqᵀ q + Wkᵀ k + b) with learned Wq, Wk, b and v (Bahdanau et al. 2014). Queries and keys are projected
 /// once, n × hidden; scores are then formed pair by pair, so no n_q × n_kv × hidden tensor exists.

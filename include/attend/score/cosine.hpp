@@ -9,7 +9,7 @@
 #include <attend/core/concepts.hpp>
 #include <attend/core/lanes.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// s = scale · cos(q, k), with a learned scale, the inverse temperature (Graves et al. 2014; Liu et al. 2021, Swin V2).
 /// A vector of length 0 has cosine 0 with every other, and gradient 0.

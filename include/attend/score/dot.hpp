@@ -4,7 +4,7 @@
 
 #include <attend/core/concepts.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// s = q · k, for q and k of one width (Luong et al. 2015, "dot"). No parameters.
 struct DotScore {

@@ -9,7 +9,7 @@
 #include <attend/core/random.hpp>
 #include <attend/core/row_products.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// s = qᵀ W k with a learned W (Luong et al. 2015, "general"); q and k may differ in width.
 template <class T>

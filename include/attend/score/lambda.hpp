@@ -6,7 +6,7 @@
 
 #include <attend/core/concepts.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// s = Σ_a f(q_a, k_a), for q and k of one width. f is a generic formula `(auto q, auto k)` of two features; dual
 /// numbers give its derivatives, so the score trains.

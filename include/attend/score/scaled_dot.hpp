@@ -7,7 +7,7 @@
 
 #include <attend/core/concepts.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// s = scale · (q · k), for q and k of one width d_k; the default scale is 1/√d_k (Vaswani et al. 2017).
 struct ScaledDotScore {

@@ -10,7 +10,7 @@
 #include <attend/core/lanes.hpp>
 #include <attend/core/repeat.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// What e^x needs to know of a floating-point format.
 ///
@@ -140,7 +140,7 @@ T exp_difference(T a, T b) {
 
 }  // namespace attend::detail
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 template <class T>
 Lanes<T> exp(const Lanes<T>& x) {

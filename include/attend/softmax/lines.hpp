@@ -8,7 +8,7 @@
 
 #include <attend/core/view.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 
 /// Which lines of a matrix belong together. Rows are the default everywhere; a column vector holds rows of one scalar,
 /// so its softmax is `softmax(x, columnwise)`.

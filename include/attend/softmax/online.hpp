@@ -11,7 +11,7 @@
 #include <attend/core/output.hpp>
 #include <attend/softmax/exp.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 namespace detail {
 
 /// The factors that make two sums, one relative to the score a and one to b, relative to the larger: e^{a − max} and

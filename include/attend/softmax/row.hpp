@@ -13,7 +13,7 @@
 
 #include <attend/softmax/exp.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// Calls `f(packet, …)` for the packets of rows of one size, in order; what f makes of them goes into the rows that are
 /// not const. The last packets are filled up with lanes of `fill`.

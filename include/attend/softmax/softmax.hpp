@@ -10,7 +10,7 @@
 #include <attend/softmax/lines.hpp>
 #include <attend/softmax/row.hpp>
 
-namespace attend {
+namespace attend::inline ATTEND_ABI {
 namespace detail {
 
 template <class X>

@@ -9,7 +9,7 @@
 
 #include <attend/core/types.hpp>
 
-namespace attend::detail {
+namespace attend::inline ATTEND_ABI::detail {
 
 /// Replaces a row x by max(x − τ, 0)^power, power 1 or 2, with the τ for which it sums to 1. Newton's method from τ =
 /// max x − 1: the sum is convex and falls in τ, so the steps rise and never pass the root; for power 1 they end
