@@ -27,7 +27,11 @@ std::vector<LaneBlock> blocks_of(const Problem<T>& problem, bool splits, Index t
     const Plan<T, T> plan(problem, splits, team);
     std::vector<LaneBlock> blocks;
     PlanCursor cursor;
-    for (Index task = 0; task < plan.tasks(); ++task) blocks.push_back(plan.block(task, cursor));
+    for (Index task = 0; task < plan.tasks(); ++task) {
+        blocks.push_back(plan.block(task, cursor));
+        // A worker that went through the batch from its beginning for each task would take the square of its length.
+        if (problem.ragged()) CHECK(cursor.sequence == blocks.back().sequence);
+    }
     return blocks;
 }
 
