@@ -117,8 +117,8 @@ bool exponentials_of_lanes(const T* x, T* to, Index width, Index lanes) {
     for (Index i = 0; i < lanes; i += w) {
         auto bad = zero;
         for (Index a = 0; a < width; ++a) {
-            const auto small = simd::less_equal(simd::abs(simd::load(x + a * lanes + i)), limit);
-            bad = simd::select(small, bad, nan);
+            const auto in_range = simd::less_equal(simd::abs(simd::load(x + a * lanes + i)), limit);
+            bad = simd::select(in_range, bad, nan);
         }
         all = all && simd::sum<T>(bad) == T(0);
         for (Index a = 0; a < width; ++a) {
@@ -146,11 +146,11 @@ void exponentials_of_rows(const T* x, Index rows, Index width, T* to) {
     constexpr Index w = simd::width<T>;
     const auto factor = simd::broadcast(static_cast<T>(S::exponent_factor));
     for (const T* const end = x + rows * width; x != end; x += width, to += width) {
-        const bool small = are_small<S>(x, width);
+        const bool in_range = are_small<S>(x, width);
         for (Index a = 0; a < width; a += w) {
             const Index count = std::min(w, width - a);
             auto e = exp_packet<T>(simd::mul(factor, simd::load(x + a, count, T(0))));
-            if (!small) [[unlikely]]
+            if (!in_range) [[unlikely]]
                 e = simd::broadcast(std::numeric_limits<T>::quiet_NaN());
             simd::store<T>(to + a, e, count);
         }
