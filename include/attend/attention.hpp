@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <attend/core/compute_form.hpp>
 #include <attend/core/concepts.hpp>
 #include <attend/core/parameters.hpp>
 #include <attend/kernel/call.hpp>
@@ -63,6 +64,21 @@ struct Attention : S {
         visit("normalizer", self.normalizer);
     }
 
+    /// The attention with every parameter in the scalar that it computes in, and the way back: what gradients of 16-bit
+    /// parameters are summed up in.
+    static constexpr bool any_half = detail::HalfPart<S> || M::any_half || detail::HalfPart<N>;
+    auto compute_form() const {
+        auto s = detail::compute_form(score());
+        auto m = modifiers.compute_form();
+        auto n = detail::compute_form(normalizer);
+        return Attention<decltype(s), decltype(m), K, decltype(n)>(std::move(s), std::move(m), mask, std::move(n));
+    }
+    void round_from(const auto& form) {
+        detail::round_into(score(), form.score());
+        modifiers.round_from(form.modifiers);
+        detail::round_into(normalizer, form.normalizer);
+    }
+
     /// Returns the output, n_q × d_v: sequences below each other, heads side by side, in the storage order of q.
     template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
     auto operator()(const Q& q, const Key& k, const V& v,
@@ -91,6 +107,7 @@ struct Attention : S {
 
     /// Given `dout`, the gradient of a loss in the output, adds the gradients of q, k and v, and with `.gradient` those
     /// of the parameters. `out` and `lse` are what the forward call gave. Empty gradients are resized and start at 0.
+    /// The gradients of 16-bit parameters are summed up in float, in copies that such a call takes from the heap.
     template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V, detail::OperandLike Out,
               detail::OperandLike Lse, detail::OperandLike DOut>
     void backward(const Q& q, const Key& k, const V& v, const Out& out, const Lse& lse, const DOut& dout,

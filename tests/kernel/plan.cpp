@@ -7,6 +7,7 @@
 using namespace attend;
 using attend::detail::LaneBlock;
 using attend::detail::Plan;
+using attend::detail::PlanCursor;
 using attend::detail::Problem;
 using attend::detail::SequencesRef;
 
@@ -25,7 +26,8 @@ template <class T>
 std::vector<LaneBlock> blocks_of(const Problem<T>& problem, bool splits, Index team = 1) {
     const Plan<T, T> plan(problem, splits, team);
     std::vector<LaneBlock> blocks;
-    for (Index task = 0; task < plan.tasks(); ++task) blocks.push_back(plan.block(task));
+    PlanCursor cursor;
+    for (Index task = 0; task < plan.tasks(); ++task) blocks.push_back(plan.block(task, cursor));
     return blocks;
 }
 

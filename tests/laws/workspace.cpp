@@ -96,7 +96,8 @@ public:
                     .kv_heads = n.kv_heads,
                     .d_q = n.d_q,
                     .d_k = n.d_k,
-                    .d_v = n.d_v};
+                    .d_v = n.d_v,
+                    .key_rows = n.keys};
         for (std::size_t s = 1; s < n.sequences.size(); ++s) {
             shape.queries = std::max(shape.queries, n.sequences[s] - n.sequences[s - 1]);
             shape.keys = std::max(shape.keys, n.key_sequences[s] - n.key_sequences[s - 1]);

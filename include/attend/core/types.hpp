@@ -64,7 +64,9 @@ struct Shape {
     Index queries = 0, keys = 0;
     Index d_q = 0, d_k = 0, d_v = 0;
     Index query_offset = 0;
+    Index key_rows = 0;  ///< of ragged sequences: their keys in all; 0: as many as the longest has for each of them
 
+    constexpr Index all_keys() const { return key_rows > 0 ? key_rows : sequences * keys; }
     constexpr Index group() const { return kv_heads == heads ? 1 : heads / kv_heads; }
 };
 

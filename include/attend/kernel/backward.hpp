@@ -31,19 +31,21 @@ template <class T, class A, class X>
 class BackwardLayout {
 public:
     BackwardLayout(const A& attention, const Shape& shape, Index workers)
-        : shape_(shape), width_(reference::features(attention.score(), shape)), workers_(workers) {
+        : shape_(shape), width_(features_of(attention.score(), shape)) {
         const BackwardPlan<T> plan(shape, shape.queries, shape.keys);
         lanes_ = shape.sequences > 1 ? plan.sequence.most_lanes : plan.sequence.lanes;  // ragged ones have plans each
         chunks_ = plan.chunks;
         parts_ = may_go_by_parts<T, A> && (shape.sequences > 1 || plan.sequence.blocks > 1) &&
                  Products<T>::go_by_parts(width_, shape.d_v);
         const Index heads = shape.sequences * shape.kv_heads;
+        workers_ = std::clamp<Index>(heads * chunks_, 1, workers);
         heads_at_once_ = chunks_ == 1 ? heads : std::min(heads, (2 * workers + chunks_ - 1) / chunks_);
         Arena scratch, slot;
         take_scratch(scratch);
         take_slot(slot);
         scratch_bytes_ = scratch.used();
         slot_bytes_ = slot.used();
+        key_bytes_ = KeyFeatures<T, A, X>::bytes(shape, width_);
     }
 
     Index width() const { return width_; }
@@ -52,8 +54,11 @@ public:
     Index heads_at_once() const { return heads_at_once_; }
     std::size_t bytes() const {
         const Index slots = chunks_ == 1 ? workers_ : heads_at_once_ * chunks_;
-        return static_cast<std::size_t>(workers_) * scratch_bytes_ + static_cast<std::size_t>(slots) * slot_bytes_;
+        return static_cast<std::size_t>(workers_) * scratch_bytes_ + static_cast<std::size_t>(slots) * slot_bytes_ +
+               key_bytes_;
     }
+    /// The memory of the keys' features.
+    std::byte* keys(std::byte* memory) const { return memory + (bytes() - key_bytes_); }
     BackwardScratch<T> scratch(std::byte* memory, Index worker) const {
         Arena arena(memory + static_cast<std::size_t>(worker) * scratch_bytes_);
         return take_scratch(arena);
@@ -70,14 +75,14 @@ private:
     BackwardScratch<T> take_scratch(Arena& arena) const {
         return BackwardScratch<T>(arena, shape_, lanes_, width_, Block::whole_rows, A::ModifierChain::count > 0,
                                   static_cast<Index>(tile_modifiers<decltype(A::modifiers.each), T>()),
-                                  ExponentialScore<typename A::ScoreFunctor, T>, Block::maps_keys, parts_);
+                                  ExponentialScore<typename A::ScoreFunctor, T>, parts_);
     }
     KeyGradients<T> take_slot(Arena& arena) const { return KeyGradients<T>(arena, shape_.keys, width_, shape_.d_v); }
 
     Shape shape_;
-    Index width_, workers_, lanes_ = 0, chunks_ = 1, heads_at_once_ = 1;
+    Index width_, workers_ = 1, lanes_ = 0, chunks_ = 1, heads_at_once_ = 1;
     bool parts_ = false;
-    std::size_t scratch_bytes_ = 0, slot_bytes_ = 0;
+    std::size_t scratch_bytes_ = 0, slot_bytes_ = 0, key_bytes_ = 0;
 };
 
 /// One call.
@@ -130,10 +135,6 @@ private:
         sums.clear(keys);
         if (chunk >= plan.chunks || queries == 0 || keys == 0) return;
         const BackwardScratch<T> scratch = layout_.scratch(memory_, worker);
-        if constexpr (BlockScoreGradients<T, A, X>::maps_keys) {
-            Eigen::Map<RowMatrix<T>> mapped(scratch.mapped_keys, keys, layout_.width());
-            attention_.score().map_keys(problem_.key_slice(problem_.k, s, kv_head(head)), mapped);
-        }
         const Index begin = plan.blocks * chunk / plan.chunks, end = plan.blocks * (chunk + 1) / plan.chunks;
         for (Index which = begin; which < end; ++which) {
             const LaneBlock block = lane_block(plan.sequence, s, kv_head(head), which, queries, keys);

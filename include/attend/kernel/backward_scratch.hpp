@@ -15,28 +15,27 @@ namespace attend::inline ATTEND_ABI::detail::fused {
 template <class T>
 struct BackwardScratch {
     ScoreScratch<T> scores;
-    T* raw;                  ///< a tile of scores before the modifiers, where there are any
-    T* p;                    ///< a tile of scores, then weights
-    T* ds;                   ///< a tile of the weights' gradients, then the scores'
-    T* dq;                   ///< width × lanes
-    T* dout;                 ///< d_v × lanes
-    T* dout_rows;            ///< lanes × d_v, padded
-    T *out, *out_rows;       ///< d_v × lanes and lanes × d_v
-    T *lse, *delta, *share;  ///< lanes: Σ p dp; of several infinite scores each
-                             ///< one's share of the weight
-    T* v;                    ///< a tile of values, where they are not read in place
-    T* k_finite;             ///< a tile of keys without what is not finite
-    T *row, *drow;           ///< one row of weights and its gradient, for normalizers that
-                             ///< need it whole
-    T* ones;                 ///< as many as any product has lanes
-    T* kept;                 ///< for each modifier of tiles, key_block × lanes: the gradients of
-                             ///< what it made
-    T* mapped_keys;          ///< keys × width, of scores that map keys
+    T* raw;             ///< a tile of scores before the modifiers, where there are any
+    T* p;               ///< a tile of scores, then weights
+    T* ds;              ///< a tile of the weights' gradients, then the scores'
+    T* dq;              ///< width × lanes
+    T* dout;            ///< d_v × lanes
+    T* dout_rows;       ///< lanes × d_v, padded
+    T *out, *out_rows;  ///< d_v × lanes and lanes × d_v
+    T *lse, *delta;     ///< lanes; δ = Σ p dp
+    T *top, *share;     ///< lanes: the largest score, and what weights are multiplied by, of rows with large scores
+    T* v;               ///< a tile of values, where they are not read in place
+    T* k_finite;        ///< a tile of keys without what is not finite
+    T *row, *drow;      ///< one row of weights and its gradient, for normalizers that
+                        ///< need it whole
+    T* ones;            ///< as many as any product has lanes
+    T* kept;            ///< for each modifier of tiles, key_block × lanes: the gradients of
+                        ///< what it made
     std::byte *weight_parts, *dout_parts, *q_parts;  ///< of p or ds, and of the rows of dout and of q, where products
                                                      ///< go by parts
 
     BackwardScratch(Arena& arena, const Shape& shape, Index lanes, Index width, bool whole_rows, bool modifies,
-                    Index tile_modifiers, bool exponentials, bool maps_keys, bool parts)
+                    Index tile_modifiers, bool exponentials, bool parts)
         : scores(arena, lanes, key_block, width, simd::padded<T>(width), exponentials, parts) {
         const Index dv_stride = simd::padded<T>(shape.d_v), tile = lanes * (whole_rows ? shape.keys : key_block);
         raw = arena.take<T>(modifies ? tile : 0);
@@ -49,6 +48,7 @@ struct BackwardScratch {
         out_rows = arena.take<T>(lanes * shape.d_v);
         lse = arena.take<T>(lanes);
         delta = arena.take<T>(lanes);
+        top = arena.take<T>(lanes);
         share = arena.take<T>(lanes);
         v = arena.take<T>(key_block * shape.d_v);
         k_finite = arena.take<T>(key_block * width);
@@ -56,7 +56,6 @@ struct BackwardScratch {
         drow = arena.take<T>(whole_rows ? shape.keys : 0);
         ones = arena.take<T>(std::max({lanes, scores.mapped_stride, dv_stride}));
         kept = arena.take<T>(tile_modifiers * key_block * lanes);
-        mapped_keys = arena.take<T>(maps_keys ? shape.keys * width : 0);
         weight_parts = parts ? arena.take<std::byte>(SplitSize::bytes(key_block, lanes)) : nullptr;
         dout_parts = parts ? arena.take<std::byte>(SplitSize::bytes(dv_stride, lanes)) : nullptr;
         q_parts = parts ? arena.take<std::byte>(SplitSize::bytes(scores.mapped_stride, lanes)) : nullptr;
@@ -68,6 +67,7 @@ template <class T, class A, class X>
 struct Gradients {
     StridedView<const X> out, dout;
     StridedView<const T> lse;
+    StridedView<const KeyScalar<T, A, X>> keys;  ///< the features of all keys
     StridedView<X> dq, dk, dv;
     A* parameters;  ///< may be none
 };

@@ -25,7 +25,7 @@ public:
           block_(block),
           width_(width),
           d_v_(problem.shape.d_v),
-          scores_(attention, problem, block, width, false, scratch.scores),
+          scores_(attention, problem, gradients.keys, block, width, false, scratch.scores),
           lanes_(scores_.lanes()),
           score_gradients_(attention, problem, gradients, block, scores_, width, scratch),
           z_(scratch),

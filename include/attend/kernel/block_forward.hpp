@@ -30,13 +30,17 @@ struct KeyTile {
 template <class T, class A, class X>
 class BlockForward {
 public:
-    BlockForward(const A& attention, const Problem<X>& problem, const LaneBlock& block, Index width,
-                 const Scratch<T>& scratch, ReadAhead& ahead)
+    using Key = KeyScalar<T, A, X>;
+
+    /// `keys`: the features of all keys of the call.
+    BlockForward(const A& attention, const Problem<X>& problem, const StridedView<const Key>& keys,
+                 const LaneBlock& block, Index width, const Scratch<T>& scratch, ReadAhead& ahead)
         : attention_(attention),
           problem_(problem),
           block_(block),
           few_(Scores::dot && block.rows <= most_few_queries<T>),
-          scores_(attention, problem, block, width, few_, scratch.scores),
+          all_keys_(keys),
+          scores_(attention, problem, keys, block, width, few_, scratch.scores),
           lanes_(scores_.lanes()),
           apart_(scores_.apart()),
           z_(scratch),
@@ -48,7 +52,7 @@ public:
     void expect(const LaneBlock& next) {
         const Index keys = std::min(key_block, next.key_end - next.key_begin);
         ahead_.later(problem_.key_slice(problem_.v, next.sequence, next.kv_head).middleRows(next.key_begin, keys),
-                     problem_.key_slice(problem_.k, next.sequence, next.kv_head).middleRows(next.key_begin, keys));
+                     problem_.key_slice(all_keys_, next.sequence, next.kv_head).middleRows(next.key_begin, keys));
         for (Index h = next.head; h < next.head + next.heads; ++h)
             ahead_.later(problem_.query_slice(problem_.q, next.sequence, h).middleRows(next.row, next.rows));
     }
@@ -139,7 +143,8 @@ private:
         if (!tile.has_k) {
             tile.has_k = true;
             // In place: a copy would wait for what has just been written.
-            ::new (&tile.k) RowOperand<T>{scores_.mapped_keys(k_.middleRows(tile.begin, tile.keys))};
+            ::new (&tile.k) RowOperand<T>{readable<T>(k_.middleRows(tile.begin, tile.keys), z_.scores.k,
+                                                      few_ ? Reading::row_by_row : Reading::once)};
             const Index begin = tile.begin + tile.keys, next = std::min(key_block, block_.key_end - begin);
             if (next > 0) ahead_.soon(v_.middleRows(begin, next), k_.middleRows(begin, next));
         }
@@ -286,11 +291,13 @@ private:
     const Problem<X>& problem_;
     const LaneBlock& block_;
     bool few_;  ///< features or keys stand in lanes instead of queries
+    const StridedView<const Key>& all_keys_;
     Scores scores_;
     Index lanes_;
     const ScoreStrides& apart_;  ///< of the scores of this tile
     const Scratch<T>& z_;
-    Slice<const X> k_, v_;
+    Slice<const Key> k_;
+    Slice<const X> v_;
     ReadAhead& ahead_;
     bool first_ = true;  ///< no tile has been taken in
 };

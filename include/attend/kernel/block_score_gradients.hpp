@@ -19,11 +19,8 @@ class BlockScoreGradients {
 public:
     using Scores = BlockScores<T, A, X>;
     using N = typename A::NormalizerFunctor;
-    static constexpr bool maps_keys = requires(const typename A::ScoreFunctor& score, const Slice<const X>& k,
-                                               Eigen::Map<RowMatrix<T>>& mapped) { score.map_keys(k, mapped); };
     static constexpr bool whole_rows = RowNormalizer<N>;
 
-    /// With a score that maps keys `scratch` holds their features.
     BlockScoreGradients(const A& attention, const Problem<X>& problem, const Gradients<T, A, X>& gradients,
                         const LaneBlock& block, Scores& scores, Index width, const BackwardScratch<T>& scratch)
         : attention_(attention),
@@ -42,6 +39,7 @@ public:
     template <class F>
     void for_each_tile(F&& f) {
         const auto finish = [&](Index begin, Index keys, Cover cover) {
+            clear_idle_lanes(begin, keys);
             if constexpr (modifies) {
                 auto* const gradient =
                     gradients_.parameters == nullptr ? nullptr : &gradients_.parameters->modifiers.each;
@@ -73,11 +71,7 @@ public:
 
     /// The features of a tile of keys.
     BroadcastMatrix<T> keys_of_tile(Index begin, Index keys) const {
-        if constexpr (maps_keys) {
-            return {z_.mapped_keys + begin * width_, width_, 1};
-        } else {
-            return readable<T>(scores_.keys().middleRows(begin, keys), z_.scores.k, Reading::often);
-        }
+        return readable<T>(scores_.keys().middleRows(begin, keys), z_.scores.k, Reading::often);
     }
 
 private:
@@ -85,6 +79,8 @@ private:
     static constexpr T infinity = std::numeric_limits<T>::infinity(), most = std::numeric_limits<T>::max();
     /// Smaller weights count as 0, since their products with gradients would soon be denormal.
     static constexpr T least = ExpConstants<T>::least_factor;
+    /// Beyond it, the rounding of an LSE is felt: it would move all weights of a row by more than eight of theirs.
+    static constexpr T precise_lse = 16;
     static constexpr bool modifies = A::ModifierChain::count > 0;
 
     /// Where a tile of scores stands in `z_`.
@@ -99,6 +95,17 @@ private:
         }
     }
 
+    /// Lanes without a query made weights of whatever a formula makes of features that are 0, but must not give any.
+    void clear_idle_lanes(Index begin, Index keys) const {
+        const Index idle = lanes_ - block_.count();
+        if (idle == 0) return;
+        for (Index j = 0; j < keys; ++j) {
+            const Index first = at(begin) + j * lanes_ + block_.count();
+            std::fill_n(z_.p + first, idle, T(0));
+            std::fill_n(z_.ds + first, idle, T(0));
+        }
+    }
+
     /// The LSE and δ of each lane.
     void load_sums() {
         std::fill(z_.lse, z_.lse + lanes_, most);  // e^{s − lse} = 0 for lanes without a query and rows without a key
@@ -107,30 +114,57 @@ private:
             const auto lse = rows_of(problem_, gradients_.lse, block_, h);
             for (Index i = 0; i < block_.rows; ++i) {
                 if (lse(i, 0) == -infinity) continue;
-                z_.lse[h * block_.rows + i] = lse(i, 0);
-                infinite_ = infinite_ || lse(i, 0) == infinity;
+                z_.lse[h * block_.rows + i] = std::min(lse(i, 0), most);
+                rescales_ = rescales_ || std::abs(lse(i, 0)) > precise_lse;
             }
         }
-        if (infinite_) [[unlikely]]
-            share_infinite_scores();
+        if (rescales_) [[unlikely]]
+            sum_weights();
         load_delta();
         for (Index h = 0; h < block_.heads; ++h) add_logit_gradients(block_.head + h, h * block_.rows);
     }
-    /// Of a row with an infinite LSE the infinite scores share all weight: ∞ − ∞ is NaN, but the largest finite number
-    /// less itself is 0.
-    void share_infinite_scores() {
-        std::fill(z_.share, z_.share + lanes_, T(0));
+    /// Of a row whose scores are all large the LSE, as it is a number of T, has lost of log Σ e^s what its rounding
+    /// took: where a mask of −1e9 stands on all keys, everything. So its weights are formed from its scores alone, as
+    /// forward did: `lse` becomes the largest score and `share` the reciprocal of the sum. Of several infinite scores
+    /// each has its share of the weight, since the largest finite number, which stands for them, less itself is 0.
+    void sum_weights() {
+        std::fill_n(z_.top, lanes_, std::numeric_limits<T>::lowest());
+        std::fill_n(z_.share, lanes_, T(0));
         visible_tiles([&](Index begin, Index keys, Cover cover) {
-            score_tile(begin, keys, cover);
-            for (Index j = 0; j < keys; ++j) {
-                for (Index i = 0; i < lanes_; ++i) z_.share[i] += z_.p[j * lanes_ + i] >= most ? T(1) : T(0);
-            }
+            final_scores(begin, keys, cover);
+            for (Index i = 0; i < lanes_; i += w) add_to_sums(z_.p + at(begin) + i, keys, i);
         });
-        for (Index i = 0; i < lanes_; ++i) {
-            const bool shares = z_.lse[i] == infinity;
-            z_.share[i] = shares ? T(1) / z_.share[i] : T(1);
-            z_.lse[i] = std::min(z_.lse[i], most);
+        for (Index h = 0; h < block_.heads; ++h) {
+            for (Index i = h * block_.rows; i < (h + 1) * block_.rows; ++i) sum_row(i, block_.head + h);
         }
+    }
+    void add_to_sums(const T* s, Index keys, Index lane) const {
+        const auto score = [&](Index j) { return simd::min(simd::load(s + j * lanes_), simd::broadcast(most)); };
+        const auto before = simd::load(z_.top + lane);
+        auto top = before;
+        for (Index j = 0; j < keys; ++j) top = simd::max(top, score(j));
+        auto sum = simd::mul(simd::load(z_.share + lane), exp_of_nonpositive<T>(simd::sub(before, top)));
+        for (Index j = 0; j < keys; ++j) sum = simd::add(sum, exp_of_nonpositive<T>(simd::sub(score(j), top)));
+        simd::store(z_.top + lane, top);
+        simd::store(z_.share + lane, sum);
+    }
+    /// Sets `lse` and `share` of a lane.
+    void sum_row(Index i, [[maybe_unused]] Index head) const {
+        constexpr T roundings = T(4) * std::numeric_limits<T>::epsilon();
+        T top = z_.top[i], sum = z_.share[i];
+        const T lse = z_.lse[i];
+        if constexpr (requires { attention_.normalizer.logit(head); }) {
+            const T logit = static_cast<T>(attention_.normalizer.logit(head)), scores = top;
+            top = std::max(top, logit);
+            sum = sum * std::exp(scores - top) + std::exp(logit - top);
+        }
+        // A sum that is smaller by more than the LSE's rounding is that of some of the row's keys, whose LSE is the
+        // whole row's; an LSE that is not large is as good, and what a row's bits are must not depend on those beside
+        // it.
+        const bool whole = top + std::log(sum) >= lse - roundings * std::abs(lse);
+        const bool rescaled = whole && std::abs(lse) > precise_lse;
+        z_.lse[i] = rescaled ? top : lse;
+        z_.share[i] = rescaled ? T(1) / sum : T(1);
     }
 
     /// δ = Σ_j p_j dp_j, which is Σ_a dout_a out_a. Summed as the products dp are, so that a lone key's dp less δ is 0.
@@ -159,8 +193,11 @@ private:
                 }
             });
         }
-        for (Index i = 0; i < lanes_; ++i) {
-            if (z_.lse[i] == most && !infinite_) z_.delta[i] = T(0);  // nothing seen
+        for (Index h = 0; h < block_.heads; ++h) {
+            const auto lse = rows_of(problem_, gradients_.lse, block_, h);
+            for (Index i = 0; i < block_.rows; ++i) {
+                if (lse(i, 0) == -infinity) z_.delta[h * block_.rows + i] = T(0);  // nothing seen
+            }
         }
     }
     /// The sink's weight is e^{logit − lse}; its dp is 0, as it has no value.
@@ -170,20 +207,25 @@ private:
             const double logit = attention_.normalizer.logit(head);
             double dlogit = 0;
             for (Index i = first; i < first + block_.rows; ++i) {
-                if (z_.delta[i] != T(0))
-                    dlogit -= std::exp(logit - static_cast<double>(z_.lse[i])) * static_cast<double>(z_.delta[i]);
+                if (z_.delta[i] == T(0)) continue;
+                const double share = rescales_ ? static_cast<double>(z_.share[i]) : 1;
+                dlogit -= share * std::exp(logit - static_cast<double>(z_.lse[i])) * static_cast<double>(z_.delta[i]);
             }
             attention_.normalizer.add_logit_gradient(head, dlogit, gradients_.parameters->normalizer);
         }
     }
 
-    /// The final scores of a tile, and the gradients of its weights.
-    void score_tile(Index begin, Index keys, Cover cover) {
+    /// The final scores of a tile.
+    void final_scores(Index begin, Index keys, Cover cover) {
         T* const s = z_.p + at(begin);
         RowOperand<T> k{keys_of_tile(begin, keys)};
         scores_.products(k, keys, s);
         if constexpr (modifies) std::copy(s, s + keys * lanes_, z_.raw + at(begin));
         scores_.finish(begin, keys, cover, s, [](const T*) {});
+    }
+    /// Those, and the gradients of their weights.
+    void score_tile(Index begin, Index keys, Cover cover) {
+        final_scores(begin, keys, cover);
         const auto v = readable<T>(v_.middleRows(begin, keys), z_.v, Reading::once);
         multiply(v, keys, v_.cols(), z_.dout, lanes_, z_.ds + at(begin));
         scores_.drop(begin, keys, z_.ds + at(begin));
@@ -198,16 +240,19 @@ private:
     }
     /// The same of one packet: leaves p and returns ds.
     ATTEND_ALWAYS_INLINE simd::Packet<T> weigh(Index at, Index lane, const simd::Packet<T>& delta) const {
-        const auto zero = simd::broadcast(T(0)), lse = simd::load(z_.lse + lane);
+        const auto zero = simd::broadcast(T(0));
         auto p = simd::load(z_.p + at);
-        if (infinite_) [[unlikely]] {
-            p = exp_of_nonpositive<T>(simd::sub(simd::min(p, simd::broadcast(most)), lse), least);
-            p = simd::mul(p, simd::load(z_.share + lane));
+        if (rescales_) [[unlikely]] {
+            p = simd::mul(weight(p, lane), simd::load(z_.share + lane));
         } else {
-            p = exp_of_nonpositive<T>(simd::sub(p, lse), least);
+            p = exp_of_nonpositive<T>(simd::sub(p, simd::load(z_.lse + lane)), least);
         }
         simd::store(z_.p + at, p);
         return simd::select_equal(p, zero, zero, simd::mul(p, simd::sub(simd::load(z_.ds + at), delta)));
+    }
+    /// e^{s − lse} of scores that may be infinite.
+    ATTEND_ALWAYS_INLINE simd::Packet<T> weight(const simd::Packet<T>& s, Index lane) const {
+        return exp_of_nonpositive<T>(simd::sub(simd::min(s, simd::broadcast(most)), simd::load(z_.lse + lane)), least);
     }
     void weigh_pairs(Index begin, Index keys) const {
         auto* const gradient = gradients_.parameters == nullptr ? nullptr : &gradients_.parameters->normalizer;
@@ -225,12 +270,8 @@ private:
                 simd::store<T>(ds + lane, attention_.normalizer.weight_backward(weights, dp, p.head, gradient).packet,
                                count);
             });
-            clear_idle_lanes(s);
-            clear_idle_lanes(ds);
         }
     }
-    /// Lanes without a query.
-    void clear_idle_lanes(T* lanes) const { std::fill(lanes + block_.count(), lanes + lanes_, T(0)); }
 
     /// Whole rows of scores into weights, and of their gradients into those of the scores.
     void normalize_rows() const {
@@ -252,10 +293,6 @@ private:
                 z_.ds[j * lanes_ + lane] = z_.drow[j];
             }
         }
-        for (Index j = 0; j < n; ++j) {
-            clear_idle_lanes(z_.p + j * lanes_);
-            clear_idle_lanes(z_.ds + j * lanes_);
-        }
     }
 
     const A& attention_;
@@ -266,7 +303,7 @@ private:
     Index lanes_, width_;
     const BackwardScratch<T>& z_;
     Slice<const X> v_;
-    bool infinite_ = false;  ///< some LSE is
+    bool rescales_ = false;  ///< some LSE has lost too much to its rounding
 };
 
 }  // namespace attend::detail::fused

@@ -9,6 +9,7 @@
 
 #include <attend/core/workspace.hpp>
 #include <attend/kernel/few_rows.hpp>
+#include <attend/kernel/key_features.hpp>
 #include <attend/kernel/lane_block.hpp>
 #include <attend/kernel/micro_kernel.hpp>
 #include <attend/kernel/on_lanes.hpp>
@@ -47,6 +48,7 @@ struct ScoreScratch {
     T* q;                          ///< width × lanes
     T* e_q;                        ///< width × lanes: exponentials of q, for scores that can do with them
     T* k;                          ///< a tile of keys, where they are not read in place
+    T* e_k;                        ///< a tile of exponentials of keys
     std::byte *k_parts, *q_parts;  ///< of a tile of keys and of q, where products go by parts
     bool by_parts;
 
@@ -57,6 +59,7 @@ struct ScoreScratch {
           q(arena.take<T>(lanes * width)),
           e_q(arena.take<T>(exponentials ? lanes * width : 0)),
           k(arena.take<T>(tile_ * width)),
+          e_k(arena.take<T>(exponentials ? tile_ * width : 0)),
           k_parts(parts ? arena.take<std::byte>(SplitSize::bytes(tile_, width)) : nullptr),
           q_parts(parts ? arena.take<std::byte>(SplitSize::bytes(lanes, width)) : nullptr),
           by_parts(parts) {}
@@ -73,13 +76,14 @@ template <class T, class A, class X>
 class BlockScores {
 public:
     using S = typename A::ScoreFunctor;
+    using Key = KeyScalar<T, A, X>;
     static constexpr bool dot = A::ScoreFunctor::pairing == Pairing::dot;
     /// Without modifiers the products are final scores.
     static constexpr bool products_are_final = dot && A::ModifierChain::count == 0;
 
     /// `few`: features stand in lanes instead of queries.
-    BlockScores(const A& attention, const Problem<X>& problem, const LaneBlock& block, Index width, bool few,
-                const ScoreScratch<T>& scratch)
+    BlockScores(const A& attention, const Problem<X>& problem, const StridedView<const Key>& keys,
+                const LaneBlock& block, Index width, bool few, const ScoreScratch<T>& scratch)
         : attention_(attention),
           problem_(problem),
           block_(block),
@@ -89,14 +93,15 @@ public:
           apart_{1, few ? block.count() : lanes_},
           z_(scratch),
           products_(block.by_parts && lanes_ > w && scratch.by_parts),
-          k_(problem.key_slice(problem.k, block.sequence, block.kv_head)) {}
+          k_(problem.key_slice(keys, block.sequence, block.kv_head)) {}
 
     Index lanes() const { return lanes_; }
     /// How products with the lanes are made.
     const Products<T>& multiplier() const { return products_; }
     /// How far the scores of the last tile stand from each other.
     const ScoreStrides& apart() const { return apart_; }
-    const Slice<const X>& keys() const { return k_; }
+    /// The features of the keys.
+    const Slice<const Key>& keys() const { return k_; }
 
     /// Maps the queries and puts them into lanes. Their features row by row are there afterwards if they are wanted.
     void load_queries(bool rows_too = false) {
@@ -143,18 +148,6 @@ public:
             .at(key);
     }
 
-    /// The features of a tile of keys.
-    template <class Rows>
-    BroadcastMatrix<T> mapped_keys(const Rows& rows) const {
-        Eigen::Map<RowMatrix<T>> mapped(z_.k, rows.rows(), width_);
-        if constexpr (requires { attention_.score().map_keys(rows, mapped); }) {
-            attention_.score().map_keys(rows, mapped);
-            return {z_.k, width_, 1};
-        } else {
-            return readable(rows, z_.k, few_ ? Reading::row_by_row : Reading::once);
-        }
-    }
-
     /// s = the products of a tile's pairs, before modifiers and mask; `largest`, by lane, is raised to the largest.
     /// Of few queries the keys come `side_by_side`, as a softmax wants them, or the queries, as all else does.
     void products(RowOperand<T>& k, Index keys, T* s, T* largest = nullptr, ReadAhead* ahead = nullptr,
@@ -171,11 +164,9 @@ public:
     }
     /// The features of a tile of keys and of the queries, where they are paired one by one.
     PairTiles<T> pair_tiles(const BroadcastMatrix<T>& k, Index keys) const {
-        PairTiles<T> tiles{{k, z_.q, width_, lanes_}, {{z_.k, width_, 1}, z_.e_q, width_, lanes_}, false};
-        if constexpr (ExponentialScore<S, T>) {
-            tiles.all = q_has_exponentials_ && are_small<S>(k.data, keys * width_);
-            exponentials_of_rows<S>(k.data, keys, width_, z_.k);
-        }
+        PairTiles<T> tiles{{k, z_.q, width_, lanes_}, {{z_.e_k, width_, 1}, z_.e_q, width_, lanes_}, false};
+        if constexpr (ExponentialScore<S, T>)
+            tiles.all = exponentials_of_rows<S>(k, keys, width_, z_.e_k) && q_has_exponentials_;
         return tiles;
     }
     /// Products into final scores: modifies and masks those of a tile, and calls `each_key(s)` for the lanes of a key.
@@ -287,7 +278,7 @@ private:
     const ScoreScratch<T>& z_;
     Products<T> products_;
     LaneOperand<T> q_{};
-    Slice<const X> k_;
+    Slice<const Key> k_;
     bool q_has_exponentials_ = false;
 };
 

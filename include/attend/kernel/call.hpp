@@ -34,14 +34,17 @@ void require_apart_from_operands(const Problem<X>& problem, const Output<T>& out
 template <class X, class A>
 std::size_t workspace_bytes(const A& attention, const Shape& shape, Index workers, Pass pass) {
     using T = Compute<X>;
-    const auto& [sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v, query_offset] = shape;
-    require(std::min({sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v}) >= 0 && workers > 0,
+    const auto& [sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v, query_offset, key_rows] = shape;
+    require(std::min({sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v, key_rows}) >= 0 && workers > 0,
             "workspace_bytes: sizes must not be negative, and there must be at least one worker");
     const StridedView<const X> q{nullptr, sequences, heads, queries, d_q}, k{nullptr, sequences, kv_heads, keys, d_k};
     require_groups(q, k);
     check_call(attention, shape, q, k);
     if constexpr (fused::Supported<T>) {
-        if (pass == Pass::forward) return fused::Layout<T, A>(attention, shape, workers).bytes();
+        if (pass == Pass::forward) return fused::Layout<T, A, X>(attention, shape, workers).bytes();
+        if constexpr (A::any_half) {
+            if (pass == Pass::backward) return workspace_bytes<X>(attention.compute_form(), shape, workers, pass);
+        }
         if (pass == Pass::backward) return fused::BackwardLayout<T, A, X>(attention, shape, workers).bytes();
     }
     return reference::workspace_bytes<T>(attention, shape, pass == Pass::backward, workers);
@@ -63,7 +66,7 @@ void run_forward(const A& attention, const Problem<X>& problem, Output<X>& out, 
     require_apart(options.weights, "weights", options.lse, "lse");
     if constexpr (fused::Supported<T>) {
         if (!options.weights) {
-            const fused::Layout<T, A> layout(attention, problem.shape, options.executor.concurrency());
+            const fused::Layout<T, A, X> layout(attention, problem.shape, options.executor.concurrency());
             return with_scratch(options.workspace, layout.bytes(), [&](std::byte* block) {
                 fused::forward(attention, problem, layout, problem.query_output(out, problem.v.columns),
                                problem.query_output(options.lse, 1), block, options.executor);
@@ -107,18 +110,28 @@ void run_backward(const A& attention, const Problem<X>& problem, const BackwardI
     require_apart(dq, "dq", dv, "dv");
     require_apart(dk, "dk", dv, "dv");
     if constexpr (fused::Supported<T>) {
+        if constexpr (A::any_half) {
+            if (options.gradient != nullptr) {
+                auto sums = options.gradient->compute_form();
+                run_backward(attention.compute_form(), problem, inputs, dq, dk, dv,
+                             BackwardOptions<decltype(sums)>{.workspace = options.workspace, .gradient = &sums});
+                return options.gradient->round_from(sums);
+            }
+        }
         // Parameters are shared by all heads: one thread adds their gradients up, in order.
         const bool shared = options.gradient != nullptr && has_parameters(*options.gradient);
         const ExecutorRef executor = shared ? ExecutorRef(serial) : options.executor;
         const fused::BackwardLayout<T, A, X> layout(attention, problem.shape, executor.concurrency());
         with_scratch(options.workspace, layout.bytes(), [&](std::byte* block) {
-            const fused::Gradients<T, A, X> gradients{.out = inputs.out,
-                                                      .dout = inputs.dout,
-                                                      .lse = inputs.lse,
-                                                      .dq = problem.query_output(dq, problem.q.columns),
-                                                      .dk = problem.key_output(dk, problem.k.columns),
-                                                      .dv = problem.key_output(dv, problem.v.columns),
-                                                      .parameters = options.gradient};
+            const fused::Gradients<T, A, X> gradients{
+                .out = inputs.out,
+                .dout = inputs.dout,
+                .lse = inputs.lse,
+                .keys = KeyFeatures<T, A, X>::of(attention, problem, layout.width(), layout.keys(block), executor),
+                .dq = problem.query_output(dq, problem.q.columns),
+                .dk = problem.key_output(dk, problem.k.columns),
+                .dv = problem.key_output(dv, problem.v.columns),
+                .parameters = options.gradient};
             fused::Backward<T, A, X>(attention, problem, gradients, layout, block, executor).run();
         });
     } else {

@@ -128,33 +128,37 @@ bool exponentials_of_lanes(const T* x, T* to, Index width, Index lanes) {
     }
     return all;
 }
-/// Whether features have exponentials.
+/// Whether the features of a row have exponentials.
 template <class S, class T>
-bool are_small(const T* x, Index size) {
+bool has_exponentials(const T* x, Index size) {
     constexpr Index w = simd::width<T>;
     const auto limit = simd::broadcast(static_cast<T>(S::most_exponential)), one = simd::broadcast(T(1));
-    auto few = one;
+    auto all = one;
     for (Index i = 0; i < size; i += w) {
         const auto packet = simd::load(x + i, std::min(w, size - i), T(0));
-        few = simd::select(simd::less_equal(simd::abs(packet), limit), few, simd::broadcast(T(0)));
+        all = simd::select(simd::less_equal(simd::abs(packet), limit), all, simd::broadcast(T(0)));
     }
-    return simd::sum<T>(few) == static_cast<T>(w);
+    return simd::sum<T>(all) == static_cast<T>(w);
 }
-/// The same of a key in each row.
+/// The same of a key in each row, rows × width whose scalars follow each other.
 template <class S, class T>
-void exponentials_of_rows(const T* x, Index rows, Index width, T* to) {
+bool exponentials_of_rows(const BroadcastMatrix<T>& x, Index rows, Index width, T* to) {
     constexpr Index w = simd::width<T>;
     const auto factor = simd::broadcast(static_cast<T>(S::exponent_factor));
-    for (const T* const end = x + rows * width; x != end; x += width, to += width) {
-        const bool small = are_small<S>(x, width);
+    bool all = true;
+    for (Index j = 0; j < rows; ++j, to += width) {
+        const T* const row = x.data + j * x.row_stride;
+        const bool has = has_exponentials<S>(row, width);
+        all = all && has;
         for (Index a = 0; a < width; a += w) {
             const Index count = std::min(w, width - a);
-            auto e = exp_packet<T>(simd::mul(factor, simd::load(x + a, count, T(0))));
-            if (!small) [[unlikely]]
+            auto e = exp_packet<T>(simd::mul(factor, simd::load(row + a, count, T(0))));
+            if (!has) [[unlikely]]
                 e = simd::broadcast(std::numeric_limits<T>::quiet_NaN());
             simd::store<T>(to + a, e, count);
         }
     }
+    return all;
 }
 
 }  // namespace attend::detail

@@ -17,6 +17,7 @@ struct LaneBlock {
     Index row = 0, rows = 0;
     Index key_begin = 0, key_end = 0;
     Index chunk = 0, chunks = 1;  ///< which part of the sequence's keys these are
+    Index partial = 0;            ///< of several chunks: which of the call's partial results the first one's is
     bool by_parts = false;        ///< its head has so many queries that it pays to split keys and values
 
     Index count() const { return heads * rows; }
@@ -69,6 +70,12 @@ struct SequencePlan {
 /// a / b, without the long division where it gives 0, as it always does in the first task.
 constexpr Index quotient(Index a, Index b) { return a < b ? 0 : a / b; }
 
+/// Where a worker stands in a ragged batch: its sequence, and the tasks and partial results of those before. Workers
+/// take tasks in rising order, so that all of them together pass each sequence once.
+struct PlanCursor {
+    Index sequence = 0, tasks = 0, partials = 0;
+};
+
 /// The tasks of a call: each a block, or the blocks of a team.
 template <class T, class X>
 class Plan {
@@ -91,20 +98,25 @@ public:
     }
     Index tasks() const { return tasks_; }
 
-    /// All rows of a task. Heads follow each other, and of a head the last block comes first: under a causal mask it is
-    /// the longest.
-    LaneBlock block(Index task) const {
+    /// All rows of a task, which is not before the one that `cursor` was last used for. Heads follow each other, and of
+    /// a head the last block comes first: under a causal mask it is the longest.
+    LaneBlock block(Index task, PlanCursor& cursor) const {
         if (!problem_.ragged()) {
             const Index tasks = tasks_of(first_), s = quotient(task, tasks);
-            return block(s, task - s * tasks, first_);
+            return block(s, task - s * tasks, first_, s * partials_of(first_));
         }
-        Index s = 0;
-        for (Index count = tasks_of(first_); task >= count; count = tasks_of(of(++s))) task -= count;
-        return block(s, task, of(s));
+        for (;;) {
+            const SequencePlan<T> plan = of(cursor.sequence);
+            const Index tasks = tasks_of(plan);
+            if (task < cursor.tasks + tasks) return block(cursor.sequence, task - cursor.tasks, plan, cursor.partials);
+            ++cursor.sequence;
+            cursor.tasks += tasks;
+            cursor.partials += partials_of(plan);
+        }
     }
 
 private:
-    LaneBlock block(Index s, Index task, const SequencePlan<T>& plan) const {
+    LaneBlock block(Index s, Index task, const SequencePlan<T>& plan, Index partials) const {
         const Index group = problem_.shape.group(), per_head = plan.heads_together ? plan.chunks : teams_of(plan);
         const Index which = quotient(task, per_head), part = task - which * per_head;
         LaneBlock block{.sequence = s, .key_end = problem_.keys(s), .by_parts = plan.blocks > 1};
@@ -115,6 +127,7 @@ private:
             block.rows = plan.rows;
             block.chunk = part;
             block.chunks = plan.chunks;
+            block.partial = partials + which * plan.chunks;
             block.key_begin = part * plan.chunk_keys;
             if (plan.chunks > 1) block.key_end = std::min(block.key_end, block.key_begin + plan.chunk_keys);
         } else {
@@ -128,6 +141,9 @@ private:
 
     Index teams_of(const SequencePlan<T>& plan) const {
         return team_ == 1 ? plan.blocks : (plan.blocks + team_ - 1) / team_;
+    }
+    Index partials_of(const SequencePlan<T>& plan) const {
+        return plan.chunks > 1 ? problem_.shape.kv_heads * plan.chunks : 0;
     }
     Index tasks_of(const SequencePlan<T>& plan) const {
         return plan.heads_together ? problem_.shape.kv_heads * plan.chunks : problem_.shape.heads * teams_of(plan);

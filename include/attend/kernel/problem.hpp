@@ -68,7 +68,8 @@ public:
                  .d_q = q.columns,
                  .d_k = k.columns,
                  .d_v = v.columns,
-                 .query_offset = query_offset};
+                 .query_offset = query_offset,
+                 .key_rows = k.sequences * k.rows};
     }
 
     bool ragged() const { return static_cast<bool>(query_sequences_); }

@@ -9,7 +9,7 @@
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/dual.hpp>
-#include <attend/kernel/problem.hpp>
+#include <attend/kernel/key_features.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::reference {
 
@@ -18,15 +18,6 @@ using Block = Eigen::Map<RowMatrix<T>>;
 template <class T>
 Block<T> take_block(Arena& arena, Index rows, Index columns) {
     return Block<T>(arena.take<T>(rows * columns), rows, columns);
-}
-
-template <class S>
-Index features(const S& score, const Shape& shape) {
-    if constexpr (requires { score.features(shape.d_q, shape.d_k); }) {
-        return score.features(shape.d_q, shape.d_k);
-    } else {
-        return shape.d_q;
-    }
 }
 
 /// The four maps of a score, each with its default: the identity.
@@ -118,7 +109,7 @@ struct Scratch {
 template <class T, class A>
 std::size_t scratch_bytes(const A& attention, const Shape& shape, bool backward) {
     Arena counter;
-    Scratch<T>(counter, shape, features(attention.score(), shape), backward);
+    Scratch<T>(counter, shape, features_of(attention.score(), shape), backward);
     return counter.used();
 }
 
@@ -230,7 +221,7 @@ template <class T, class A, class X, class F>
 void for_each_kv_head(const A& attention, const Problem<X>& problem, bool backward, std::byte* block,
                       const ExecutorRef& executor, F&& f) {
     const std::size_t bytes = scratch_bytes<T>(attention, problem.shape, backward);
-    const Index width = features(attention.score(), problem.shape);
+    const Index width = features_of(attention.score(), problem.shape);
     executor.for_each(problem.shape.sequences * problem.shape.kv_heads, [&](Index task, Index worker) {
         Arena arena(block + static_cast<std::size_t>(worker) * bytes);
         Scratch<T> scratch(arena, problem.shape, width, backward);

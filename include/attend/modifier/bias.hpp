@@ -17,9 +17,16 @@ namespace attend::inline ATTEND_ABI {
 template <class T>
 struct DenseBias {
     static constexpr Kind kind = Kind::modifier;
+    using Scalar = T;
 
     RowMatrix<T> values;
     Index heads = 1;
+
+    /// The same bias of C.
+    template <class C>
+    DenseBias<C> cast() const {
+        return {values.template cast<C>(), heads};
+    }
 
     static void parameters(auto& self, auto&& visit) { visit("values", self.values); }
     void check(const Shape& shape) const {

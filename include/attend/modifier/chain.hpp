@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include <attend/core/compute_form.hpp>
 #include <attend/core/concepts.hpp>
 #include <attend/core/dual.hpp>
 
@@ -27,6 +28,22 @@ struct Modifiers {
     void check(const Shape& shape) const {
         std::apply([&](const auto&... m) { (detail::check_part(m, shape), ...); }, each);
     }
+
+    /// The chain with every parameter in the scalar that it computes in, and the way back.
+    auto compute_form() const {
+        return std::apply(
+            [](const auto&... m) {
+                using Form = Modifiers<decltype(detail::compute_form(m))...>;
+                return Form{decltype(Form::each)(detail::compute_form(m)...)};
+            },
+            each);
+    }
+    void round_from(const auto& form) {
+        [&]<std::size_t... i>(std::index_sequence<i...>) {
+            (detail::round_into(std::get<i>(each), std::get<i>(form.each)), ...);
+        }(std::index_sequence_for<Ms...>());
+    }
+    static constexpr bool any_half = (detail::HalfPart<Ms> || ...);
 
     template <class S, class P>
     S operator()(S s, const P& p) const {

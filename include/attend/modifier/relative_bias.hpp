@@ -43,6 +43,7 @@ inline Index t5_bucket(Index relative, const RelativeBuckets& options = {}) {
 template <class T>
 struct RelativeBias {
     static constexpr Kind kind = Kind::modifier;
+    using Scalar = T;
 
     RowMatrix<T> table;
 
@@ -56,6 +57,12 @@ struct RelativeBias {
         detail::require(table.rows() == options.buckets, detail::named("table", table.rows(), table.cols()),
                         " must have a row for each of the ", options.buckets, " buckets");
         for (Index relative = -reach_; relative <= reach_; ++relative) bucket_.push_back(t5_bucket(relative, options));
+    }
+
+    /// The same bias of C.
+    template <class C>
+    RelativeBias<C> cast() const {
+        return {table.template cast<C>(), reach_, bucket_};
     }
 
     static void parameters(auto& self, auto&& visit) { visit("table", self.table); }
@@ -81,6 +88,11 @@ struct RelativeBias {
     }
 
 private:
+    template <class>
+    friend struct RelativeBias;
+    RelativeBias(RowMatrix<T> table_, Index reach, std::vector<Index> bucket)
+        : table(std::move(table_)), reach_(reach), bucket_(std::move(bucket)) {}
+
     Index bucket(Index relative) const {
         return bucket_[static_cast<std::size_t>(std::clamp<Index>(relative, -reach_, reach_) + reach_)];
     }

@@ -19,6 +19,7 @@ template <class T>
 struct AdditiveScore {
     static constexpr Kind kind = Kind::score;
     static constexpr Pairing pairing = Pairing::elementwise;
+    using Scalar = T;
 
     Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> query_weight;  ///< Wq, d_q × hidden
     Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> key_weight;    ///< Wk, d_k × hidden
@@ -35,6 +36,17 @@ struct AdditiveScore {
         fill_xavier(query_weight, random);
         fill_xavier(key_weight, random);
         fill_xavier(score_weight, random);
+    }
+
+    /// The same score with parameters of C.
+    template <class C>
+    AdditiveScore<C> cast() const {
+        AdditiveScore<C> score(0, 0, 0, 0);
+        score.query_weight = query_weight.template cast<C>();
+        score.key_weight = key_weight.template cast<C>();
+        score.bias = bias.template cast<C>();
+        score.score_weight = score_weight.template cast<C>();
+        return score;
     }
 
     static void parameters(auto& self, auto&& visit) {
@@ -90,7 +102,7 @@ struct AdditiveScore {
     template <class X>
     X pair(const X& q, const X& k, Index a) const {
         using std::tanh;
-        return tanh(q + k) * X(score_weight[a]);
+        return tanh(q + k) * X(weight_of(a));
     }
     /// The same of e^{2q} and e^{2k}, since tanh(q + k) = 1 − 2 / (e^{2q} e^{2k} + 1): an exponential a feature instead
     /// of a tanh a pair. For features up to `most_exponential`: beyond them a product of two denominators could
@@ -98,13 +110,13 @@ struct AdditiveScore {
     static constexpr double exponent_factor = 2, most_exponential = 10;
     template <class X>
     X pair_of_exponentials(const X& e_q, const X& e_k, Index a) const {
-        const X v(score_weight[a]), x = madd(e_q, e_k, X(1));
+        const X v(weight_of(a)), x = madd(e_q, e_k, X(1));
         return madd(-(v + v), reciprocal(x), v);
     }
     /// Of the features a and a + 1 with a single reciprocal, the dearest part: v/x + w/y = (v y + w x) / (x y).
     template <class X>
     X pairs_of_exponentials(const X& e_q, const X& e_k, const X& f_q, const X& f_k, Index a) const {
-        const X v(score_weight[a]), w(score_weight[a + 1]), x = madd(e_q, e_k, X(1)), y = madd(f_q, f_k, X(1));
+        const X v(weight_of(a)), w(weight_of(a + 1)), x = madd(e_q, e_k, X(1)), y = madd(f_q, f_k, X(1));
         return madd(madd(-(v + v), y, -(w + w) * x), reciprocal(x * y), v + w);
     }
     /// Of ds: that of q + k, and that of v_a. With r = 1 / (e^{2q} e^{2k} + 1), tanh is 1 − 2 r and its slope
@@ -112,7 +124,7 @@ struct AdditiveScore {
     template <class X>
     std::pair<X, X> pair_of_exponentials_backward(const X& e_q, const X& e_k, Index a, const X& ds) const {
         const X r = reciprocal(madd(e_q, e_k, X(1)));
-        return {ds * X(4 * score_weight[a]) * (r - r * r), ds - ds * (r + r)};
+        return {ds * X(4 * weight_of(a)) * (r - r * r), ds - ds * (r + r)};
     }
     template <class C>
     void add_weight_gradient(Index a, C dweight, AdditiveScore& gradient) const {
@@ -123,6 +135,9 @@ struct AdditiveScore {
         using std::tanh;
         gradient.score_weight[a] += static_cast<T>(sum(ds * tanh(q + k)));
     }
+
+private:
+    Compute<T> weight_of(Index a) const { return static_cast<Compute<T>>(score_weight[a]); }
 };
 
 }  // namespace attend

@@ -17,12 +17,22 @@ struct GeneralScore {
     static constexpr Kind kind = Kind::score;
     static constexpr Pairing pairing = Pairing::dot;
 
+    using Scalar = T;
+
     Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> weight;  ///< d_q × d_k
 
     /// Xavier-uniform weights from `seed`.
     GeneralScore(Index d_q, Index d_k, std::uint64_t seed) : weight(d_q, d_k) {
         Random random(seed);
         fill_xavier(weight, random);
+    }
+
+    /// The same score with parameters of C.
+    template <class C>
+    GeneralScore<C> cast() const {
+        GeneralScore<C> score(0, 0, 0);
+        score.weight = weight.template cast<C>();
+        return score;
     }
 
     static void parameters(auto& self, auto&& visit) { visit("weight", self.weight); }
