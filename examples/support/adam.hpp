@@ -1,9 +1,6 @@
 #pragma once
 
-#include <algorithm>
-#include <cmath>
-#include <span>
-#include <vector>
+#include "finite.hpp"
 
 namespace support {
 
@@ -12,23 +9,23 @@ namespace support {
 template <class T>
 class Adam {
 public:
-    using Numbers = std::vector<std::span<T>>;
-
     /// `second_decay`: of the average of squares; a short run wants a shorter memory than the paper's.
     explicit Adam(T decay = 0, T second_decay = T(0.999)) : decay_(decay), second_decay_(second_decay) {}
 
-    void step(const Numbers& parameters, const Numbers& gradients, T rate) {
+    /// Throws NotFinite where the gradient or what it makes of the parameters is not finite.
+    void step(const Numbers<T>& parameters, const Numbers<T>& gradients, T rate) {
         if (moments_.empty()) {
             for (const auto& parameter : parameters) moments_.emplace_back(parameter.size());
         }
-        T squares = 0;
-        for (const auto& gradient : gradients)
-            for (const T g : gradient) squares += g * g;
-        const T cut = T(1) / std::max(T(1), std::sqrt(squares));
-
         ++steps_;
-        const T first_bias = T(1) - std::pow(first_decay, steps_);
-        const T second_bias = T(1) - std::pow(second_decay_, steps_);
+        double squares = 0;  // in double, where the squares of floats do not overflow
+        for (const auto& gradient : gradients)
+            for (const T g : gradient) squares += static_cast<double>(g) * static_cast<double>(g);
+        if (!std::isfinite(squares)) throw diverged("the gradient", steps_);
+        const T cut = static_cast<T>(1 / std::max(1.0, std::sqrt(squares)));
+
+        const T first_bias = T(1) - std::pow(first_decay, static_cast<T>(steps_));
+        const T second_bias = T(1) - std::pow(second_decay_, static_cast<T>(steps_));
         for (std::size_t p = 0; p < parameters.size(); ++p) {
             for (std::size_t i = 0; i < parameters[p].size(); ++i) {
                 const T g = cut * gradients[p][i];
@@ -39,6 +36,7 @@ public:
                 parameters[p][i] -= change + rate * decay_ * parameters[p][i];
             }
         }
+        if (!are_finite(parameters)) throw diverged("a weight", steps_);
     }
 
 private:
@@ -50,7 +48,7 @@ private:
     };
     T decay_, second_decay_;
     std::vector<std::vector<Moments>> moments_;  // one for each parameter
-    T steps_ = 0;
+    int steps_ = 0;
 };
 
 }  // namespace support

@@ -1,9 +1,14 @@
 #pragma once
 
+#include "finite.hpp"
+
 #include <charconv>
 #include <cmath>
 #include <filesystem>
 #include <iostream>
+#include <limits>
+#include <new>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -35,28 +40,28 @@ public:
         if (!next()) throw UsageError(std::string(option) + " needs a value");
         return word();
     }
-    int whole_number(int least) {
+    int whole_number(int least, int most = std::numeric_limits<int>::max()) {
         const std::string_view option = word();
-        return read<int>(option, value(), least, "a whole number of at least ");
+        return read(option, value(), least, most, "a whole number");
     }
-    double number(double least) {
+    double number(double least, double most = std::numeric_limits<double>::max()) {
         const std::string_view option = word();
-        return read<double>(option, value(), least, "a number of at least ");
+        return read(option, value(), least, most, "a number");
     }
 
 private:
     template <class Number>
-    static Number read(std::string_view option, std::string_view text, Number least, std::string_view wanted) {
+    static Number read(std::string_view option, std::string_view text, Number least, Number most,
+                       std::string_view wanted) {
         Number number{};
         const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number);
-        if (failure != std::errc() || end != text.data() + text.size() || !(number >= least)) {
-            std::string limit = std::to_string(least);
-            if (limit.find('.') != std::string::npos) limit.erase(limit.find_last_not_of('0') + 1);
-            if (limit.back() == '.') limit.pop_back();
-            throw UsageError(std::string(option) + " needs " + std::string(wanted) + limit + ", not \"" +
-                             std::string(text) + "\"");
-        }
-        return number;
+        if (failure == std::errc() && end == text.data() + text.size() && number >= least && number <= most)
+            return number;
+        std::ostringstream message;
+        message << option << " needs " << wanted << " of at least " << least;
+        if (most != std::numeric_limits<Number>::max()) message << " and at most " << most;
+        message << ", not \"" << text << '"';
+        throw UsageError(message.str());
     }
 
     int count_;
@@ -87,17 +92,30 @@ struct ProgramOptions {
     }
 };
 
-/// Reads the options and runs the program on them; the exit code is 2 where that throws.
+/// What the programs here tell their caller by; 0 is success, and 1 a No of their own.
+inline constexpr int unusable = 2, not_finite = 3;
+
+/// Reads the options and runs the program on them; what it throws becomes a line on standard error and an exit code.
 template <class Read, class Run>
 int run_program(std::string_view usage, Read&& read, Run&& run) {
     try {
         const auto options = read();
-        if (!options.help) return run(options);
-        std::cout << usage;
-        return 0;
+        int code = 0;
+        if (options.help)
+            std::cout << usage;
+        else
+            code = run(options);
+        if (!std::cout.flush()) throw std::runtime_error("standard output cannot be written");
+        return code;
+    } catch (const NotFinite& error) {
+        std::cerr << error.what() << std::endl;
+        return not_finite;
+    } catch (const std::bad_alloc&) {
+        std::cerr << "there is not enough memory for this" << std::endl;
+        return unusable;
     } catch (const std::exception& error) {
-        std::cerr << error.what() << "\n";
-        return 2;
+        std::cerr << error.what() << std::endl;
+        return unusable;
     }
 }
 

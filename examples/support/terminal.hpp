@@ -34,6 +34,14 @@ inline bool wants_colours() {
 /// One line that is drawn anew in a terminal, and a line for each tenth of the way in a file.
 class ProgressBar {
 public:
+    ProgressBar() = default;
+    ProgressBar(const ProgressBar&) = delete;
+    ProgressBar& operator=(const ProgressBar&) = delete;
+    /// What is said next, of training that broke off too, begins a line.
+    ~ProgressBar() {
+        if (terminal_ && part_ >= 0 && part_ < 200) std::cout << std::endl;
+    }
+
     /// `done` is the share of the way, from 0 to 1; `more` stands behind the loss.
     void show(double done, float loss, const std::string& more = "") {
         mean_loss_ = part_ < 0 ? loss : 0.95f * mean_loss_ + 0.05f * loss;

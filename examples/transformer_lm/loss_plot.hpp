@@ -13,7 +13,7 @@ inline void draw_losses(std::ostream& out, const std::vector<Look>& looks, doubl
         most = std::max({most, look.training, look.held_out});
         least = std::min({least, look.training, look.held_out});
     }
-    most = std::ceil(most), least = std::floor(least);
+    least = std::floor(least), most = std::max(std::ceil(most), least + 1);
     const double last = looks.empty() ? 1 : looks.back().step;
     const auto x = [&](double step) { return left + width * step / last; };
     const auto y = [&](double bits) { return top + height * (most - bits) / (most - least); };

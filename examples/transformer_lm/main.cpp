@@ -9,8 +9,7 @@
 #include "options.hpp"
 #include "self_check.hpp"
 
-#include <fstream>
-#include <iterator>
+#include <sstream>
 
 using namespace transformer_lm;
 
@@ -18,9 +17,7 @@ namespace {
 
 std::string text_of(const Options& options) {
     if (!options.text) return std::string(embedded_text);
-    std::ifstream file(*options.text, std::ios::binary);
-    if (!file) throw UsageError("--text " + options.text->string() + " cannot be read");
-    return {std::istreambuf_iterator<char>(file), {}};
+    return read_file(*options.text);
 }
 
 Tokens prompt_of(const Options& options, const Corpus& corpus) {
@@ -54,15 +51,17 @@ std::string kind_of_model(const Options& options, std::string_view text) {
 
 template <class Draw>
 void save_picture(const std::filesystem::path& path, const std::string& what, const Draw& draw) {
-    std::ofstream file(path);
-    draw(file);
-    file.close();
-    std::cout << what << (file ? ": " : " cannot be written: ") << path.string() << "\n";
+    std::ostringstream picture;
+    draw(picture);
+    write_file(path, picture.str());
+    std::cout << what << ": " << path.string() << "\n";
 }
 
 template <class A>
 void train(LanguageModel<float, A>& model, const Corpus& corpus, const std::string& kind, double bigram,
            const Options& options) {
+    require_writable(options.weights);
+    require_writable(options.pictures / "loss.svg");
     ProgressBar bar;
     Trainer trainer(model, corpus, options.sizes.context, options.plan);
     const std::vector<Look> looks = trainer.run([&](double done, double loss, double held_out) {
@@ -74,27 +73,10 @@ void train(LanguageModel<float, A>& model, const Corpus& corpus, const std::stri
     std::cout << "trained in " << std::fixed << std::setprecision(1) << seconds << " s with " << options.plan.threads
               << (options.plan.threads == 1 ? " thread, " : " threads, ") << trainer.steps() << " steps, "
               << trainer.steps() / seconds << " a second\n";
+    save_weights(options.weights, kind, model);
+    std::cout << "weights saved in " << options.weights.string() << "\n";
     save_picture(options.pictures / "loss.svg", "the curve of learning",
                  [&](std::ostream& out) { draw_losses(out, looks, bigram); });
-    try {
-        save_weights(options.weights, kind, model);
-        std::cout << "weights saved in " << options.weights.string() << "\n";
-    } catch (const WeightsError& error) {
-        std::cout << "weights not saved: " << error.what() << "\n";
-    }
-}
-
-template <class A>
-bool loaded(LanguageModel<float, A>& model, const std::string& kind, const Options& options) {
-    if (options.retrain || !std::filesystem::exists(options.weights)) return false;
-    try {
-        load_weights(options.weights, kind, model);
-        std::cout << "weights of an earlier run: " << options.weights.string() << " (--retrain starts over)\n";
-        return true;
-    } catch (const WeightsError& error) {
-        std::cout << error.what() << "; training anew" << std::endl;
-        return false;
-    }
 }
 
 /// Where the heads look in a piece of the held-out text.
@@ -125,9 +107,12 @@ int run(const Options& options) {
         std::cout << corpus.size() << " characters, " << corpus.alphabet_size() << " different ones, "
                   << corpus.held_out_size() << " held out; a model of " << parameters << " parameters\n";
         const std::string kind = kind_of_model(options, text);
-        if (!loaded(model, kind, options)) train(model, corpus, kind, bigram, options);
+        require_writable(options.pictures / "heads.svg");
+        if (options.retrain || !load_earlier_weights(options.weights, kind, model))
+            train(model, corpus, kind, bigram, options);
 
         const double loss = loss_of(model, held_out_batches(corpus, options.sizes.context), options.plan.threads);
+        if (!std::isfinite(loss)) throw NotFinite("the held-out loss is not finite: the weights are of no use");
         std::cout << std::fixed << std::setprecision(3) << "held-out loss in bits per character: " << loss
                   << ", a bigram's " << bigram << "\n";
         save_heads(model, corpus, options);

@@ -38,7 +38,8 @@ inline constexpr std::string_view usage =
   --help            prints this
 
 Losses are in bits per character, held-out ones of text that is kept from training.
-The exit code is 0, or 2 if the options or the text make no sense.
+The exit code is 0; 2 if the options or the text make no sense or a file cannot be written; 3 if training, or what it
+has left, comes to a number that is not finite. Such training saves nothing.
 )";
 
 struct Options : ProgramOptions {
@@ -91,17 +92,17 @@ inline Options read_options(int count, char** words) {
         else if (word == "--steps")
             options.plan.steps = line.whole_number(1);
         else if (word == "--layers")
-            options.sizes.layers = line.whole_number(1);
+            options.sizes.layers = line.whole_number(1, 1000);
         else if (word == "--heads")
-            options.sizes.heads = line.whole_number(1);
+            options.sizes.heads = line.whole_number(1, 1000);
         else if (word == "--width")
-            options.sizes.width = line.whole_number(2);
+            options.sizes.width = line.whole_number(2, 100'000);
         else if (word == "--context")
-            options.sizes.context = line.whole_number(2);
+            options.sizes.context = line.whole_number(2, 100'000);
         else if (word == "--dropout")
             options.plan.dropout = line.number(0);
         else if (word == "--rate")
-            options.plan.rate = static_cast<float>(line.number(0));
+            options.plan.rate = static_cast<float>(line.number(0, std::numeric_limits<float>::max()));
         else if (word == "--threads")
             options.plan.threads = line.whole_number(1);
         else if (word == "--sample")

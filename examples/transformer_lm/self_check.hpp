@@ -3,8 +3,7 @@
 #include "../support/cross_entropy.hpp"
 #include "../support/gradient_check.hpp"
 #include "../support/report.hpp"
-#include "../support/temporary_directory.hpp"
-#include "../support/weights_file.hpp"
+#include "../support/weights_check.hpp"
 #include "attentions.hpp"
 #include "bigram.hpp"
 #include "sampling.hpp"
@@ -106,11 +105,10 @@ inline int check_self(std::string_view text, int threads) {
             const TrainingPlan plan{.steps = steps, .dropout = 0.05, .threads = with_threads};
             return Trainer(model, doubled, sizes.context, plan).run([](double, double, double) {});
         };
-        const auto same = [](Model& a, Model& b) { return same_numbers(numbers_of<float>(a), numbers_of<float>(b)); };
 
         Model alone = fresh(), together = fresh();
         train(alone, 5, 1), train(together, 5, 3);
-        report(same(alone, together), "training gives the same bits with 1 and 3 threads");
+        report(support::detail::same_weights(alone, together), "training gives the same bits with 1 and 3 threads");
 
         Model model = fresh();
         constexpr int steps = 150;
@@ -124,17 +122,19 @@ inline int check_self(std::string_view text, int threads) {
                [&](const std::string& character) { written += character; });
         report(written.size() == 20, "it writes: \"a" + written + "\"");
 
-        const TemporaryDirectory directory("transformer_lm");
-        const std::filesystem::path file = directory.path() / "weights";
-        save_weights(file, "a test", model);
-        load_weights(file, "a test", together);
-        bool refused = false;
-        try {
-            load_weights(file, "another test", alone);
-        } catch (const WeightsError&) {
-            refused = true;
-        }
-        report(same(model, together) && refused, "weights survive a file, and those of another model are refused");
+        const auto tiny = [&](std::uint64_t seed) {
+            return Model(doubled.alphabet_size(), detail::tiny, attention, rope, seed);
+        };
+        report(weights_survive(model, fresh(), tiny(1)),
+               "weights survive a file, and those that are damaged or of another model are refused");
+        report(weights_stay_finite(tiny(1)), "weights that are not finite are neither saved nor loaded");
+        const auto train_at = [&](float rate) {
+            Model wild = tiny(1);
+            const TrainingPlan plan{.steps = 100, .rate = rate, .dropout = 0, .threads = 1};
+            return diverges(
+                [&] { Trainer(wild, doubled, detail::tiny.context, plan).run([](double, double, double) {}); });
+        };
+        report(!train_at(5e-3f) && train_at(3e38f), "training that leaves what is finite stops");
     });
     return report.exit_code();
 }

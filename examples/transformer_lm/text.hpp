@@ -34,12 +34,16 @@ class Corpus {
 public:
     static constexpr Index block = 256;
     static constexpr Index least = 16 * block;  ///< the shortest text to learn from
+    static constexpr Index most = 100'000'000;  ///< of which tokens take a gigabyte
 
     explicit Corpus(std::string_view text) {
         const std::vector<std::string> characters = characters_of(text);
         if (static_cast<Index>(characters.size()) < least)
             throw std::invalid_argument("a text of " + std::to_string(characters.size()) +
                                         " characters is too short to learn from: it takes " + std::to_string(least));
+        if (static_cast<Index>(characters.size()) > most)
+            throw std::invalid_argument("a text of " + std::to_string(characters.size()) +
+                                        " characters is too long: it may have " + std::to_string(most));
         alphabet_ = characters;
         std::ranges::sort(alphabet_);
         alphabet_.erase(std::unique(alphabet_.begin(), alphabet_.end()), alphabet_.end());

@@ -53,7 +53,7 @@ public:
     }
 
     /// Calls progress(share of the way, loss of the latest step in bits, best held-out loss or infinity) after each
-    /// step.
+    /// step. Throws NotFinite where a loss, the gradient or a weight is not finite.
     std::vector<Look> run(const std::function<void(double, double, double)>& progress) {
         std::vector<Look> looks;
         std::optional<Model> best;
@@ -66,6 +66,7 @@ public:
             if (done_ * plan_.looks >= next_look) {
                 next_look = static_cast<int>(done_ * plan_.looks) + 1;
                 const double held_out = loss_of(model_, held_out_, plan_.threads);
+                if (!std::isfinite(held_out)) throw diverged("the held-out loss", steps_);
                 looks.push_back({steps_, sum / since, held_out});
                 sum = 0, since = 0;
                 if (held_out < best_loss) {
@@ -113,6 +114,7 @@ private:
             add(numbers_of<double>(total), numbers_of<double>(*shard.gradient));
             loss += shard.loss;
         }
+        if (!std::isfinite(loss)) throw diverged("the loss", steps_ + 1);
         const float rate = rate_now();
         weights_.step(numbers_of<float>(model_), numbers_of<float>(total), rate);
         // Slopes, caps and scales of the attention are double.

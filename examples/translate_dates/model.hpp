@@ -6,9 +6,6 @@
 
 namespace translate_dates {
 
-/// The first line of a file of weights: a new number where the model changes.
-inline constexpr std::string_view weights_format = "translate_dates, version 2";
-
 struct ModelSizes {
     Index encoder = 64;  // of each of its two directions
     Index decoder = 64;

@@ -3,8 +3,7 @@
 #include "../support/cross_entropy.hpp"
 #include "../support/gradient_check.hpp"
 #include "../support/report.hpp"
-#include "../support/temporary_directory.hpp"
-#include "../support/weights_file.hpp"
+#include "../support/weights_check.hpp"
 #include "refusal.hpp"
 #include "training.hpp"
 
@@ -32,46 +31,12 @@ inline double worst_gradient_error() {
     return support::worst_gradient_error(model, gradient, loss);
 }
 
-inline bool same(Translator<float>& a, Translator<float>& b) {
-    return same_numbers(numbers_of<float>(a), numbers_of<float>(b));
-}
-
 inline bool threads_change_nothing() {
     Translator<float> alone(tiny, 7);
     Translator<float> together(tiny, 7);
     Trainer(alone, {.steps = 5, .threads = 1}).run([](int, float) {});
     Trainer(together, {.steps = 5, .threads = 3}).run([](int, float) {});
-    return same(alone, together);
-}
-
-inline bool is_refused(const std::filesystem::path& path, Translator<float>& model) {
-    try {
-        load_weights(path, weights_format, model);
-    } catch (const WeightsError&) {
-        return true;
-    }
-    return false;
-}
-
-/// Saved weights come back as they were; with one bit changed, cut short, or of other sizes they are refused.
-inline bool weights_survive(Translator<float>& model) {
-    const TemporaryDirectory directory("translate_dates");
-    const std::filesystem::path path = directory.path() / "weights";
-    save_weights(path, weights_format, model);
-    Translator<float> loaded(ModelSizes{}, 8);
-    load_weights(path, weights_format, loaded);
-    Translator<float> other(tiny, 8);
-    bool right = same(model, loaded) && is_refused(path, other);
-
-    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
-    file.seekg(1000);
-    const char changed = static_cast<char>(file.get() ^ 1);
-    file.seekp(1000);
-    file.put(changed);
-    file.close();
-    right = right && is_refused(path, loaded);
-    std::filesystem::resize_file(path, 20);
-    return right && is_refused(path, loaded) && same(model, loaded);
+    return support::detail::same_weights(alone, together);
 }
 
 /// The first text that the rules of refusal judge wrongly, in quotation marks; nothing if there is none.
@@ -134,7 +99,15 @@ inline int check_self(int threads) {
     const Translation translation = translate(model, "Saturday, 3 May 1979");
     report((translation.weights.rowwise().sum().array() - 1.f).abs().maxCoeff() < 1e-5f,
            "each row of an alignment sums to 1");
-    report(detail::weights_survive(model), "weights survive a file, and a damaged file is refused");
+    report(weights_survive(model, Translator<float>(ModelSizes{}, 8), Translator<float>(detail::tiny, 8)),
+           "weights survive a file, and a damaged file is refused");
+    report(weights_stay_finite(Translator<float>(detail::tiny, 8)),
+           "weights that are not finite are neither saved nor loaded");
+    const auto train_at = [&](float rate) {
+        Translator<float> wild(detail::tiny, 7);
+        return diverges([&] { Trainer(wild, {.steps = 100, .rate = rate, .threads = 1}).run([](int, float) {}); });
+    };
+    report(!train_at(6e-3f) && train_at(3e38f), "training that leaves what is finite stops");
     return report.exit_code();
 }
 

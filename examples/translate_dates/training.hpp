@@ -33,6 +33,7 @@ public:
     }
 
     /// Calls progress(steps done, loss of the last step) after each step; the loss is -log p of one output character.
+    /// Throws NotFinite where the loss, the gradient or a weight is not finite.
     void run(const std::function<void(int, float)>& progress) {
         for (int step = 0; step < plan_.steps; ++step) {
             const float loss = learn_from_one_minibatch(step);
@@ -48,8 +49,9 @@ private:
         float loss = 0;
     };
 
-    static Batch draw_examples(std::uint64_t seed) {
-        Random random(seed);
+    /// Shards of one number under different seeds have nothing in common, nor has a shard with the first weights.
+    Batch draw_examples(int shard) const {
+        Random random(plan_.seed + (static_cast<std::uint64_t>(shard + 1) << 32));
         std::vector<Example> examples;
         for (int i = 0; i < shard_size; ++i)
             examples.push_back(random.chance(15) ? non_date(random) : training_date(random));
@@ -61,7 +63,7 @@ private:
         Threads{plan_.threads}.parallel_for(shards, [&](Index i) {
             Shard& shard = shards_[static_cast<std::size_t>(i)];
             fill(numbers_of<float>(*shard.gradient), 0.f);
-            const Batch batch = draw_examples(plan_.seed + static_cast<std::uint64_t>(step * shards + i));
+            const Batch batch = draw_examples(step * shards + static_cast<int>(i));
             model_.forward(batch, shard.tape);
             shard.loss =
                 scale * cross_entropy(batch.answers, shard.tape.log_probabilities, scale, shard.dlog_probabilities);
@@ -75,6 +77,7 @@ private:
             add(total, numbers_of<float>(*shard.gradient));
             loss += shard.loss;
         }
+        if (!std::isfinite(loss)) throw diverged("the loss", step + 1);
         adam_.step(numbers_of<float>(model_), total, rate_at(step));
         return loss;
     }

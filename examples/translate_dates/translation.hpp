@@ -1,5 +1,6 @@
 #pragma once
 
+#include "../support/finite.hpp"
 #include "model.hpp"
 
 namespace translate_dates {
@@ -13,11 +14,14 @@ struct Translation {
 
 /// Writes the most probable character, ten times. The network that writes sees only what stands before, so the same
 /// forward pass that trains also translates: what follows the current place may as well be anything.
+/// Throws NotFinite where the model gives no probabilities.
 inline Translation translate(const Translator<float>& model, const std::string& text) {
     Translation result{text, std::string(static_cast<std::size_t>(answer_length), output_alphabet[0]), 1.0, {}};
     Translator<float>::Tape tape;
     for (Index t = 0; t < answer_length; ++t) {
         model.forward(Batch({{text, result.answer}}), tape, &result.weights);
+        if (!tape.log_probabilities.row(t).allFinite())
+            throw NotFinite("the probabilities of \"" + text + "\" are not finite: the weights are of no use");
         Index best = 0;
         result.probability *= std::exp(static_cast<double>(tape.log_probabilities.row(t).maxCoeff(&best)));
         result.answer[static_cast<std::size_t>(t)] = output_alphabet[static_cast<std::size_t>(best)];
