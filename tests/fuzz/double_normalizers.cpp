@@ -1,0 +1,7 @@
+#include <fuzz/compositions.hpp>
+
+namespace {
+
+const bool added = (fuzz::add_normalizers<double>(), true);
+
+}  // namespace
