@@ -7,7 +7,8 @@
 /// - Exceptions off (`-fno-exceptions`): errors print their text to stderr and abort.
 
 // GCC 12 takes the undefined lanes inside its own AVX-512 intrinsics for uninitialised variables of their callers, be
-// they attend's or Eigen's products. What it is told here holds for what stands in those headers.
+// they attend's or Eigen's products. What it is told here holds for what stands in those headers, where this header is
+// the first to include them.
 #if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wuninitialized"

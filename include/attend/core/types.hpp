@@ -2,8 +2,6 @@
 /// \file
 /// The vocabulary of the whole library: indices, scalar types, positions of pairs, tiles of pairs.
 
-#include <Eigen/Core>
-
 #include <attend/core/config.hpp>
 
 namespace attend::inline ATTEND_ABI {
