@@ -1,4 +1,8 @@
+#include <cmath>
+#include <limits>
+
 #include <attend/core/product.hpp>
+#include <attend/core/row_products.hpp>
 
 #include <support/catch.hpp>
 #include <support/compare.hpp>
@@ -52,4 +56,38 @@ TEMPLATE_TEST_CASE("a product in blocks is the product", "", float, double) {
     for (const Index depth : {0, 1, 63, 65, 129, 400}) check_product<TestType>(20, depth, 30);
     for (const Index columns : {0, 1, 255, 257, 600}) check_product<TestType>(20, 70, columns);
     check_product<TestType>(300, 300, 300);
+}
+
+TEMPLATE_TEST_CASE("outer products of rows sum in float and are rounded once, whatever the scalars", "", Eigen::half,
+                   Eigen::bfloat16) {
+    using attend::detail::add_outer_products;
+    using T = TestType;
+    constexpr Index rows = 700, a = 40, b = 150;
+    Random random(1);
+    const auto numbers = [&](Index columns) {
+        return RowMatrix<T>((random_matrix<double>(random, rows, columns).array() + 0.5).matrix().template cast<T>());
+    };
+    RowMatrix<T> x = numbers(a), dy = numbers(b);
+    x.row(3).setConstant(std::numeric_limits<T>::quiet_NaN());  // a masked row, which adds nothing
+    dy.row(3).setZero();
+    RowMatrix<double> exact_x = x.template cast<double>();
+    exact_x.row(3).setZero();
+    const RowMatrix<double> expected = exact_x.transpose() * dy.template cast<double>();
+    const double rounding = std::ldexp(1.0, -std::numeric_limits<T>::digits), in_float = 1e-5;
+    const auto off = [&](const auto& weight) {
+        return ((weight.template cast<double>() - expected).array() / expected.array()).abs().maxCoeff();
+    };
+    Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> narrow, mixed;
+    Eigen::MatrixXf wide;
+    narrow.setZero(a, b), mixed.setZero(a, b), wide.setZero(a, b);
+    add_outer_products(narrow, x, dy);
+    add_outer_products(mixed, x, dy.template cast<float>().eval());
+    add_outer_products(wide, x, dy);
+    CHECK(off(narrow) <= rounding + in_float);
+    CHECK(off(mixed) <= rounding + in_float);
+    CHECK(off(wide) <= in_float);
+    x.row(3).setZero();
+    narrow.setZero();
+    add_outer_products(narrow, x, dy);
+    CHECK(off(narrow) <= rounding + in_float);
 }

@@ -4,6 +4,7 @@
 #include <attend/attend.hpp>
 
 #include <array>
+#include <limits>
 
 #include <support/call.hpp>
 #include <support/catch.hpp>
@@ -216,4 +217,146 @@ TEST_CASE("a fixed workspace that is too small is refused before anything is wri
     CHECK(refusal<std::length_error>([&] { dot_product(call.q, call.k, call.v, empty, {.workspace = &small}); }) != "");
     CHECK(empty.size() == 0);
     call.check_untouched();
+}
+
+TEST_CASE("an output that overlaps an operand through unusual strides, or overlaps itself, is refused") {
+    const std::string own = ": give the call memory of its own to write to",
+                      itself = " overlaps itself: by its strides two of its elements are one";
+    using Any = Eigen::Map<Matrix, Eigen::Unaligned, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>>;
+    std::vector<double> memory(64, 7.0);
+    Matrix q = filled(4, 2), k = filled(4, 2), v = filled(4, 2);
+    double* const end = memory.data() + 31;
+    CHECK(refusal([&] {
+              dot_product(Any(memory.data() + 24, 4, 2, {2, 1}), k, v, Any(end, 4, 2, {-2, -1}));
+          }) == "out (4x2) aliases q (4x2)" + own);
+    CHECK(refusal([&] {
+              dot_product(Any(end, 4, 2, {-2, -1}), k, v, Any(memory.data() + 24, 4, 2, {2, 1}));
+          }) == "out (4x2) aliases q (4x2)" + own);
+    CHECK(refusal([&] { dot_product(q, k, v, Any(memory.data(), 4, 2, {1, 1})); }) == "out (4x2)" + itself);
+    CHECK(refusal([&] { dot_product(q, k, v, Any(memory.data(), 4, 2, {0, 1})); }) == "out (4x2)" + itself);
+    CHECK(refusal([&] { dot_product(q, k, v, Any(memory.data(), 4, 2, {3, 9})); }) == "out (4x2)" + itself);
+    CHECK(refusal([&] {
+              dot_product(q, k, v, strided(memory.data(), {1, 1, 4, 2}, {0, 0, 0, 1}));
+          }) == "out (4x2)" + itself);
+    const auto two = [&](Index stride) { return strided(q.data(), {1, 2, 4, 1}, {0, stride, 2, 1}); };
+    CHECK(refusal([&] {
+              dot_product(two(1), two(1), two(1), strided(memory.data(), {1, 2, 4, 1}, {0, 3, 1, 1}));
+          }) == "out (2 heads x 4x1)" + itself);
+    CHECK(refusal([&] {
+              dot_product(q, k, v, Any(end, 4, 2, {2, 1}), {.lse = strided(memory.data(), {1, 1, 4, 1}, {})});
+          }) == "lse (4x1)" + itself);
+    for (const double x : memory) CHECK(x == 7.0);
+    // Operands may overlap as they like, and outputs may run backwards or be woven into each other.
+    dot_product(Any(q.data(), 4, 2, {0, 1}), k, v, Any(end, 4, 2, {-2, -1}));
+    dot_product(q, k, v, Any(memory.data(), 4, 2, {3, 14}));
+}
+
+TEST_CASE("one empty matrix cannot be two outputs") {
+    const std::string own = ": give the call memory of its own to write to";
+    const Matrix q = filled(4, 4), k = filled(4, 4), v = filled(4, 4), lse = filled(4, 1);
+    Matrix one, two, three;
+    CHECK(refusal([&] { dot_product(q, k, v, one, {.weights = one}); }) == "weights (0x0) aliases out (0x0)" + own);
+    CHECK(refusal([&] { dot_product(q, k, v, one, {.lse = one}); }) != "");
+    CHECK(refusal([&] { dot_product(q, k, v, two, {.lse = one, .weights = one}); }) != "");
+    CHECK(refusal([&] { dot_product.backward(q, k, v, v, lse, v, one, one, two); }) ==
+          "dq (0x0) aliases dk (0x0)" + own);
+    CHECK(refusal([&] { dot_product.backward(q, k, v, v, lse, v, one, two, one); }) ==
+          "dq (0x0) aliases dv (0x0)" + own);
+    CHECK(refusal([&] { dot_product.backward(q, k, v, v, lse, v, one, two, two); }) ==
+          "dk (0x0) aliases dv (0x0)" + own);
+    CHECK((one.size() == 0 && two.size() == 0));
+}
+
+TEST_CASE("views without memory, with negative sizes or beyond any memory are refused") {
+    const Matrix k = filled(6, 3), v = filled(6, 2);
+    Matrix out;
+    std::array<double, 12> memory{};
+    CHECK(refusal([&] {
+              dot_product(strided<double>(nullptr, {1, 1, 4, 3}, {0, 0, 3, 1}), k, v, out);
+          }) == "q (4x3) has no memory: its pointer is null");
+    CHECK(refusal([&] {
+              dot_product(k, k, v, strided<double>(nullptr, {1, 1, 6, 2}, {0, 0, 2, 1}));
+          }) == "out (6x2) has no memory: its pointer is null");
+    CHECK(refusal([&] {
+              dot_product(StridedView<double>{memory.data(), 1, 1, -4, 3, 0, 0, 3, 1}, k, v, out);
+          }) == "q (-4x3), k (6x3) and v (6x2) have a negative size, or hold more than any memory");
+    constexpr Index huge = Index(1) << 52;
+    const auto endless = [&](Index rows, Index columns) {
+        return strided(memory.data(), {1, 1, rows, columns}, {0, 0, 0, 0});
+    };
+    CHECK(
+        refusal([&] { dot_product(filled(4, 3), endless(huge, 3), endless(huge, huge), out); }) ==
+        "q (4x3), k (4503599627370496x3) and v (4503599627370496x4503599627370496) have a negative size, or hold more "
+        "than any memory");
+    CHECK(refusal([&] {
+              strided(memory.data(), {2, 1, huge, 4}, {0, 0, huge, 1});
+          }).ends_with("reach beyond any memory"));
+    CHECK(refusal([] {
+              dot_product.workspace_bytes({.heads = huge, .kv_heads = huge, .queries = huge, .keys = huge});
+          }).ends_with("have a negative size, or hold more than any memory"));
+    CHECK(out.size() == 0);
+}
+
+TEST_CASE("a gradient of other shapes, of the attention itself or in memory of the call is refused") {
+    const std::string end = ", as the parameter is: make one by zero_gradient",
+                      own = ": give the call memory of its own to write to";
+    Call c;
+    const auto refused = [&](auto attention, auto&& spoil) {
+        auto gradient = zero_gradient(attention);
+        spoil(gradient);
+        const std::string text = refusal([&] {
+            attention.backward(c.q, c.k, c.v, c.out, c.lse, c.dout, c.dq, c.dk, c.dv, {.gradient = &gradient});
+        });
+        c.check_untouched();
+        return text;
+    };
+    const GeneralAttention<double> general(3, 3, 1);
+    const AdditiveAttention<double> additive(3, 3, 5, 1);
+    CHECK(refused(general, [](auto& g) { g.weight.setZero(3, 2); }) == "gradient: weight (3x2) must be 3x3" + end);
+    CHECK(refused(additive, [](auto& g) { g.key_weight.setZero(1, 1); }) ==
+          "gradient: key_weight (1x1) must be 3x5" + end);
+    CHECK(refused(additive, [](auto& g) { g.score_weight.resize(0); }) ==
+          "gradient: score_weight (0x1) must be 5x1" + end);
+    CHECK(refused(dot_product >> alibi(0.5) >> bias(filled(4, 6)), [](auto& g) {
+              std::get<1>(g.modifiers.each).values.setZero(2, 2);
+          }) == "gradient: modifiers.1.values (2x2) must be 4x6" + end);
+    CHECK(refused(dot_product >> alibi(filled(1, 1)), [](auto& g) { std::get<0>(g.modifiers.each).slope.resize(0); }) ==
+          "gradient: modifiers.0.slope (0x1) must be 1x1" + end);
+    CHECK(refused(dot_product >> softmax_with_sink(filled(1, 1)), [](auto& g) { g.normalizer.sink.resize(0); }) ==
+          "gradient: normalizer.sink (0x1) must be 1x1" + end);
+    auto itself = general;
+    CHECK(refusal([&] {
+              itself.backward(c.q, c.k, c.v, c.out, c.lse, c.dout, c.dq, c.dk, c.dv, {.gradient = &itself});
+          }) == "gradient is the very value that it is asked of: make one by zero_gradient");
+    auto gradient = zero_gradient(GeneralAttention<double>(3, 3, 1));
+    const Matrix q = filled(3, 3);
+    CHECK(refusal([&] {
+              general.backward(q, c.k, c.v, filled(3, 2), filled(3, 1), filled(3, 2), gradient.weight, c.dk, c.dv,
+                               {.gradient = &gradient});
+          }) == "gradient: weight (3x3) aliases dq (3x3)" + own);
+    c.check_untouched();
+}
+
+TEST_CASE("a workspace on memory of the call is refused") {
+    Call c;
+    alignas(Workspace::alignment) std::array<double, 4096> buffer{};
+    Workspace workspace(std::as_writable_bytes(std::span(buffer)));
+    const Eigen::Map<Matrix> inside(buffer.data() + 4000, 4, 2);
+    const std::string text = "the workspace's buffer overlaps an operand or an output of the call";
+    CHECK(refusal([&] { dot_product(c.q, c.k, c.v, Eigen::Map<Matrix>(inside), {.workspace = &workspace}); }) == text);
+    CHECK(refusal([&] {
+              dot_product.backward(c.q, c.k, c.v, c.out, c.lse, inside, c.dq, c.dk, c.dv, {.workspace = &workspace});
+          }) == text);
+    c.check_untouched();
+}
+
+TEST_CASE("offsets that no Sequences has checked are checked by the call") {
+    Call c;
+    const auto with = [&](std::vector<Index> offsets) {
+        const attend::detail::SequencesRef borrowed{std::span<const Index>(offsets)};
+        return refusal([&] { dot_product(c.q, c.q, c.q, c.dq, {.sequences = borrowed}); });
+    };
+    CHECK(with({0, 9, 4}) == "sequences: offsets must not decrease, but 4 follows 9");
+    CHECK(with({-5, 4}) == "sequences: offsets must start at 0");
+    c.check_untouched();
 }

@@ -3,6 +3,8 @@
 
 #include <attend/attend.hpp>
 
+#include <limits>
+
 #include <support/call.hpp>
 #include <support/catch.hpp>
 #include <support/refusal.hpp>
@@ -107,4 +109,25 @@ TEST_CASE("masks refuse arguments that make no sense") {
 TEST_CASE("normalizers and executors refuse arguments that make no sense") {
     CHECK(refusal([] { top_k(0); }) == "top_k: k must be above 0, got 0");
     CHECK(refusal([] { openmp(0); }) == "openmp: needs at least one thread, got 0");
+}
+
+TEST_CASE("parts whose members were assigned in other shapes are refused") {
+    auto relative = relative_bias(ones(32, 1));
+    relative.table = ones(8, 1);
+    CHECK(refused_call(dot_product >> relative) == "table (8x1) must have a row for each of the 32 buckets");
+    auto sparse = block_sparse(truths(2, 2), 4, 4);
+    sparse.key_block = 0;
+    CHECK(refused_call(dot_product >> sparse) == "block_sparse: block sizes must be above 0, got 4 and 0");
+    auto packed = documents({0, 4});
+    packed.offsets.clear();
+    CHECK(refused_call(dot_product >> packed) ==
+          "documents: needs offsets: where each document begins, then the end of the last");
+    CHECK(refused_call(dot_product >> SlidingWindow{-1, std::numeric_limits<Index>::min()}) ==
+          "sliding_window: widths must be from -4611686018427387903 to 4611686018427387903, got left -1 and right "
+          "-9223372036854775808");
+    CHECK(refusal([] { relative_bias(ones(32, 1), {.max_distance = std::numeric_limits<Index>::max()}); }) ==
+          "relative_bias: max_distance must be at most 16777216, got 9223372036854775807");
+    CHECK(refusal([] { t5_bucket(3, {.buckets = 0}); }) ==
+          "t5_bucket: needs at least 4 buckets and a max_distance above half of them, got 0 buckets and max_distance "
+          "128");
 }

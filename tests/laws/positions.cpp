@@ -3,6 +3,8 @@
 
 #include <attend/attend.hpp>
 
+#include <limits>
+
 #include <support/call.hpp>
 #include <support/catch.hpp>
 
@@ -132,4 +134,52 @@ TEST_CASE("with causal, a window of n holds the n latest keys, the query's own i
     const RowMatrix<bool> kept = kept_by(causal & sliding_window(3), 2);
     CHECK((kept.cast<int>().rowwise().sum().array() == 3).all());
     for (Index i = 0; i < 6; ++i) CHECK(kept(i, 2 + i));
+}
+
+TEST_CASE("positions are exact to the last that is allowed, and beyond it refused") {
+    constexpr Index farthest = Index(1) << 53, most = std::numeric_limits<Index>::max();
+    for (const Index offset : {farthest, -farthest, farthest / 2 + 1, Index(1) << 24, (Index(1) << 24) + 1}) {
+        CAPTURE(offset);
+        CHECK(kept_by(causal, offset) == pairs(offset, [](Index q, Index k) { return k <= q; }));
+        for (const Index d : {-9, -4, 0, 3}) {  // windows that end among the keys
+            const Index left = offset + d, right = -offset + d;
+            if (left >= 0)
+                CHECK(kept_by(sliding_window(left, -1), offset) ==
+                      pairs(offset, [&](Index q, Index k) { return q - k <= left; }));
+            if (right >= 0)
+                CHECK(kept_by(sliding_window(-1, right), offset) ==
+                      pairs(offset, [&](Index q, Index k) { return k - q <= right; }));
+        }
+        CHECK(kept_by(block_sparse(RowMatrix<bool>::Constant(1, 1, true), most, 3), offset) ==
+              pairs(offset, [&](Index q, Index k) { return q >= 0 && k < 3; }));
+        const Index late = std::max<Index>(offset, 2);
+        const auto text_of = [&](Index p) { return p < 2 ? 0 : p < late + 3 ? 1 : 2; };
+        CHECK(kept_by(documents({std::numeric_limits<Index>::min(), 2, late + 3, most}), late) ==
+              pairs(late, [&](Index q, Index k) { return text_of(q) == text_of(k); }));
+    }
+    for (const Index offset : {Index(0), farthest, -farthest}) {
+        const auto all = pairs(offset, [](Index, Index) { return true; });
+        CHECK(kept_by(sliding_window(most), offset) == all);
+        CHECK(kept_by(sliding_window(most, most), offset) == all);
+        CHECK(kept_by(sliding_window(-1, most), offset) == all);
+        CHECK(kept_by(sliding_window(most - 1, 0), offset) == pairs(offset, [](Index q, Index k) { return k <= q; }));
+        CHECK(kept_by(prefix(most), offset) == all);
+    }
+    CHECK(t5_bucket(std::numeric_limits<Index>::min()) == t5_bucket(-most));
+    for (const Index beyond : {farthest + 1, -farthest - 1, most, std::numeric_limits<Index>::min()}) {
+        RowMatrix<double> q = RowMatrix<double>::Ones(2, 2), out;
+        CHECK_THROWS_AS(dot_product(q, q, q, out, {.query_offset = beyond}), std::invalid_argument);
+        CHECK_THROWS_AS(Rope{}(q, beyond), std::invalid_argument);
+        CHECK_THROWS_AS(sinusoidal<double>(2, 2, beyond), std::invalid_argument);
+        CHECK_THROWS_AS(dot_product.workspace_bytes({.queries = 2, .keys = 2, .query_offset = beyond}),
+                        std::invalid_argument);
+        CHECK(out.size() == 0);
+        CHECK(q == RowMatrix<double>::Ones(2, 2));
+    }
+    const auto x = random_operands<float>({.queries = 20, .keys = 8, .query_offset = farthest}, 5);
+    Eigen::VectorXd table = Eigen::VectorXd::Zero(32);
+    table[t5_bucket(-128)] = 2;  // the bucket of all keys that far before the query
+    const auto far = forward(dot_product >> relative_bias(table), x), plain = forward(dot_product, x);
+    CHECK(distance(far.weights, plain.weights) <= 1e-6);
+    CHECK(distance(far.lse, plain.lse.array() + 2.0f) <= 1e-5);
 }

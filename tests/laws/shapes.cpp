@@ -2,6 +2,7 @@
 
 #include <attend/attend.hpp>
 
+#include <array>
 #include <cmath>
 
 #include <support/call.hpp>
@@ -154,4 +155,28 @@ TEST_CASE("foreign memory of any strides is read and written in place") {
     const auto part = [&](Index i) { return strided(memory.data() + 6 * i, {1, 2, 4, 3}, {0, 3, 24, 1}); };
     (scaled_dot_product >> causal)(part(0), part(1), part(2), part(3));
     CHECK(same_bits(memory.rightCols(6), y.out));
+}
+
+TEST_CASE("a batch of no sequences is a call like others, forward and backward") {
+    std::array<double, 64> memory;
+    memory.fill(7.0);
+    const auto view = [&](Index sequences, Index rows, Index columns) {
+        return strided(memory.data(), {sequences, 1, rows, columns}, {rows * columns, 0, columns, 1});
+    };
+    const auto check = [&](const auto& attention) {
+        RowMatrix<double> out, lse, weights, dq, dk, dv;
+        attention(view(0, 3, 4), view(0, 5, 4), view(0, 5, 2), view(0, 3, 2), {.lse = view(0, 3, 1)});
+        attention(view(0, 3, 4), view(0, 5, 4), view(0, 5, 2), out, {.lse = lse, .weights = weights});
+        CHECK((out.rows() == 0 && out.cols() == 2 && lse.rows() == 0 && weights.rows() == 0));
+        attention.backward(view(0, 3, 4), view(0, 5, 4), view(0, 5, 2), view(0, 3, 2), view(0, 3, 1), view(0, 3, 2),
+                           view(0, 3, 4), view(0, 5, 4), view(0, 5, 2));
+        attention.backward(view(0, 3, 4), view(0, 5, 4), view(0, 5, 2), out, lse, out, dq, dk, dv);
+        CHECK((dq.rows() == 0 && dq.cols() == 4 && dk.rows() == 0 && dv.rows() == 0 && dv.cols() == 2));
+    };
+    check(scaled_dot_product);
+    check(dot_product >> causal >> sparsemax);
+    check(AdditiveAttention<double>(4, 4, 3, 1) >> lengths(std::vector<Index>{}));
+    for (const double x : memory) CHECK(x == 7.0);
+    CHECK_THROWS_AS(dot_product(view(0, 3, 4), view(0, 5, 4), view(0, 5, 2), view(2, 3, 2)), std::invalid_argument);
+    CHECK_THROWS_AS(dot_product(view(2, 3, 4), view(2, 5, 4), view(2, 5, 2), view(0, 3, 2)), std::invalid_argument);
 }

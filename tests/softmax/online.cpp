@@ -270,3 +270,21 @@ TEST_CASE("shapes that do not fit are named, before anything is written") {
     CHECK((lse.array() == -7).all());
     CHECK((longer.array() == -7).all());
 }
+
+TEST_CASE("outputs of a merge that reach into other rows of an input, or into each other, are refused") {
+    Eigen::MatrixXd memory = Eigen::MatrixXd::Constant(4, 5, 7);
+    const Eigen::MatrixXd other = Eigen::MatrixXd::Zero(3, 4);
+    const Eigen::VectorXd lse_other = Eigen::VectorXd::Zero(3);
+    Eigen::VectorXd lse;
+    CHECK(message_of([&] {
+              merge(memory.topLeftCorner(3, 4), lse_other, other, lse_other, memory.bottomLeftCorner(3, 4), lse);
+          }) == "attend: merge: out overlaps out_a (3x4): it must be that or have memory of its own");
+    CHECK(message_of([&] {
+              merge(other, memory.col(4).head(3), other, lse_other, memory.topRightCorner(3, 4), lse);
+          }) == "attend: merge: out overlaps lse_a (3x1): it must be that or have memory of its own");
+    CHECK(message_of([&] {
+              merge(other, lse_other, other, lse_other, memory.topRightCorner(3, 4), memory.col(4).head(3));
+          }) == "attend: merge: out and lse overlap: give each memory of its own");
+    CHECK((memory.array() == 7).all());
+    CHECK(lse.size() == 0);
+}

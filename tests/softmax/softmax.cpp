@@ -415,3 +415,12 @@ TEST_CASE("shapes that do not fit are named, before anything is written") {
     CHECK(message_of([&] { logsumexp.backward(x, Eigen::VectorXf(3), Eigen::VectorXf(3), columnwise); }) ==
           "attend: logsumexp.backward: lse (3x1) and dlse (3x1) must have one entry for each column of x (3x4)");
 }
+
+TEST_CASE("an out that is a shifted part of x is refused") {
+    Eigen::MatrixXd memory = Eigen::MatrixXd::Constant(4, 4, 7);
+    const auto shifted = [&] { softmax(memory.topRows(3), memory.bottomRows(3)); };
+    CHECK_THROWS_MATCHES(
+        shifted(), std::invalid_argument,
+        Catch::Matchers::Message("attend: out overlaps x (3x4): it must be x or have memory of its own"));
+    CHECK((memory.array() == 7).all());
+}

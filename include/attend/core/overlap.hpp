@@ -108,6 +108,16 @@ ATTEND_ALWAYS_INLINE inline bool may_overlap(const StridedView<A>& a, const Stri
     return Reach(a).meets(Reach(b)) && footprints_may_overlap(a, b);
 }
 
+/// Whether they do other than element for element, as an output that is the input itself does: for what reads each
+/// element before it writes it.
+template <class A, class B>
+bool may_overlap_shifted(const StridedView<A>& a, const StridedView<B>& b) {
+    const bool same = static_cast<const void*>(a.data) == b.data && sizeof(A) == sizeof(B) && a.rows == b.rows &&
+                      a.columns == b.columns && (a.rows <= 1 || a.row_stride == b.row_stride) &&
+                      (a.columns <= 1 || a.column_stride == b.column_stride);
+    return !same && may_overlap(a, b);
+}
+
 /// Whether a view reaches one element by two ways, as a stride of 0 or rows that reach into the next do. Of more than
 /// two loops those that are not nested (none within a step of the next) are said to, though some might be apart.
 template <class T>

@@ -64,7 +64,8 @@ void add_row_products(const X& x, const Weight& weight, Out& out) {
     }
 }
 
-/// dweight += Σ_rows xᵀ dy, where a row whose dy is 0 adds nothing whatever its x holds: a masked row may hold NaN.
+/// dweight += Σ_rows xᵀ dy, where a row whose dy is 0 adds nothing whatever its x holds: a masked row may hold NaN. The
+/// scalars may differ; sums of 16 bits run in float and are rounded once. 17 KB of stack where they differ.
 template <class Weight, class Rows, class Gradients>
 void add_outer_products(Weight& dweight, const Rows& x, const Gradients& dy) {
     using Scalar = typename Weight::Scalar;
@@ -74,10 +75,22 @@ void add_outer_products(Weight& dweight, const Rows& x, const Gradients& dy) {
     if constexpr (one_scalar && Rows::InnerStrideAtCompileTime == 1 && Gradients::InnerStrideAtCompileTime == 1) {
         if (x.allFinite()) return add_product(dweight, x.transpose(), dy);
     }
-    for (Index i = 0; i < x.rows(); ++i) {
-        if ((dy.row(i).array() == typename Gradients::Scalar(0)).all()) continue;
-        for (Index a = 0; a < x.cols(); ++a) {
-            dweight.row(a) += (dy.row(i) * static_cast<typename Gradients::Scalar>(x(i, a))).template cast<Scalar>();
+    using C = std::common_type_t<Compute<Scalar>, Compute<typename Rows::Scalar>, Compute<typename Gradients::Scalar>>;
+    constexpr int tall = 32, wide = 128;
+    Eigen::Array<C, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor, tall, wide> sum;
+    Eigen::Array<C, 1, Eigen::Dynamic, Eigen::RowMajor, 1, wide> dy_i;
+    for (Index a = 0; a < dweight.rows(); a += tall) {
+        const Index rows = std::min<Index>(tall, dweight.rows() - a);
+        for (Index j = 0; j < dweight.cols(); j += wide) {
+            const Index columns = std::min<Index>(wide, dweight.cols() - j);
+            auto part = dweight.block(a, j, rows, columns);
+            sum = part.array().template cast<C>();
+            for (Index i = 0; i < x.rows(); ++i) {
+                if ((dy.row(i).array() == typename Gradients::Scalar(0)).all()) continue;
+                dy_i = dy.row(i).segment(j, columns).array().template cast<C>();
+                for (Index r = 0; r < rows; ++r) sum.row(r) += dy_i * static_cast<C>(x(i, a + r));
+            }
+            part = sum.matrix().template cast<Scalar>();
         }
     }
 }

@@ -2,12 +2,15 @@
 /// \file
 /// A linear map with bias, y = x W + b, and its gradients.
 
+#include <algorithm>
+#include <type_traits>
+
 #include <attend/core/product.hpp>
 #include <attend/core/row_products.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// y = x W + b for rows x; an empty b is none.
+/// y = x W + b for rows x; an empty b is none. 16-bit scalars are computed in float and rounded once, here and below.
 template <class X, class Weight, class Bias, class Y>
 void linear(const X& x, const Weight& weight, const Bias& bias, Y& y) {
     y.resize(x.rows(), weight.cols());
@@ -22,10 +25,22 @@ void linear(const X& x, const Weight& weight, const Bias& bias, Y& y) {
 /// Adds the gradients of W and b.
 template <class X, class DY, class Weight, class Bias>
 void linear_parameters_backward(const X& x, const DY& dy, Weight& dweight, Bias& dbias) {
+    using T = typename Bias::Scalar;
+    using C = Compute<T>;
     add_outer_products(dweight, x, dy);
     if (dbias.size() == 0) return;
-    // Row by row: Eigen 3.4 cannot sum columns of 16 bits where it has packets of them.
-    for (Index i = 0; i < dy.rows(); ++i) dbias += dy.row(i).transpose();
+    if constexpr (std::is_same_v<T, C>) {
+        for (Index i = 0; i < dy.rows(); ++i) dbias += dy.row(i).transpose();
+    } else {
+        constexpr int most = 256;
+        for (Index j = 0; j < dbias.size(); j += most) {
+            const Index columns = std::min<Index>(most, dbias.size() - j);
+            Eigen::Matrix<C, Eigen::Dynamic, 1, Eigen::ColMajor, most, 1> sum =
+                dbias.segment(j, columns).template cast<C>();
+            for (Index i = 0; i < dy.rows(); ++i) sum += dy.row(i).segment(j, columns).transpose().template cast<C>();
+            dbias.segment(j, columns) = sum.template cast<T>();
+        }
+    }
 }
 
 }  // namespace attend::detail

@@ -161,9 +161,9 @@ public:
         check_backward(tape, tape.x.rows(), dy, dx, {}, options);
         backward_to_projections(tape, dy, options);
         auto dx_rows = rows_of(dx, tape.x);
-        detail::add_product(dx_rows, tape.dq, query_weight.transpose());
-        detail::add_product(dx_rows, tape.dk, key_weight.transpose());
-        detail::add_product(dx_rows, tape.dv, value_weight.transpose());
+        detail::add_products(dx_rows, detail::times(tape.dq, query_weight.transpose()),
+                             detail::times(tape.dk, key_weight.transpose()),
+                             detail::times(tape.dv, value_weight.transpose()));
         add_key_gradients(tape, tape.x, options);
     }
     /// The same for cross-attention.
@@ -176,8 +176,8 @@ public:
         backward_to_projections(tape, dy, options);
         auto dx_rows = rows_of(dx, tape.x), dmemory_rows = rows_of(dmemory, tape.memory);
         detail::add_product(dx_rows, tape.dq, query_weight.transpose());
-        detail::add_product(dmemory_rows, tape.dk, key_weight.transpose());
-        detail::add_product(dmemory_rows, tape.dv, value_weight.transpose());
+        detail::add_products(dmemory_rows, detail::times(tape.dk, key_weight.transpose()),
+                             detail::times(tape.dv, value_weight.transpose()));
         add_key_gradients(tape, tape.memory, options);
     }
     /// A dy that is not memory is evaluated first.

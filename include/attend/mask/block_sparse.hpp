@@ -15,6 +15,10 @@ struct BlockSparse {
     RowMatrix<bool> blocks;
     Index query_block = 1, key_block = 1;
 
+    void check(const Shape&) const {
+        detail::require(query_block > 0 && key_block > 0, "block_sparse: block sizes must be above 0, got ",
+                        query_block, " and ", key_block);
+    }
     bool operator()(const Position& p) const {
         return p.query >= 0 && p.query / query_block < blocks.rows() && p.key / key_block < blocks.cols() &&
                blocks(p.query / query_block, p.key / key_block);
@@ -39,9 +43,9 @@ private:
 /// 0.
 template <detail::Dense X>
 BlockSparse block_sparse(const X& blocks, Index query_block, Index key_block) {
-    detail::require(query_block > 0 && key_block > 0, "block_sparse: block sizes must be above 0, got ", query_block,
-                    " and ", key_block);
-    return {blocks.matrix(), query_block, key_block};
+    BlockSparse mask{blocks.matrix(), query_block, key_block};
+    mask.check({});
+    return mask;
 }
 
 }  // namespace attend

@@ -19,7 +19,9 @@ struct Documents {
 
     std::vector<Index> offsets;  ///< where documents begin, then the end of the last
 
-    explicit Documents(std::vector<Index> offsets_) : offsets(std::move(offsets_)) {
+    explicit Documents(std::vector<Index> offsets_) : offsets(std::move(offsets_)) { check({}); }
+
+    void check(const Shape&) const {
         detail::require(!offsets.empty(),
                         "documents: needs offsets: where each document begins, then the end of the last");
         for (std::size_t i = 1; i < offsets.size(); ++i) {

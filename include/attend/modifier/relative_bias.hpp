@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include <attend/core/concepts.hpp>
@@ -24,6 +25,12 @@ struct RelativeBuckets {
 /// grow logarithmically up to `max_distance`; a bidirectional table keeps its upper half for keys behind the query.
 inline Index t5_bucket(Index relative, const RelativeBuckets& options = {}) {
     Index buckets = options.buckets, bucket = 0;
+    detail::require(buckets >= (options.bidirectional ? 4 : 2) && options.max_distance > buckets / 2,
+                    "t5_bucket: needs at least ", options.bidirectional ? 4 : 2,
+                    " buckets and a max_distance above half of them, got ", buckets, " buckets and max_distance ",
+                    options.max_distance);
+    // The least number has no opposite; the bucket of so great a distance is the last in any case.
+    relative = std::max(relative, -std::numeric_limits<Index>::max());
     Index n = std::max<Index>(-relative, 0);
     if (options.bidirectional) {
         buckets /= 2;
@@ -54,19 +61,22 @@ struct RelativeBias {
             "relative_bias: needs at least ", options.bidirectional ? 4 : 2,
             " buckets and a max_distance above half of them, got ", options.buckets, " buckets and max_distance ",
             options.max_distance);
-        detail::require(table.rows() == options.buckets, detail::named("table", table.rows(), table.cols()),
-                        " must have a row for each of the ", options.buckets, " buckets");
+        detail::require(reach_ <= most_distance, "relative_bias: max_distance must be at most ", most_distance,
+                        ", got ", reach_);
+        buckets_ = options.buckets;
+        check_rows();
         for (Index relative = -reach_; relative <= reach_; ++relative) bucket_.push_back(t5_bucket(relative, options));
     }
 
     /// The same bias of C.
     template <class C>
     RelativeBias<C> cast() const {
-        return {table.template cast<C>(), reach_, bucket_};
+        return {table.template cast<C>(), reach_, buckets_, bucket_};
     }
 
     static void parameters(auto& self, auto&& visit) { visit("table", self.table); }
     void check(const Shape& shape) const {
+        check_rows();
         detail::require(table.cols() == 1 || table.cols() == shape.heads,
                         "relative_bias: ", detail::named("table", table.rows(), table.cols()),
                         " must have one column, or one for each of the ", shape.heads, " heads");
@@ -90,8 +100,16 @@ struct RelativeBias {
 private:
     template <class>
     friend struct RelativeBias;
-    RelativeBias(RowMatrix<T> table_, Index reach, std::vector<Index> bucket)
-        : table(std::move(table_)), reach_(reach), bucket_(std::move(bucket)) {}
+    RelativeBias(RowMatrix<T> table_, Index reach, Index buckets, std::vector<Index> bucket)
+        : table(std::move(table_)), reach_(reach), buckets_(buckets), bucket_(std::move(bucket)) {}
+
+    static constexpr Index most_distance = Index(1) << 24;  // its buckets take 256 MB
+
+    void check_rows() const {
+        if (table.rows() != buckets_)
+            detail::refuse(detail::named("table", table.rows(), table.cols()), " must have a row for each of the ",
+                           buckets_, " buckets");
+    }
 
     Index bucket(Index relative) const {
         return bucket_[static_cast<std::size_t>(std::clamp<Index>(relative, -reach_, reach_) + reach_)];
@@ -101,6 +119,7 @@ private:
         return table.cols() == 1 ? 0 : p.head;
     }
 
+    Index buckets_ = 0;
     Index reach_;                ///< from here on the bucket does not change
     std::vector<Index> bucket_;  ///< of the distances −reach … reach: no logarithm a pair
 };

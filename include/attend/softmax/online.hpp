@@ -110,6 +110,20 @@ void merge(const OutA& out_a, const LseA& lse_a, const OutB& out_b, const LseB& 
     Output<LseScalar> lse_output(lse);
     out_output.check("out", 1, 1, rows, columns);
     lse_output.check("lse", 1, 1, rows, 1);
+    // Each row is read before it is written: an output may be an input, but not reach into other rows of it.
+    const auto apart = [](const auto& output, std::string_view name, const auto& input, std::string_view input_name) {
+        const auto view = detail::view_of(input.data(), input);
+        if (detail::may_overlap_shifted(output.given(), view))
+            detail::refuse("merge: ", name, " overlaps ", detail::named(input_name, input.rows(), input.cols()),
+                           ": it must be that or have memory of its own");
+    };
+    apart(out_output, "out", out_a, "out_a"), apart(out_output, "out", lse_a, "lse_a");
+    apart(out_output, "out", out_b, "out_b"), apart(out_output, "out", lse_b, "lse_b");
+    apart(lse_output, "lse", out_a, "out_a"), apart(lse_output, "lse", lse_a, "lse_a");
+    apart(lse_output, "lse", out_b, "out_b"), apart(lse_output, "lse", lse_b, "lse_b");
+    detail::require(
+        static_cast<const void*>(&out) != &lse && !detail::may_overlap(out_output.given(), lse_output.given()),
+        "merge: out and lse overlap: give each memory of its own");
     out_output.as(1, 1, rows, columns);
     lse_output.as(1, 1, rows, 1);
 

@@ -31,6 +31,10 @@ void transform_lines(const X& x, Out& out, Along along, F f) {
     using T = typename Out::Scalar;
     Output<T> output(out);
     output.check("out", 1, 1, x.rows(), x.cols());
+    if constexpr (DenseMemory<X>) {
+        if (may_overlap_shifted(output.given(), view_of(x.data(), x)))
+            refuse("out overlaps ", named("x", x.rows(), x.cols()), ": it must be x or have memory of its own");
+    }
     Lines<T, Out> lines(output.as(1, 1, x.rows(), x.cols()), along);
     out = x.template cast<T>();
     for (Index i = 0; i < lines.count(); ++i) f(lines[i], i);
