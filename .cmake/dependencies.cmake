@@ -72,7 +72,7 @@ function(attend_find_benchmark)
     attend_silence(benchmark)
 endfunction()
 
-# Our warnings are errors, and a fetched library's headers would be held to them.
+# Our warnings may be errors, and a fetched library's headers would be held to them.
 function(attend_silence target)
     get_target_property(directories ${target} INTERFACE_INCLUDE_DIRECTORIES)
     target_include_directories(${target} SYSTEM INTERFACE ${directories})

@@ -1,4 +1,4 @@
-# cmake -DCOMPILE=<compiler;and;flags> -DSOURCE=<case.cpp> -P run_case.cmake
+# cmake -DCOMPILE=<compiler;and;flags> -DHEADER=<flags|of|the|compiled|header> -DSOURCE=<case.cpp> -P run_case.cmake
 #
 # A case holds `// expect: words` lines, perhaps one `// flags: -flags` for the compiler, and
 #     #ifdef ATTEND_TEST_VALID
@@ -16,6 +16,9 @@ endif()
 file(STRINGS "${SOURCE}" flags REGEX "^// flags: .")
 string(REPLACE "// flags: " "" flags "${flags}")
 separate_arguments(flags)
+if(NOT flags)  # with others the header would be another
+    string(REPLACE "|" ";" flags "${HEADER}")
+endif()
 
 execute_process(COMMAND ${COMPILE} ${flags} -DATTEND_TEST_VALID "${SOURCE}" RESULT_VARIABLE status ERROR_VARIABLE output)
 if(NOT status EQUAL 0)

@@ -2,8 +2,11 @@
 // needs: threads
 
 #include <atomic>
+#include <chrono>
 #include <mutex>
 #include <set>
+#include <stdexcept>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -11,6 +14,7 @@
 
 #include <attend/attention.hpp>
 #include <attend/mask/causal.hpp>
+#include <attend/modifier/lambda.hpp>
 #include <attend/normalizer/sink.hpp>
 #include <support/call.hpp>
 #include <support/catch.hpp>
@@ -45,6 +49,88 @@ void check_each_index_once(const Executor& executor) {
         CHECK(std::all_of(calls.begin(), calls.end(), [](const auto& n) { return n == 1; }));
     }
 }
+
+/// What f throws on any thread reaches the caller, and not before every f that has begun has ended.
+template <class Executor>
+void check_exceptions_of_loop(const Executor& executor) {
+    for (const Index thrower : {0, 1, 6}) {
+        std::atomic<int> running = 0;
+        std::string text;
+        try {
+            executor.parallel_for(7, [&](Index i) {
+                ++running;
+                std::this_thread::sleep_for(std::chrono::milliseconds(i == thrower ? 0 : 5));
+                --running;
+                if (i == thrower) throw std::runtime_error("task " + std::to_string(i));
+            });
+        } catch (const std::runtime_error& error) {
+            text = error.what();
+        }
+        CAPTURE(thrower);
+        CHECK(text == "task " + std::to_string(thrower));
+        CHECK(running == 0);
+    }
+}
+
+/// The same of a functor that throws in a call, on every worker or on one, forward and backward; and the next call is
+/// as good as any.
+template <class Executor>
+void check_exceptions_of_calls(const Executor& executor, Index throwing_head) {
+    struct Thrown {
+        Index head;
+    };
+    std::atomic<int> running = 0;
+    std::atomic<bool> armed = false;
+    const auto attention = scaled_dot_product >> modifier([&](auto s, const Position& p) {
+                               ++running;
+                               std::this_thread::yield();
+                               --running;
+                               if (armed && (throwing_head < 0 || p.head == throwing_head)) throw Thrown{p.head};
+                               return s;
+                           });
+    const Operands<double> x = random_operands({.queries = 12, .keys = 15, .heads = 6, .kv_heads = 3}, 1);
+    const auto y = forward(attention, x);
+    const auto d = backward(attention, x);
+    const auto check_throws = [&](auto&& call) {
+        armed = true;
+        Index head = -1;
+        try {
+            call();
+        } catch (const Thrown& thrown) {
+            head = thrown.head;
+        }
+        armed = false;
+        CHECK(running == 0);
+        CHECK((throwing_head < 0 ? head >= 0 : head == throwing_head));
+    };
+    check_throws([&] { forward(attention, x, executor); });
+    CHECK(first_difference(forward(attention, x, executor), y) == "");
+    check_throws([&] {
+        auto gradients = d;
+        add_gradients(attention, x, y, gradients, executor);
+    });
+    CHECK(first_difference(backward(attention, x, executor), d) == "");
+}
+template <class Executor>
+void check_exceptions(const Executor& executor) {
+    check_exceptions_of_loop(executor);
+    check_exceptions_of_calls(executor, -1);
+    check_exceptions_of_calls(executor, 0);
+    check_exceptions_of_calls(executor, 5);
+}
+
+/// A pool that has room for a few tasks only.
+struct SmallPool {
+    Eigen::ThreadPool pool{2};
+    int room = 0;
+
+    int NumThreads() const { return 4; }
+    template <class Task>
+    void Schedule(Task task) {
+        if (room-- <= 0) throw std::length_error("no room");
+        pool.Schedule(task);
+    }
+};
 
 /// Tasks come once each too, at most `concurrency` at a time, and a worker has one task at a time: it may own scratch.
 template <class Executor>
@@ -144,5 +230,36 @@ TEST_CASE(
         CHECK(first_difference(forward(attention, x, openmp(static_cast<int>(workers))), y) == "");
         CHECK(first_difference(backward_on(attention, x, openmp(static_cast<int>(workers))), d) == "");
 #endif
+    }
+}
+
+TEST_CASE("the first exception reaches the caller from every executor, after all workers have ended") {
+    Eigen::ThreadPool one(1), three(3);
+    check_exceptions(thread_pool(one));
+    check_exceptions(thread_pool(three));
+    for (const Index workers : {1, 3}) {  // a user's own, which knows nothing of exceptions
+        const ThreadPerTask executor{workers};
+        check_exceptions_of_calls(executor, -1);
+        check_exceptions_of_calls(executor, 0);
+        check_exceptions_of_calls(executor, 5);
+    }
+    check_exceptions_of_calls(serial, -1);
+#if defined(_OPENMP)
+    check_exceptions(openmp(1));
+    check_exceptions(openmp(3));
+#endif
+}
+
+TEST_CASE("a pool that takes no more tasks is waited for, and its exception reaches the caller") {
+    for (const int room : {0, 1, 3}) {
+        SmallPool pool{.room = room};
+        std::atomic<int> calls = 0;
+        CHECK_THROWS_AS(thread_pool(pool).parallel_for(5,
+                                                       [&](Index) {
+                                                           std::this_thread::sleep_for(std::chrono::milliseconds(2));
+                                                           ++calls;
+                                                       }),
+                        std::length_error);
+        CHECK(calls == room);
     }
 }

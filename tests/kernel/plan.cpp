@@ -13,11 +13,12 @@ using attend::detail::SequencesRef;
 
 namespace {
 
-/// The problem of operands without memory: a plan looks at shapes alone.
+/// The problem of operands with next to no memory: a plan looks at shapes alone.
 template <class T>
 Problem<T> problem_of(const Shape& n, const SequencesRef& sequences = {}, const SequencesRef& key_sequences = {}) {
+    static const T somewhere{};
     const auto view = [&](Index heads, Index rows) {
-        return strided<const T>(nullptr, {n.sequences, heads, rows, 4}, {rows * heads * 4, 4, heads * 4, 1});
+        return strided<const T>(&somewhere, {n.sequences, heads, rows, 4}, {rows * heads * 4, 4, heads * 4, 1});
     };
     return {view(n.heads, n.queries), view(n.kv_heads, n.keys), view(n.kv_heads, n.keys), 0, sequences, key_sequences};
 }
@@ -27,7 +28,11 @@ std::vector<LaneBlock> blocks_of(const Problem<T>& problem, bool splits, Index t
     const Plan<T, T> plan(problem, splits, team);
     std::vector<LaneBlock> blocks;
     PlanCursor cursor;
-    for (Index task = 0; task < plan.tasks(); ++task) blocks.push_back(plan.block(task, cursor));
+    for (Index task = 0; task < plan.tasks(); ++task) {
+        blocks.push_back(plan.block(task, cursor));
+        // A worker that went through the batch from its beginning for each task would take the square of its length.
+        if (problem.ragged()) CHECK(cursor.sequence == blocks.back().sequence);
+    }
     return blocks;
 }
 

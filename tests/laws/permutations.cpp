@@ -24,18 +24,18 @@ void check_keys_are_a_set(const A& attention, std::uint64_t seed) {
     std::iota(order.begin(), order.end(), 0);
     for (std::size_t i = order.size(); i-- > 1;) std::swap(order[i], order[random() % (i + 1)]);
     Operands<double> permuted = x;
-    permuted.k = x.k(order, Eigen::all);
-    permuted.v = x.v(order, Eigen::all);
+    permuted.k = x.k(order, Eigen::placeholders::all);
+    permuted.v = x.v(order, Eigen::placeholders::all);
 
     const auto y = forward(attention, x), y_permuted = forward(attention, permuted);
     const auto d = backward(attention, x), d_permuted = backward(attention, permuted);
     constexpr double rounding = 1e-13;
     CHECK(distance(y_permuted.out, y.out) < rounding);
     CHECK(distance(y_permuted.lse, y.lse) < rounding);
-    CHECK(distance(y_permuted.weights, y.weights(Eigen::all, order)) < rounding);
+    CHECK(distance(y_permuted.weights, y.weights(Eigen::placeholders::all, order)) < rounding);
     CHECK(distance(d_permuted.dq, d.dq) < rounding);
-    CHECK(distance(d_permuted.dk, d.dk(order, Eigen::all)) < rounding);
-    CHECK(distance(d_permuted.dv, d.dv(order, Eigen::all)) < rounding);
+    CHECK(distance(d_permuted.dk, d.dk(order, Eigen::placeholders::all)) < rounding);
+    CHECK(distance(d_permuted.dv, d.dv(order, Eigen::placeholders::all)) < rounding);
     CHECK(distance(parameters_of(d_permuted.parameters), parameters_of(d.parameters)) < rounding);
 }
 

@@ -261,3 +261,21 @@ TEST_CASE("workspace_bytes refuses the shapes that a call refuses") {
     CHECK(need(scaled_dot_product, bad) == sizes);
     CHECK(need(scaled_dot_product, good, 0) == sizes);
 }
+
+TEST_CASE("a batch needs memory for its rows and for the tasks that run at a time, not for its longest sequence") {
+    const Shape ragged{.sequences = 1000,
+                       .heads = 8,
+                       .kv_heads = 8,
+                       .queries = 1,
+                       .keys = 8192,
+                       .d_q = 64,
+                       .d_k = 64,
+                       .d_v = 64,
+                       .key_rows = 100'000};
+    CHECK(scaled_dot_product.workspace_bytes(ragged) < 100'000u * 8u * 64u * sizeof(float) / 4);
+    const Shape one{.queries = 16, .keys = 64, .d_q = 8, .d_k = 8, .d_v = 8};
+    for (const Pass pass : passes) {
+        CAPTURE(static_cast<int>(pass));
+        CHECK(scaled_dot_product.workspace_bytes(one, 64, pass) == scaled_dot_product.workspace_bytes(one, 1, pass));
+    }
+}

@@ -51,3 +51,24 @@ TEST_CASE("weights come from their seed, the bias starts at 0") {
            score.score_weight != other.score_weight));
     CHECK((score.bias.size() == 5 && score.bias.isZero(0)));
 }
+
+TEMPLATE_TEST_CASE("additive scores hold for features of any size", "", float, double) {
+    using Matrix = Eigen::Matrix<TestType, Eigen::Dynamic, Eigen::Dynamic>;
+    AdditiveAttention<TestType> attention(1, 1, 1, 1);
+    attention.query_weight.setOnes();
+    attention.key_weight.setOnes();
+    attention.bias.setZero();
+    attention.score_weight.setOnes();
+    Matrix k(2, 1), v(2, 1);
+    v << 1, 3;
+    for (const double query : {0.0, -11.0, 11.0, 300.0}) {
+        for (const double key : {12.0, 1.2, -12.0, -300.0, 1e4}) {
+            CAPTURE(query, key);
+            k << static_cast<TestType>(key), -1;
+            const double a = std::exp(std::tanh(query + static_cast<double>(static_cast<TestType>(key)))),
+                         b = std::exp(std::tanh(query - 1));
+            const Matrix out = attention(Matrix::Constant(1, 1, static_cast<TestType>(query)), k, v);
+            CHECK(static_cast<double>(out(0, 0)) == Approx((a + 3 * b) / (a + b)).epsilon(1e-6));
+        }
+    }
+}

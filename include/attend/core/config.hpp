@@ -6,6 +6,16 @@
 /// - `ATTEND_NO_AMX`: leave Intel's AMX alone also in builds for processors that have it (core/amx.hpp).
 /// - Exceptions off (`-fno-exceptions`): errors print their text to stderr and abort.
 
+// GCC 12 takes the undefined lanes inside its own AVX-512 intrinsics for uninitialised variables of their callers, be
+// they attend's or Eigen's products. What it is told here holds for what stands in those headers.
+#if defined(__AVX512F__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#include <immintrin.h>
+#pragma GCC diagnostic pop
+#endif
+
 #include <Eigen/Core>
 
 #if defined(__FAST_MATH__) && !defined(ATTEND_ALLOW_FAST_MATH)
@@ -15,6 +25,16 @@
 
 #if __cplusplus < 202002L
 #error "attend needs C++20 (-std=c++20)"
+#endif
+
+#if defined(min) || defined(max)
+#error "attend: min and max are macros here, as <windows.h> defines them: define NOMINMAX before it"
+#endif
+
+// The x87 computes in 80 bits whatever the type, which defeats every rounding that is meant.
+#if defined(__FLT_EVAL_METHOD__) && !defined(__FAST_MATH__) && \
+    (__FLT_EVAL_METHOD__ == 2 || (__FLT_EVAL_METHOD__ == -1 && defined(__i386__)))
+#error "attend: float and double must be rounded to their own precision: compile with -msse2 -mfpmath=sse"
 #endif
 
 #if defined(__cpp_exceptions)
@@ -49,20 +69,39 @@
 #else
 #define ATTEND_ABI_PACKETS isa_packets
 #endif
-// Scalar code of one source differs too.
-#if defined(__AVX512F__)
+// Scalar code of one source differs too, and so does what the compiler makes of packets.
+#if defined(__AVX512FP16__)
+#define ATTEND_ABI_TARGET _x6
+#elif defined(__AVX512VBMI2__)
+#define ATTEND_ABI_TARGET _x5
+#elif defined(__AVX512VL__)
 #define ATTEND_ABI_TARGET _x4
+#elif defined(__AVX512F__)
+#define ATTEND_ABI_TARGET _x4f
 #elif defined(__AVX2__)
 #define ATTEND_ABI_TARGET _x3
+#elif defined(__AVX__)
+#define ATTEND_ABI_TARGET _x2a
 #elif defined(__SSE4_2__)
 #define ATTEND_ABI_TARGET _x2
+#elif defined(__SSSE3__)
+#define ATTEND_ABI_TARGET _x1s
+#elif defined(__ARM_FEATURE_SVE) || defined(__riscv_vector)
+#define ATTEND_ABI_TARGET _v
 #else
 #define ATTEND_ABI_TARGET _x1
 #endif
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#if defined(__FMA4__)
+#define ATTEND_ABI_FMA _fma4
+#elif defined(__FMA__) || defined(__ARM_FEATURE_FMA)
 #define ATTEND_ABI_FMA _fma
 #else
 #define ATTEND_ABI_FMA
+#endif
+#if defined(__BMI2__)
+#define ATTEND_ABI_BITS _bmi
+#else
+#define ATTEND_ABI_BITS
 #endif
 // Clang 14 spells the macros without the second underscore.
 #if (defined(__AMX_BF16__) || defined(__AMXBF16__)) && !defined(ATTEND_NO_AMX)
@@ -77,14 +116,26 @@
 #endif
 #if defined(__FAST_MATH__)
 #define ATTEND_ABI_MATH _fast
+#elif defined(__ASSOCIATIVE_MATH__)
+#define ATTEND_ABI_MATH _associative
 #else
 #define ATTEND_ABI_MATH
 #endif
-#define ATTEND_JOIN_NOW(a, b, c, d, e, f) a##b##c##d##e##f
-#define ATTEND_JOIN(a, b, c, d, e, f) ATTEND_JOIN_NOW(a, b, c, d, e, f)
-#define ATTEND_ABI                                                                                        \
-    ATTEND_JOIN(ATTEND_ABI_PACKETS, ATTEND_ABI_TARGET, ATTEND_ABI_FMA, ATTEND_ABI_AMX, ATTEND_ABI_ERRORS, \
-                ATTEND_ABI_MATH)
+// How Eigen's matrices lie in the members of attend's types.
+#if EIGEN_MAX_ALIGN_BYTES == 0
+#define ATTEND_ABI_ALIGNMENT _unaligned
+#elif EIGEN_MAX_ALIGN_BYTES == 16
+#define ATTEND_ABI_ALIGNMENT _a16
+#elif EIGEN_MAX_ALIGN_BYTES == 32
+#define ATTEND_ABI_ALIGNMENT _a32
+#else
+#define ATTEND_ABI_ALIGNMENT _a64
+#endif
+#define ATTEND_JOIN_NOW(a, b, c, d, e, f, g, h) a##b##c##d##e##f##g##h
+#define ATTEND_JOIN(a, b, c, d, e, f, g, h) ATTEND_JOIN_NOW(a, b, c, d, e, f, g, h)
+#define ATTEND_ABI                                                                                      \
+    ATTEND_JOIN(ATTEND_ABI_PACKETS, ATTEND_ABI_TARGET, ATTEND_ABI_FMA, ATTEND_ABI_BITS, ATTEND_ABI_AMX, \
+                ATTEND_ABI_ERRORS, ATTEND_ABI_MATH, ATTEND_ABI_ALIGNMENT)
 
 /// For the few functions whose registers would otherwise go through memory.
 #if defined(__GNUC__)

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstdint>
 #include <type_traits>
 
@@ -70,7 +69,7 @@ public:
                 const auto keeps =
                     __builtin_convertvector(words[static_cast<std::size_t>(r)] >= least_, Signs);  // −1, 0
                 T* const row = weights + (j + r) * lanes;
-                const auto factor = simd::mul(minus_kept, std::bit_cast<simd::Packet<T>>(keeps));
+                const auto factor = simd::mul(minus_kept, simd::bit_cast<simd::Packet<T>>(keeps));
                 simd::store<T>(row, simd::mul(factor, simd::load(row, p.query.count, T(0))), p.query.count);
             }
         }

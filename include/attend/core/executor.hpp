@@ -3,15 +3,21 @@
 /// Executors: where the threads come from. The library starts none of its own.
 ///
 /// An executor is any object with `Index concurrency() const` and `void parallel_for(Index count, f)`, which calls
-/// `f(Index)` once for each of 0 … count−1, in any order, on any threads, and returns when all are done. Calls ask for
-/// at most `concurrency()` at a time and give the same bits whatever that number is.
+/// `f(Index)` once for each of 0 … count−1, in any order, on any threads, and returns, or throws, when all are done.
+/// Calls ask for at most `concurrency()` at a time and give the same bits whatever that number is. The f of a call
+/// never throws: what a functor throws is kept until all workers have ended, and then reaches the caller.
 
 #include <algorithm>
 #include <atomic>
 #include <concepts>
 #include <condition_variable>
+#include <cstddef>
+#include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
+#include <type_traits>
+#include <utility>
 
 #if defined(_OPENMP)
 #include <omp.h>
@@ -20,6 +26,41 @@
 #include <attend/core/errors.hpp>
 
 namespace attend::inline ATTEND_ABI {
+namespace detail {
+
+/// The first exception of several threads, which must not leave a thread that the caller is not on.
+class FirstException {
+public:
+    /// Calls `f`; keeps what it throws and then returns false.
+    template <class F>
+    bool run(F&& f) {
+#if ATTEND_HAS_EXCEPTIONS
+        try {
+            f();
+        } catch (...) {
+            if (!taken_.test_and_set()) first_ = std::current_exception();
+            return false;
+        }
+#else
+        f();
+#endif
+        return true;
+    }
+    /// To be called when all threads have ended.
+    void rethrow() {
+#if ATTEND_HAS_EXCEPTIONS
+        if (first_) std::rethrow_exception(std::move(first_));
+#endif
+    }
+
+private:
+#if ATTEND_HAS_EXCEPTIONS
+    std::atomic_flag taken_ = ATOMIC_FLAG_INIT;
+    std::exception_ptr first_;
+#endif
+};
+
+}  // namespace detail
 
 /// Runs everything on the calling thread.
 struct SerialExecutor {
@@ -40,8 +81,12 @@ struct OpenMPExecutor {
     void parallel_for([[maybe_unused]] Index count, [[maybe_unused]] F&& f) const {
 #if defined(_OPENMP)
         // Shared out by hand, since `parallel for` of LLVM's runtime allocates each time.
+        detail::FirstException thrown;
 #pragma omp parallel num_threads(threads)
-        for (Index i = omp_get_thread_num(); i < count; i += omp_get_num_threads()) f(i);
+        thrown.run([&] {
+            for (Index i = omp_get_thread_num(); i < count; i += omp_get_num_threads()) f(i);
+        });
+        thrown.rethrow();
 #else
         static_assert(sizeof(F) == 0, "attend: openmp(n) needs a build with OpenMP (-fopenmp)");
 #endif
@@ -64,14 +109,22 @@ public:
     void parallel_for(Index count, F&& f) const {
         if (count <= 0) return;
         Pending pending{.left = count - 1};
-        for (Index i = 1; i < count; ++i) {
-            pool_->Schedule([&f, &pending, i] {
-                f(i);
-                pending.finish_one();
-            });
+        Index next = 1;
+        const bool all = pending.thrown.run([&] {
+            for (; next < count; ++next) {
+                pool_->Schedule([&f, &pending, i = next] {
+                    pending.thrown.run([&] { f(i); });
+                    pending.finish(1);
+                });
+            }
+        });
+        if (all) {
+            pending.thrown.run([&] { f(Index(0)); });
+        } else {
+            pending.finish(count - next);  // the pool had no room for them
         }
-        f(Index(0));
         pending.wait();
+        pending.thrown.rethrow();
     }
 
 private:
@@ -81,10 +134,12 @@ private:
         Index left;
         std::mutex lock{};
         std::condition_variable done{};
+        detail::FirstException thrown{};
 
-        void finish_one() {
+        void finish(Index tasks) {
             const std::lock_guard guard(lock);
-            if (--left == 0) done.notify_one();
+            left -= tasks;
+            if (left == 0) done.notify_one();
         }
         void wait() {
             std::unique_lock guard(lock);
@@ -101,22 +156,49 @@ ThreadPoolExecutor<Pool> thread_pool(Pool& pool) {
 
 namespace detail {
 
-/// Any executor, borrowed for the length of one call.
+/// The library's own executors, which are values.
+template <class Executor>
+inline constexpr bool is_value_executor =
+    std::is_same_v<Executor, SerialExecutor> || std::is_same_v<Executor, OpenMPExecutor>;
+template <class Pool>
+inline constexpr bool is_value_executor<ThreadPoolExecutor<Pool>> = true;
+
+/// Any executor: the library's own and small temporaries by value, so that options may be stored; others borrowed.
 class ExecutorRef {
 public:
-    template <class Executor>
-        requires(!std::same_as<std::remove_cvref_t<Executor>, ExecutorRef>)
-    ExecutorRef(Executor&& executor)  // NOLINT(google-explicit-constructor): options take any executor
-        : executor_(const_cast<void*>(static_cast<const void*>(std::addressof(executor)))),
-          concurrency_(std::max<Index>(1, static_cast<Index>(executor.concurrency()))),
-          parallel_for_([](void* object, Index count, void* task, void (*run)(void*, Index)) {
-              static_cast<std::remove_reference_t<Executor>*>(object)->parallel_for(
-                  count, [task, run](Index i) { run(task, i); });
-          }) {}
+    template <class Given>
+        requires(!std::same_as<std::remove_cvref_t<Given>, ExecutorRef>)
+    ExecutorRef(Given&& executor)  // NOLINT(google-explicit-constructor): options take any executor
+        : concurrency_(std::max<Index>(1, static_cast<Index>(executor.concurrency()))) {
+        using Executor = std::remove_cvref_t<Given>;
+        constexpr bool temporary = !std::is_lvalue_reference_v<Given>;
+        constexpr bool fits = std::is_trivially_copyable_v<Executor> && sizeof(Executor) <= sizeof storage_ &&
+                              alignof(Executor) <= alignof(void*);
+        static_assert(fits || !temporary,
+                      "attend: this executor is a temporary and too large to be kept in the options: give it a name, "
+                      "so that it outlives them");
+        if constexpr (fits && (temporary || is_value_executor<Executor>)) {
+            ::new (static_cast<void*>(storage_)) Executor(executor);
+            parallel_for_ = [](void* storage, Index count, void* task, void (*run)(void*, Index)) {
+                std::launder(static_cast<Executor*>(storage))->parallel_for(count, [task, run](Index i) {
+                    run(task, i);
+                });
+            };
+        } else if constexpr (!temporary) {
+            using Pointer = std::remove_reference_t<Given>*;
+            ::new (static_cast<void*>(storage_)) Pointer(std::addressof(executor));
+            parallel_for_ = [](void* storage, Index count, void* task, void (*run)(void*, Index)) {
+                (*std::launder(static_cast<Pointer*>(storage)))->parallel_for(count, [task, run](Index i) {
+                    run(task, i);
+                });
+            };
+        }
+    }
 
     Index concurrency() const { return concurrency_; }
 
     /// Calls `f(task, worker)` once for each task; tasks of one worker follow each other, so a worker may own scratch.
+    /// Where f throws, the first exception is thrown again when all workers have ended; tasks may be left out then.
     template <class F>
     void for_each(Index tasks, F&& f) const {
         const Index workers = concurrency_ < tasks ? concurrency_ : tasks;
@@ -125,17 +207,22 @@ public:
             return;
         }
         std::atomic<Index> next{0};
+        FirstException thrown;
         auto work = [&](Index worker) {
-            for (Index task = next++; task < tasks; task = next++) f(task, worker);
+            const bool all = thrown.run([&] {
+                for (Index task = next++; task < tasks; task = next++) f(task, worker);
+            });
+            if (!all) next = tasks;  // the others end after the tasks they are at
         };
-        parallel_for_(executor_, workers, &work,
+        parallel_for_(storage_, workers, &work,
                       [](void* object, Index worker) { (*static_cast<decltype(work)*>(object))(worker); });
+        thrown.rethrow();
     }
 
 private:
-    void* executor_;
+    alignas(void*) mutable std::byte storage_[2 * sizeof(void*)] = {};  ///< the executor, or its address
     Index concurrency_;
-    void (*parallel_for_)(void*, Index, void*, void (*)(void*, Index));
+    void (*parallel_for_)(void*, Index, void*, void (*)(void*, Index)) = nullptr;
 };
 
 }  // namespace detail

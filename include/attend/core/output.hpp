@@ -4,6 +4,7 @@
 
 #include <string_view>
 
+#include <attend/core/overlap.hpp>
 #include <attend/core/view.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -13,7 +14,7 @@ enum class HeadBlocks { side_by_side, below_each_other };
 
 /// An optional output of a call. Built implicitly from a writable dense Eigen object, a temporary map or block of one,
 /// or a `StridedView`; a default-constructed one means "not asked for" and costs nothing. An Eigen object of size 0 is
-/// resized to what the call writes; any other must have exactly that shape.
+/// resized to what the call writes; any other must have exactly that shape. No two of its elements may be one.
 template <class T>
 class Output {
 public:
@@ -42,8 +43,13 @@ public:
     void check(std::string_view name, Index sequences, Index heads, Index rows, Index columns,
                HeadBlocks blocks = HeadBlocks::side_by_side) const {
         if (!wanted_) return;
-        const bool split = view_.sequences > 1 || view_.heads > 1;
-        if (split) {
+        if (view_.data == nullptr && !resizable() && !detail::is_empty(view_)) [[unlikely]]
+            detail::refuse(name, " (", detail::shape_words(view_.sequences, view_.heads, view_.rows, view_.columns),
+                           ") has no memory: its pointer is null");
+        if (detail::may_repeat(view_)) [[unlikely]]
+            detail::refuse(name, " (", detail::shape_words(view_.sequences, view_.heads, view_.rows, view_.columns),
+                           ") overlaps itself: by its strides two of its elements are one");
+        if (is_split()) {
             if (view_.sequences != sequences || view_.heads != heads || view_.rows != rows || view_.columns != columns)
                 detail::refuse(name, " (", detail::shape_words(view_.sequences, view_.heads, view_.rows, view_.columns),
                                ") must be ", detail::shape_words(sequences, heads, rows, columns));
@@ -66,7 +72,7 @@ public:
             const auto [all_rows, all_columns] = extent(sequences, heads, rows, columns, blocks);
             view_ = resize_(object_, all_rows, all_columns);
         }
-        if (view_.sequences > 1 || view_.heads > 1) return view_;
+        if (is_split()) return view_;
         const Index head_stride =
             blocks == HeadBlocks::side_by_side ? columns * view_.column_stride : sequences * rows * view_.row_stride;
         return {view_.data,       sequences,          heads, rows, columns, rows * view_.row_stride, head_stride,
@@ -75,6 +81,8 @@ public:
 
     /// The memory as it was given, for the check against aliasing.
     const StridedView<T>& given() const { return view_; }
+    /// The matrix that may be resized; none for other outputs. Two outputs with one would write to freed memory.
+    const void* object() const { return object_; }
 
 private:
     struct Extent {
@@ -84,6 +92,8 @@ private:
         return blocks == HeadBlocks::side_by_side ? Extent{sequences * rows, heads * columns}
                                                   : Extent{heads * sequences * rows, columns};
     }
+    /// Whether it says itself where sequences and heads stand, as an empty batch does too.
+    bool is_split() const { return view_.sequences != 1 || view_.heads != 1; }
     bool resizable() const { return resize_ != nullptr && view_.rows * view_.columns == 0; }
 
     StridedView<T> view_;

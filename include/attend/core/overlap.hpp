@@ -1,17 +1,19 @@
 #pragma once
 /// \file
-/// Do two strided views share an element? Decides the error "output aliases input".
+/// Do two strided views share an element, or one with itself? Decides the error "output aliases input".
 
 #include <algorithm>
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <numeric>
 
 #include <attend/core/view.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// The memory of a view, in bytes: where it starts, how far it reaches, and its loops.
+/// The memory of a view, in bytes: where it starts, how far it reaches, and its loops. A loop that runs backwards is
+/// one that runs forwards from its other end.
 struct Footprint {
     struct Loop {
         std::intptr_t stride, count;
@@ -25,7 +27,13 @@ struct Footprint {
         : begin(reinterpret_cast<std::intptr_t>(v.data)),
           element(static_cast<std::intptr_t>(sizeof(T))),
           loops{loop<T>(v.sequence_stride, v.sequences), loop<T>(v.head_stride, v.heads), loop<T>(v.row_stride, v.rows),
-                loop<T>(v.column_stride, v.columns)} {}
+                loop<T>(v.column_stride, v.columns)} {
+        for (Loop& l : loops) {
+            if (l.stride >= 0) continue;
+            begin += (l.count - 1) * l.stride;
+            l.stride = -l.stride;
+        }
+    }
 
     /// Bytes from the first element to behind the last, over the loops whose stride is below `period`.
     std::intptr_t extent(std::intptr_t period) const {
@@ -60,10 +68,18 @@ struct Reach {
     template <class T>
     explicit Reach(const StridedView<T>& v) {
         if (v.data == nullptr || is_empty(v)) return;
+        const Index sequences = (v.sequences - 1) * v.sequence_stride, heads = (v.heads - 1) * v.head_stride,
+                    rows = (v.rows - 1) * v.row_stride, columns = (v.columns - 1) * v.column_stride;
         begin = v.data;
-        end = v.data + ((v.sequences - 1) * v.sequence_stride + (v.heads - 1) * v.head_stride +
-                        (v.rows - 1) * v.row_stride + (v.columns - 1) * v.column_stride + 1);
+        end = v.data + (sequences + heads + rows + columns + 1);
+        if ((sequences | heads | rows | columns) < 0) [[unlikely]] {
+            const auto below = [](Index extent) { return std::min<Index>(extent, 0); };
+            const Index before = below(sequences) + below(heads) + below(rows) + below(columns);
+            begin = v.data + before;
+            end = v.data + (sequences + heads + rows + columns - before + 1);
+        }
     }
+    Reach(const void* begin_, const void* end_) : begin(begin_), end(end_) {}
     bool meets(const Reach& other) const {
         const std::less<const void*> before;
         return before(begin, other.end) && before(other.begin, end);
@@ -90,6 +106,43 @@ ATTEND_NOINLINE bool footprints_may_overlap(const StridedView<A>& a, const Strid
 template <class A, class B>
 ATTEND_ALWAYS_INLINE inline bool may_overlap(const StridedView<A>& a, const StridedView<B>& b) {
     return Reach(a).meets(Reach(b)) && footprints_may_overlap(a, b);
+}
+
+/// Whether a view reaches one element by two ways, as a stride of 0 or rows that reach into the next do. Of more than
+/// two loops those that are not nested (none within a step of the next) are said to, though some might be apart.
+template <class T>
+ATTEND_NOINLINE bool may_repeat_any(const StridedView<T>& v) {
+    struct Loop {
+        Index stride, count;
+    };
+    std::array<Loop, 4> loops;
+    std::size_t size = 0;
+    for (const Loop& l : {Loop{v.sequence_stride, v.sequences}, Loop{v.head_stride, v.heads},
+                          Loop{v.row_stride, v.rows}, Loop{v.column_stride, v.columns}}) {
+        if (l.count > 1) loops[size++] = {l.stride < 0 ? -l.stride : l.stride, l.count};
+    }
+    const auto end = loops.begin() + static_cast<std::ptrdiff_t>(size);
+    std::sort(loops.begin(), end, [](const Loop& a, const Loop& b) { return a.stride < b.stride; });
+    if (size > 0 && loops[0].stride == 0) return true;
+    if (size == 2) {  // i steps of one are j of the other, for the first time at these
+        const Index common = std::gcd(loops[0].stride, loops[1].stride);
+        return loops[1].stride / common < loops[0].count && loops[0].stride / common < loops[1].count;
+    }
+    Index reach = 0;  // of all shorter loops, from their first element to their last
+    return std::any_of(loops.begin(), end, [&reach](const Loop& l) {
+        const bool meets = l.stride <= reach;
+        reach += (l.count - 1) * l.stride;
+        return meets;
+    });
+}
+/// The same, at once for rows or columns that follow each other.
+template <class T>
+ATTEND_ALWAYS_INLINE inline bool may_repeat(const StridedView<T>& v) {
+    if (v.sequences == 1 && v.heads == 1) {
+        if ((v.columns <= 1 || v.column_stride == 1) && (v.rows <= 1 || v.row_stride >= v.columns)) return false;
+        if ((v.rows <= 1 || v.row_stride == 1) && (v.columns <= 1 || v.column_stride >= v.rows)) return false;
+    }
+    return !is_empty(v) && may_repeat_any(v);
 }
 
 }  // namespace attend::detail

@@ -6,8 +6,6 @@
 /// Where Eigen does not vectorise a type (long double, or EIGEN_DONT_VECTORIZE) its packet is the scalar itself, of
 /// width 1.
 
-#include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <type_traits>
@@ -30,6 +28,18 @@ using Packet = typename Eigen::internal::packet_traits<T>::type;
 
 template <class T>
 inline constexpr Index width = Eigen::internal::packet_traits<T>::size;
+
+/// Those of the standard library are missing from libc++ before version 14.
+template <class To, class From>
+constexpr To bit_cast(const From& from) {
+    return __builtin_bit_cast(To, from);
+}
+
+/// The same lanes for the compiler's own arithmetic.
+template <class P, class T = typename Eigen::internal::unpacket_traits<P>::type>
+struct CompilersVector {
+    using type [[gnu::vector_size(sizeof(P))]] = T;
+};
 
 /// `count` rounded up to whole packets.
 template <class T>
@@ -54,7 +64,7 @@ void store(T* to, const Packet<T>& x) {
     Eigen::internal::pstoreu(to, x);
 }
 
-#if defined(__AVX__)
+#if defined(EIGEN_VECTORIZE_AVX)
 /// All bits of the first `count` lanes of 256 bits.
 template <class T>
 __m256i first_lanes(Index count) {
@@ -64,18 +74,27 @@ __m256i first_lanes(Index count) {
 }
 #endif
 
+/// Fewer lanes than a packet has, one by one: a compiler that does not see how many they are at most makes calls of it
+/// otherwise, and warns of those that would be too long.
+template <class T>
+ATTEND_ALWAYS_INLINE inline void copy_some(const T* from, Index count, T* to) {
+    repeat<static_cast<int>(width<T>) - 1>([&](auto i) ATTEND_ALWAYS_INLINE {
+        if (i < count) to[i] = from[i];
+    });
+}
+
 /// Loads the first `count` lanes, 1 to the width; the others become `fill`. Nothing behind `from + count` is read.
 template <class T>
 Packet<T> load(const T* from, Index count, T fill) {
     if (count == width<T>) return load(from);
-#if defined(__AVX512F__)
+#if defined(EIGEN_VECTORIZE_AVX512)
     if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, float>) {
         return _mm512_mask_loadu_ps(broadcast(fill), static_cast<__mmask16>((1U << count) - 1), from);
     } else if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, double>) {
         return _mm512_mask_loadu_pd(broadcast(fill), static_cast<__mmask8>((1U << count) - 1), from);
     }
 #endif
-#if defined(__AVX__)
+#if defined(EIGEN_VECTORIZE_AVX)
     if constexpr (sizeof(Packet<T>) == 32 && std::is_same_v<T, float>) {
         const __m256i lanes = first_lanes<T>(count);
         return _mm256_blendv_ps(broadcast(fill), _mm256_maskload_ps(from, lanes), _mm256_castsi256_ps(lanes));
@@ -86,7 +105,7 @@ Packet<T> load(const T* from, Index count, T fill) {
 #endif
     T lanes[width<T>];
     store(lanes, broadcast(fill));
-    std::copy_n(from, count, lanes);
+    copy_some(from, count, lanes);
     return load<T>(lanes);
 }
 
@@ -94,14 +113,14 @@ Packet<T> load(const T* from, Index count, T fill) {
 template <class T>
 void store(T* to, const Packet<T>& x, Index count) {
     if (count == width<T>) return store(to, x);
-#if defined(__AVX512F__)
+#if defined(EIGEN_VECTORIZE_AVX512)
     if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, float>) {
         return _mm512_mask_storeu_ps(to, static_cast<__mmask16>((1U << count) - 1), x);
     } else if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, double>) {
         return _mm512_mask_storeu_pd(to, static_cast<__mmask8>((1U << count) - 1), x);
     }
 #endif
-#if defined(__AVX__)
+#if defined(EIGEN_VECTORIZE_AVX)
     if constexpr (sizeof(Packet<T>) == 32 && std::is_same_v<T, float>) {
         return _mm256_maskstore_ps(to, first_lanes<T>(count), x);
     } else if constexpr (sizeof(Packet<T>) == 32 && std::is_same_v<T, double>) {
@@ -110,8 +129,24 @@ void store(T* to, const Packet<T>& x, Index count) {
 #endif
     T lanes[width<T>];
     store(lanes, x);
-    std::copy_n(lanes, count, to);
+    copy_some(lanes, count, to);
 }
+
+/// f of each lane.
+template <class T, class F>
+Packet<T> each_lane(const Packet<T>& x, F f) {
+    T lanes[width<T>];
+    store(lanes, x);
+    for (T& lane : lanes) lane = f(lane);
+    return load(lanes);
+}
+
+/// NEON of 32 bits has no division and no root, and Eigen 3.4 puts estimates of 17 bits in their place.
+#if defined(EIGEN_VECTORIZE_NEON) && !defined(__aarch64__)
+inline constexpr bool estimated_division = true;
+#else
+inline constexpr bool estimated_division = false;
+#endif
 
 template <class P>
 P add(const P& a, const P& b) {
@@ -155,7 +190,7 @@ P max(const P& a, const P& b) {
 /// `then` where a equals b, `otherwise` elsewhere (so also where either is NaN).
 template <class P>
 P select_equal(const P& a, const P& b, const P& then, const P& otherwise) {
-#if defined(__AVX512F__)
+#if defined(EIGEN_VECTORIZE_AVX512)
     // Eigen's AVX-512 comparisons widen their mask to a packet, and selections narrow it again.
     if constexpr (std::is_same_v<P, __m512>) {
         return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ), otherwise, then);
@@ -173,8 +208,8 @@ template <int count, class P>
 P shift_left(const P& x) {
     // Not Eigen's packets of integers: version 3.4 has none of 64 bits for SSE2 and AVX2.
     using T = typename Eigen::internal::unpacket_traits<P>::type;
-    using Bits [[gnu::vector_size(sizeof(P))]] = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
-    return std::bit_cast<P>(std::bit_cast<Bits>(x) << count);
+    using Bits = typename CompilersVector<P, std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>>::type;
+    return bit_cast<P>(bit_cast<Bits>(x) << count);
 }
 
 template <class T>
@@ -192,15 +227,20 @@ T largest(const Packet<T>& x) {
 
 template <class P>
 P div(const P& a, const P& b) {
-    return Eigen::internal::pdiv(a, b);
+    if constexpr (estimated_division) {
+        using Vector = typename CompilersVector<P>::type;
+        return bit_cast<P>(bit_cast<Vector>(a) / bit_cast<Vector>(b));
+    } else {
+        return Eigen::internal::pdiv(a, b);
+    }
 }
 /// x / y of finite numbers, given 1 / y. The product is corrected by what it lacks, which a fused multiplication knows
 /// exactly: as good as a division, in a quarter of the time.
 template <class P>
 P divided(const P& x, const P& y, [[maybe_unused]] const P& one_by_y) {
-#if defined(__FMA__) || defined(__aarch64__)
-    const P near = mul(x, one_by_y), lack = madd(near, Eigen::internal::pnegate(y), x);
-    return madd(lack, one_by_y, near);
+#if defined(EIGEN_VECTORIZE_FMA) || (defined(EIGEN_VECTORIZE_NEON) && defined(__aarch64__))
+    const P product = mul(x, one_by_y), lack = madd(product, Eigen::internal::pnegate(y), x);
+    return madd(lack, one_by_y, product);
 #else
     return div(x, y);
 #endif
@@ -208,10 +248,11 @@ P divided(const P& x, const P& y, [[maybe_unused]] const P& one_by_y) {
 /// 1 / x of a finite x > 0, at most 2 ulp off.
 template <class T>
 Packet<T> reciprocal(const Packet<T>& x) {
-#if defined(__AVX512F__)
+#if defined(EIGEN_VECTORIZE_AVX512)
     if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, float>) {
-        const __m512 near = _mm512_rcp14_ps(x);  // and one step of Newton's: a division takes four times as long
-        return _mm512_fmadd_ps(near, _mm512_fnmadd_ps(near, x, _mm512_set1_ps(1)), near);
+        // An estimate and one step of Newton's: a division takes four times as long.
+        const __m512 estimate = _mm512_maskz_rcp14_ps(0xffff, x);
+        return _mm512_fmadd_ps(estimate, _mm512_fnmadd_ps(estimate, x, _mm512_set1_ps(1)), estimate);
     } else
 #endif
     {
@@ -224,7 +265,12 @@ P abs(const P& x) {
 }
 template <class P>
 P sqrt(const P& x) {
-    return Eigen::internal::psqrt(x);
+    using T = typename Eigen::internal::unpacket_traits<P>::type;
+    if constexpr (estimated_division && width<T> > 1) {
+        return each_lane<T>(x, [](T lane) { return std::sqrt(lane); });
+    } else {
+        return Eigen::internal::psqrt(x);
+    }
 }
 
 /// Comparisons set all bits of the lanes where they hold.
@@ -253,7 +299,7 @@ P select(const P& bits, const P& then, const P& otherwise) {
 /// x, but exactly 0 in the lanes where `test` is below `bound`. NaN is below nothing.
 template <class T>
 Packet<T> zero_below(const Packet<T>& x, const Packet<T>& test, T bound) {
-#if defined(__AVX512F__)
+#if defined(EIGEN_VECTORIZE_AVX512)
     if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, float>) {  // as above
         return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(test, _mm512_set1_ps(bound), _CMP_NLT_UQ), x);
     } else if constexpr (sizeof(Packet<T>) == 64) {
@@ -273,17 +319,14 @@ Packet<T> iota() {
 
 template <class T>
 Packet<T> tanh(const Packet<T>& x) {
-    if constexpr (Eigen::internal::packet_traits<T>::HasTanh) {
+    if constexpr (Eigen::internal::packet_traits<T>::HasTanh && !estimated_division) {
         return Eigen::internal::ptanh(x);
     } else {
-        T lanes[width<T>];
-        store(lanes, x);
-        for (T& lane : lanes) lane = std::tanh(lane);
-        return load(lanes);
+        return each_lane<T>(x, [](T lane) { return std::tanh(lane); });
     }
 }
 
-#if defined(__AVX512F__)
+#if defined(EIGEN_VECTORIZE_AVX512)
 /// 16 × 16 in 64 instructions; Eigen's take twice as many.
 ATTEND_ALWAYS_INLINE inline void transpose_16(__m512 (&rows)[16]) {
     __m512 m[16];  // m[4 g + c], in its quarter l: column 4 l + c of the rows 4 g to 4 g + 3
@@ -312,7 +355,7 @@ ATTEND_ALWAYS_INLINE inline void transpose_16(__m512 (&rows)[16]) {
 /// Transposes width × width scalars: lane c of row r becomes lane r of row c.
 template <class T>
 ATTEND_ALWAYS_INLINE inline void transpose(Packet<T> (&rows)[width<T>]) {
-#if defined(__AVX512F__)
+#if defined(EIGEN_VECTORIZE_AVX512)
     if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, float>) return transpose_16(rows);
 #endif
     if constexpr (width<T> > 1) {
@@ -330,14 +373,14 @@ ATTEND_ALWAYS_INLINE inline Packet<T> sums_of_rows(const Packet<T>* x) {
     if constexpr (rows == 1) {
         return x[0];
     } else {
-        using Vector [[gnu::vector_size(sizeof(Packet<T>))]] = T;
+        using Vector = typename CompilersVector<Packet<T>>::type;
         constexpr int n = static_cast<int>(width<T>);
         Packet<T> half[rows / 2];
         repeat<rows / 2>([&](auto r) ATTEND_ALWAYS_INLINE {
-            const auto a = std::bit_cast<Vector>(x[2 * r]), b = std::bit_cast<Vector>(x[2 * r + 1]);
+            const auto a = bit_cast<Vector>(x[2 * r]), b = bit_cast<Vector>(x[2 * r + 1]);
             half[r] = [&]<int... i>(std::integer_sequence<int, i...>) ATTEND_ALWAYS_INLINE {
-                return std::bit_cast<Packet<T>>(__builtin_shufflevector(a, b, (2 * i)...) +
-                                                __builtin_shufflevector(a, b, (2 * i + 1)...));
+                return bit_cast<Packet<T>>(__builtin_shufflevector(a, b, (2 * i)...) +
+                                           __builtin_shufflevector(a, b, (2 * i + 1)...));
             }(std::make_integer_sequence<int, n>{});
         });
         return sums_of_rows<T, rows / 2>(half);

@@ -3,6 +3,7 @@
 /// Strided views: how every operand, whatever it was, reaches a kernel. No layout is ever copied to get one.
 
 #include <array>
+#include <limits>
 #include <type_traits>
 
 #include <attend/core/errors.hpp>
@@ -32,6 +33,17 @@ StridedView<T> strided(T* data, const std::array<Index, 4>& sizes, const std::ar
                         ", ", sizes[3], "} and strides {", strides[0], ", ", strides[1], ", ", strides[2], ", ",
                         strides[3], "} must not be negative");
     }
+    Index last = 0;  // the farthest element: of memory that no machine has, offsets would overflow
+    bool fits = sizes[0] > 0 && sizes[1] > 0 && sizes[2] > 0 && sizes[3] > 0;
+    const bool empty = !fits;
+    constexpr Index most = std::numeric_limits<Index>::max() / static_cast<Index>(sizeof(T));
+    for (std::size_t i = 0; i < 4 && fits; ++i) {
+        fits = strides[i] == 0 || sizes[i] - 1 <= (most - 1 - last) / strides[i];
+        if (fits) last += (sizes[i] - 1) * strides[i];
+    }
+    detail::require(empty || fits, "strided: sizes {", sizes[0], ", ", sizes[1], ", ", sizes[2], ", ", sizes[3],
+                    "} and strides {", strides[0], ", ", strides[1], ", ", strides[2], ", ", strides[3],
+                    "} reach beyond any memory");
     return {data, sizes[0], sizes[1], sizes[2], sizes[3], strides[0], strides[1], strides[2], strides[3]};
 }
 

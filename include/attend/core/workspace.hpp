@@ -41,6 +41,10 @@ public:
 
     /// Usable size in bytes.
     std::size_t bytes() const { return bytes_; }
+    /// The caller's buffer, as far as it is used; empty where the workspace has memory of its own.
+    std::span<const std::byte> buffer() const {
+        return fixed_ ? std::span<const std::byte>(data_, bytes_) : std::span<const std::byte>();
+    }
 
     /// At least `need` bytes, aligned to 64. What they held before is lost when the workspace grows.
     std::byte* data(std::size_t need) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <string_view>
 
+#include <attend/core/gradient_check.hpp>
 #include <attend/kernel/backward.hpp>
 #include <attend/kernel/forward.hpp>
 #include <attend/kernel/reference.hpp>
@@ -31,12 +32,30 @@ void require_apart_from_operands(const Problem<X>& problem, const Output<T>& out
     require_apart(output, name, problem.v, "v");
 }
 
+/// Throws where a workspace built on a buffer of the caller's shares memory with what the call reads or writes.
+template <class X, class... Views>
+void require_apart_from_workspace(const Workspace* workspace, const Problem<X>& problem, const Views&... views) {
+    if (workspace == nullptr || workspace->buffer().empty()) return;
+    const auto buffer = workspace->buffer();
+    const Reach scratch(buffer.data(), buffer.data() + buffer.size());
+    const auto meets = [&scratch](const auto& view) {
+        if constexpr (requires { view.given(); }) {
+            return view && Reach(view.given()).meets(scratch);
+        } else {
+            return Reach(view).meets(scratch);
+        }
+    };
+    if (meets(problem.q) || meets(problem.k) || meets(problem.v) || (meets(views) || ...))
+        refuse("the workspace's buffer overlaps an operand or an output of the call");
+}
+
 template <class X, class A>
 std::size_t workspace_bytes(const A& attention, const Shape& shape, Index workers, Pass pass) {
     using T = Compute<X>;
     const auto& [sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v, query_offset, key_rows] = shape;
     require(std::min({sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v, key_rows}) >= 0 && workers > 0,
             "workspace_bytes: sizes must not be negative, and there must be at least one worker");
+    check_reach(shape);
     const StridedView<const X> q{nullptr, sequences, heads, queries, d_q}, k{nullptr, sequences, kv_heads, keys, d_k};
     require_groups(q, k);
     check_call(attention, shape, q, k);
@@ -64,6 +83,7 @@ void run_forward(const A& attention, const Problem<X>& problem, Output<X>& out, 
     require_apart(options.lse, "lse", out, "out");
     require_apart(options.weights, "weights", out, "out");
     require_apart(options.weights, "weights", options.lse, "lse");
+    require_apart_from_workspace(options.workspace, problem, out, options.lse, options.weights);
     if constexpr (fused::Supported<T>) {
         if (!options.weights) {
             const fused::Layout<T, A, X> layout(attention, problem.shape, options.executor.concurrency());
@@ -89,6 +109,25 @@ struct BackwardInputs {
     StridedView<const Compute<X>> lse;
 };
 
+/// Throws where the parameters' gradients have other shapes than the parameters, or memory of something else of the
+/// call.
+template <class A, class X>
+void check_parameter_gradients(const A& attention, const Problem<X>& problem, const BackwardInputs<X>& inputs,
+                               const Output<X>& dq, const Output<X>& dk, const Output<X>& dv, const A& gradient) {
+    check_gradient(attention, gradient, [&](const auto& matrix, Index i) {
+        if constexpr (DenseMemory<decltype(matrix)>) {
+            const auto view = view_of(matrix.data(), matrix);
+            const auto apart = [&](const auto& other, std::string_view name) {
+                if (may_overlap(view, other))
+                    refuse_alias("gradient: " + parameter_name(gradient, i), view, name, other);
+            };
+            apart(problem.q, "q"), apart(problem.k, "k"), apart(problem.v, "v");
+            apart(inputs.out, "out"), apart(inputs.dout, "dout"), apart(inputs.lse, "lse");
+            apart(dq.given(), "dq"), apart(dk.given(), "dk"), apart(dv.given(), "dv");
+        }
+    });
+}
+
 /// Adds the gradients.
 template <class A, class X>
 void run_backward(const A& attention, const Problem<X>& problem, const BackwardInputs<X>& inputs, Output<X>& dq,
@@ -109,6 +148,9 @@ void run_backward(const A& attention, const Problem<X>& problem, const BackwardI
     require_apart(dq, "dq", dk, "dk");
     require_apart(dq, "dq", dv, "dv");
     require_apart(dk, "dk", dv, "dv");
+    require_apart_from_workspace(options.workspace, problem, dq, dk, dv, inputs.out, inputs.dout, inputs.lse);
+    if (options.gradient != nullptr)
+        check_parameter_gradients(attention, problem, inputs, dq, dk, dv, *options.gradient);
     if constexpr (fused::Supported<T>) {
         if constexpr (A::any_half) {
             if (options.gradient != nullptr) {

@@ -20,7 +20,7 @@ struct BroadcastMatrix {
 /// scalar must fit.
 template <class T>
 struct Registers {
-#if defined(__AVX512F__) || defined(__aarch64__)
+#if defined(EIGEN_VECTORIZE_AVX512) || (defined(EIGEN_VECTORIZE_NEON) && defined(__aarch64__))
     static constexpr int vectors = 4, rows = 6;  // 24 of 32
 #else
     static constexpr int vectors = 2, rows = 6;  // 12 of 16

@@ -117,8 +117,8 @@ bool exponentials_of_lanes(const T* x, T* to, Index width, Index lanes) {
     for (Index i = 0; i < lanes; i += w) {
         auto bad = zero;
         for (Index a = 0; a < width; ++a) {
-            const auto small = simd::less_equal(simd::abs(simd::load(x + a * lanes + i)), limit);
-            bad = simd::select(small, bad, nan);
+            const auto in_range = simd::less_equal(simd::abs(simd::load(x + a * lanes + i)), limit);
+            bad = simd::select(in_range, bad, nan);
         }
         all = all && simd::sum<T>(bad) == T(0);
         for (Index a = 0; a < width; ++a) {

@@ -3,11 +3,13 @@
 /// One call, checked: its operands as views, its shape, and the slice of each head of each sequence.
 
 #include <algorithm>
+#include <limits>
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/errors.hpp>
 #include <attend/core/options.hpp>
 #include <attend/core/overlap.hpp>
+#include <attend/core/positions.hpp>
 #include <attend/core/view.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
@@ -29,6 +31,30 @@ void require_groups(const StridedView<T>& q, const StridedView<T>& k) {
     if (k.heads <= 0 || q.heads <= 0 || q.heads % k.heads != 0)
         refuse("the ", k.heads, " key/value heads of ", named("k", k), " must divide the ", q.heads, " query heads of ",
                named("q", q));
+}
+
+/// Throws what could overflow in a call of that shape.
+ATTEND_NOINLINE inline void require_within_reach(const Shape& s) {
+    check_position("query_offset", s.query_offset);
+    const auto size = [](Index n) { return static_cast<double>(n); };
+    constexpr double most = static_cast<double>(std::numeric_limits<Index>::max() / 16);
+    require(are_sizes(s.sequences, s.heads, s.kv_heads, s.queries, s.keys, s.d_q, s.d_k, s.d_v) &&
+                size(s.sequences) * size(s.heads) *
+                        (size(s.queries) * (size(s.d_q) + size(s.d_v) + 1) +
+                         size(s.keys) * (size(s.d_k) + size(s.d_v) + 1)) <
+                    most,
+            "q (", shape_words(s.sequences, s.heads, s.queries, s.d_q), "), k (",
+            shape_words(s.sequences, s.kv_heads, s.keys, s.d_k), ") and v (",
+            shape_words(s.sequences, s.kv_heads, s.keys, s.d_v),
+            ") have a negative size, or hold more than any memory");
+}
+/// The same, at once for shapes of fewer than 2^14 of everything.
+inline void check_reach(const Shape& s) {
+    const auto all =
+        static_cast<std::uint64_t>(s.sequences | s.heads | s.kv_heads | s.queries | s.keys | s.d_q | s.d_k | s.d_v);
+    constexpr int bits = sizeof(Index) >= 8 ? 14 : 6;
+    if (all >> bits != 0 || !is_position(s.query_offset)) [[unlikely]]
+        require_within_reach(s);
 }
 
 /// The operands of a call on elements of type X, after every check that needs no functor.
@@ -53,6 +79,12 @@ public:
           dropout(dropout_),
           query_sequences_(query_sequences),
           key_sequences_(key_sequences) {
+        if (!are_sizes(q.sequences, q.heads, q.rows, q.columns, k.sequences, k.heads, k.rows, k.columns, v.sequences,
+                       v.heads, v.rows, v.columns)) [[unlikely]]
+            refuse(named("q", q), ", ", named("k", k), " and ", named("v", v),
+                   " have a negative size, or hold more than any memory");
+        if (q.data == nullptr || k.data == nullptr || v.data == nullptr) [[unlikely]]
+            check_memory(q, "q"), check_memory(k, "k"), check_memory(v, "v");
         if (k.rows != v.rows) refuse(named("k", k), " and ", named("v", v), " must have one row each for every key");
         if (k.heads != v.heads) refuse(named("k", k), " and ", named("v", v), " must have the same number of heads");
         require_groups(q, k);
@@ -70,6 +102,7 @@ public:
                  .d_v = v.columns,
                  .query_offset = query_offset,
                  .key_rows = k.sequences * k.rows};
+        check_reach(shape);
     }
 
     bool ragged() const { return static_cast<bool>(query_sequences_); }
@@ -130,13 +163,29 @@ public:
         require(x.sequences == q.sequences && x.heads == q.heads && x.rows == q.rows && x.columns == columns,
                 named(name, x), " must be ", shape_words(q.sequences, q.heads, q.rows, columns), " to go with ",
                 named("q", q));
+        if (x.data == nullptr) check_memory(x, name);
         return x;
     }
 
 private:
+    template <class T>
+    static void check_memory(const StridedView<const T>& view, std::string_view name) {
+        require(view.data != nullptr || is_empty(view), named(name, view), " has no memory: its pointer is null");
+    }
+    /// Offsets may come from where no `Sequences` has checked them, as those that a tape keeps.
+    static void check_offsets(const SequencesRef& sequences, std::string_view name) {
+        require(sequences.count() >= 0 && sequences.begin(0) == 0, name, ": offsets must start at 0");
+        for (Index s = 0; s < sequences.count(); ++s) {
+            if (sequences.begin(s) > sequences.begin(s + 1))
+                refuse(name, ": offsets must not decrease, but ", sequences.begin(s + 1), " follows ",
+                       sequences.begin(s));
+        }
+    }
     void check_sequences() {
         if (!key_sequences_) key_sequences_ = query_sequences_;
         require(static_cast<bool>(query_sequences_), "key_sequences needs sequences for the queries as well");
+        check_offsets(query_sequences_, "sequences");
+        check_offsets(key_sequences_, "key_sequences");
         require(q.sequences == 1, "sequences cuts the rows of plain operands, but ", named("q", q),
                 " is a batch already");
         require(query_sequences_.count() == key_sequences_.count(), "sequences holds ", query_sequences_.count(),
@@ -159,18 +208,24 @@ private:
     SequencesRef query_sequences_, key_sequences_;
 };
 
+template <class T, class X>
+[[noreturn]] void refuse_alias(std::string_view output_name, const StridedView<T>& output, std::string_view input_name,
+                               const StridedView<X>& input) {
+    refuse(named(output_name, output), " aliases ", named(input_name, input),
+           ": give the call memory of its own to write to");
+}
 /// Throws where an output shares memory with an input.
 template <class T, class X>
 ATTEND_ALWAYS_INLINE inline void require_apart(const Output<T>& output, std::string_view output_name,
                                                const StridedView<X>& input, std::string_view input_name) {
-    if (output && may_overlap(output.given(), input))
-        refuse(named(output_name, output.given()), " aliases ", named(input_name, input),
-               ": give the call memory of its own to write to");
+    if (output && may_overlap(output.given(), input)) refuse_alias(output_name, output.given(), input_name, input);
 }
 template <class T, class X>
 ATTEND_ALWAYS_INLINE inline void require_apart(const Output<T>& a, std::string_view a_name, const Output<X>& b,
                                                std::string_view b_name) {
     require_apart(a, a_name, b.given(), b_name);
+    // Two outputs that are one empty matrix have no memory yet; the second resize would free that of the first.
+    if (a.object() != nullptr && a.object() == b.object()) refuse_alias(a_name, a.given(), b_name, b.given());
 }
 
 template <class Q, class K, class V>

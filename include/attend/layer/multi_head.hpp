@@ -2,11 +2,14 @@
 /// \file
 /// Multi-head attention.
 
+#include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <utility>
 #include <vector>
 
 #include <attend/attention.hpp>
+#include <attend/core/gradient_check.hpp>
 #include <attend/core/random.hpp>
 #include <attend/layer/linear.hpp>
 #include <attend/layer/multi_head_options.hpp>
@@ -73,7 +76,7 @@ public:
     void import_torch(const Eigen::MatrixBase<InWeight>& in_proj_weight, const Eigen::MatrixBase<InBias>& in_proj_bias,
                       const Eigen::MatrixBase<OutWeight>& out_proj_weight,
                       const Eigen::MatrixBase<OutBias>& out_proj_bias) {
-        const Index q = query_weight.cols(), kv = key_weight.cols();
+        const Index q = shape_.heads * shape_.d_head, kv = shape_.kv_heads * shape_.d_head;
         detail::require(shape_.d_memory == shape_.d_model,
                         "import_torch: a packed in_proj_weight needs a memory as wide as x, got d_model ",
                         shape_.d_model, " and d_memory ", shape_.d_memory);
@@ -113,16 +116,21 @@ public:
         forward(x, memory, y, options);
         return y;
     }
+    /// The input is copied before anything is computed: y may be x.
     template <detail::Dense X>
     void forward(const X& x, Output<T> y, Options options = {}) const {
         detail::require(shape_.d_memory == shape_.d_model, "self-attention needs d_memory (", shape_.d_memory,
                         ") equal to d_model (", shape_.d_model, ")");
+        const auto sequences = options.sequences.offsets(), key_sequences = options.key_sequences.offsets();
+        detail::require(key_sequences.empty() || std::ranges::equal(sequences, key_sequences),
+                        "self-attention has the same sequences of queries and of keys: give sequences alone");
         Tape own;
         Tape& tape = options.tape == nullptr ? own : *options.tape;
-        check_input(x, "x", shape_.d_model);
-        detail::check(options.dropout);
+        check_input(x, "x", shape_.d_model, tape.x);
+        check_forward(x.rows(), x.rows(), y, options, options.sequences, tape);
         tape.x = x;
         tape.memory.resize(0, shape_.d_memory);
+        tape.crosses = false;
         record(tape, options, options.sequences);
         run(tape, tape.x, y, options);
     }
@@ -130,23 +138,28 @@ public:
     void forward(const X& x, const Memory& memory, Output<T> y, Options options = {}) const {
         Tape own;
         Tape& tape = options.tape == nullptr ? own : *options.tape;
-        check_input(x, "x", shape_.d_model);
-        detail::check(options.dropout);
-        check_input(memory, "memory", shape_.d_memory);
+        check_input(x, "x", shape_.d_model, tape.x);
+        check_input(memory, "memory", shape_.d_memory, tape.memory);
+        check_source(memory, "memory", tape.x);  // it would be gone when memory is copied
+        const detail::SequencesRef& key_sequences = options.key_sequences ? options.key_sequences : options.sequences;
+        check_forward(x.rows(), memory.rows(), y, options, key_sequences, tape);
         tape.x = x;
         tape.memory = memory;
-        record(tape, options, options.key_sequences ? options.key_sequences : options.sequences);
+        tape.crosses = true;
+        record(tape, options, key_sequences);
         run(tape, tape.memory, y, options);
     }
 
     /// Given dy, the gradient of a loss in the result of the call that `tape` recorded, adds the gradient of x and with
-    /// `.gradient` those of the parameters. An empty dx is resized and starts at 0.
+    /// `.gradient` those of the parameters. An empty dx is resized and starts at 0. dy is read before anything is
+    /// added: dx may be dy, as behind a residual connection.
     template <detail::DenseMemory DY>
     void backward(Tape& tape, const DY& dy, Output<T> dx, BackwardOptions options = {}) const {
         detail::require(
-            tape.memory.rows() == 0,
+            !tape.crosses,
             "backward: the tape holds a call with a memory: ask for its gradient too, backward(tape, dy, dx, dmemory)");
-        backward_to_projections(tape, dy, dx, options);
+        check_backward(tape, tape.x.rows(), dy, dx, {}, options);
+        backward_to_projections(tape, dy, options);
         auto dx_rows = rows_of(dx, tape.x);
         detail::add_product(dx_rows, tape.dq, query_weight.transpose());
         detail::add_product(dx_rows, tape.dk, key_weight.transpose());
@@ -156,8 +169,11 @@ public:
     /// The same for cross-attention.
     template <detail::DenseMemory DY>
     void backward(Tape& tape, const DY& dy, Output<T> dx, Output<T> dmemory, BackwardOptions options = {}) const {
-        dmemory.check("dmemory", 1, 1, tape.memory.rows(), tape.memory.cols());
-        backward_to_projections(tape, dy, dx, options);
+        detail::require(
+            tape.crosses,
+            "backward: the tape holds a call without a memory, which has no gradient: backward(tape, dy, dx)");
+        check_backward(tape, tape.memory.rows(), dy, dx, dmemory, options);
+        backward_to_projections(tape, dy, options);
         auto dx_rows = rows_of(dx, tape.x), dmemory_rows = rows_of(dmemory, tape.memory);
         detail::add_product(dx_rows, tape.dq, query_weight.transpose());
         detail::add_product(dmemory_rows, tape.dk, key_weight.transpose());
@@ -189,13 +205,135 @@ private:
         }
         detail::require(shape.d_head > 0 && shape.d_memory > 0, "multi_head: d_head and d_memory must be above 0, got ",
                         shape.d_head, " and ", shape.d_memory);
+        const auto size = [](Index n) { return static_cast<double>(n); };
+        detail::require(size(shape.heads) * size(shape.d_head) * (size(shape.d_model) + size(shape.d_memory)) <
+                            size(std::numeric_limits<Index>::max() / 16),
+                        "multi_head: weights of ", shape.heads, " heads of ", shape.d_head, " features for widths ",
+                        shape.d_model, " and ", shape.d_memory, " hold more than any memory");
+        if (shape.rope) shape.rope->check(shape.d_head);
         return shape;
     }
+    /// `copy` is where the tape keeps the input. Throws where copying it there would read what it has overwritten.
     template <class X>
-    static void check_input(const X& x, std::string_view name, Index width) {
+    static void check_input(const X& x, std::string_view name, Index width, const RowMatrix<T>& copy) {
         static_assert(std::is_same_v<typename X::Scalar, T>,
                       "attend: the inputs of a block must have its scalar type: cast them first");
         detail::require(x.cols() == width, detail::named(name, x.rows(), x.cols()), " must have ", width, " columns");
+        if (static_cast<const void*>(&x) != &copy) check_source(x, name, copy);
+    }
+    template <class X>
+    static void check_source(const X& x, std::string_view name, const RowMatrix<T>& written) {
+        if constexpr (detail::DenseMemory<X>) {
+            if (detail::may_overlap(detail::view_of(x.data(), x), detail::view_of(written.data(), written)))
+                detail::refuse(detail::named(name, x.rows(), x.cols()),
+                               " is memory of the tape, which the call overwrites");
+        }
+    }
+    template <class M>
+    static void check_parameter(const M& parameter, std::string_view name, Index rows, Index columns) {
+        if (parameter.rows() != rows || parameter.cols() != columns)
+            detail::refuse("multi_head: ", detail::named(name, parameter.rows(), parameter.cols()), " must be ", rows,
+                           "x", columns, ", as the shape of the block says");
+    }
+    /// Users may have assigned other ones.
+    void check_parameters() const {
+        const Index q = shape_.heads * shape_.d_head, kv = shape_.kv_heads * shape_.d_head, one = shape_.bias ? 1 : 0;
+        check_parameter(query_weight, "query_weight", shape_.d_model, q);
+        check_parameter(key_weight, "key_weight", shape_.d_memory, kv);
+        check_parameter(value_weight, "value_weight", shape_.d_memory, kv);
+        check_parameter(output_weight, "output_weight", q, shape_.d_model);
+        check_parameter(query_bias, "query_bias", one * q, 1);
+        check_parameter(key_bias, "key_bias", one * kv, 1);
+        check_parameter(value_bias, "value_bias", one * kv, 1);
+        check_parameter(output_bias, "output_bias", one * shape_.d_model, 1);
+    }
+    /// What the attention will be called on, checked before its operands are computed.
+    detail::Problem<T> problem_of(Index rows, Index keys, Index query_offset, const detail::SequencesRef& sequences,
+                                  const detail::SequencesRef& key_sequences, const Dropout& dropout) const {
+        static constexpr T somewhere{};
+        const StridedView<const T> q{&somewhere, 1, shape_.heads, rows, shape_.d_head},
+            k{&somewhere, 1, shape_.kv_heads, keys, shape_.d_head};
+        const detail::Problem<T> problem(q, k, k, query_offset, sequences, key_sequences, dropout);
+        detail::check_call(attention, problem.shape, problem.q, problem.k);
+        return problem;
+    }
+    /// Throws where an output shares memory with what the tape holds or with a parameter.
+    template <class S>
+    void check_apart(const Output<S>& output, std::string_view name, const Tape& tape) const {
+        if (!output) return;
+        const auto apart = [&](const auto& matrix, std::string_view of) {
+            const auto view = detail::view_of(matrix.data(), matrix);
+            if (output.object() == &matrix || detail::may_overlap(output.given(), view))
+                detail::refuse_alias(name, output.given(), of, view);
+        };
+        apart(tape.x, "the tape's x"), apart(tape.memory, "the tape's memory"), apart(tape.q, "the tape's q");
+        apart(tape.k, "the tape's k"), apart(tape.v, "the tape's v"), apart(tape.context, "the tape's context");
+        apart(tape.lse, "the tape's lse"), apart(tape.dq, "the tape's dq"), apart(tape.dk, "the tape's dk");
+        apart(tape.dv, "the tape's dv"), apart(tape.dcontext, "the tape's dcontext");
+        detail::for_each_parameter(*this, [&](const auto& matrix) {
+            if constexpr (detail::DenseMemory<decltype(matrix)>) apart(matrix, "a parameter of the block");
+        });
+    }
+    void check_forward(Index rows, Index keys, const Output<T>& y, const Options& options,
+                       const detail::SequencesRef& key_sequences, const Tape& tape) const {
+        check_parameters();
+        detail::check(options.dropout);
+        const auto problem =
+            problem_of(rows, keys, options.query_offset, options.sequences, key_sequences, options.dropout);
+        detail::require(static_cast<bool>(y), "the output y must be given");
+        y.check("y", 1, 1, rows, shape_.d_model);
+        problem.check_pair_output(options.weights, "weights");
+        check_apart(y, "y", tape);
+        check_apart(options.weights, "weights", tape);
+        detail::require_apart(options.weights, "weights", y, "y");
+    }
+    template <class DY>
+    void check_backward(const Tape& tape, Index keys, const DY& dy, const Output<T>& dx, const Output<T>& dmemory,
+                        const BackwardOptions& options) const {
+        static_assert(std::is_same_v<typename DY::Scalar, T>,
+                      "attend: the gradients of a block must have its scalar type: cast them first");
+        check_parameters();
+        const Index rows = tape.x.rows(), q = shape_.heads * shape_.d_head, kv = shape_.kv_heads * shape_.d_head;
+        const auto held = [](const auto& matrix, std::string_view name, Index wanted_rows, Index wanted_columns) {
+            if (matrix.rows() != wanted_rows || matrix.cols() != wanted_columns)
+                detail::refuse("backward: the tape holds no call of this block: its ",
+                               detail::named(name, matrix.rows(), matrix.cols()), " must be ", wanted_rows, "x",
+                               wanted_columns);
+        };
+        held(tape.x, "x", rows, shape_.d_model);
+        held(tape.memory, "memory", tape.crosses ? keys : 0, shape_.d_memory);
+        held(tape.q, "q", rows, q), held(tape.k, "k", keys, kv), held(tape.v, "v", keys, kv);
+        held(tape.context, "context", rows, q), held(tape.lse, "lse", rows, shape_.heads);
+        problem_of(rows, keys, tape.query_offset, sequences_of(tape.sequences), sequences_of(tape.key_sequences),
+                   tape.dropout);
+        detail::require(dy.rows() == rows && dy.cols() == shape_.d_model, detail::named("dy", dy.rows(), dy.cols()),
+                        " must be ", rows, "x", shape_.d_model, ", as the result of the call that the tape holds");
+        for (const RowMatrix<T>* written : {&tape.dq, &tape.dk, &tape.dv, &tape.dcontext})
+            check_source(dy, "dy", *written);
+        detail::require(static_cast<bool>(dx), "the gradient dx must be given");
+        detail::require(!tape.crosses || static_cast<bool>(dmemory), "the gradient dmemory must be given");
+        dx.check("dx", 1, 1, rows, shape_.d_model);
+        dmemory.check("dmemory", 1, 1, keys, shape_.d_memory);
+        check_apart(dx, "dx", tape);
+        check_apart(dmemory, "dmemory", tape);
+        detail::require_apart(dx, "dx", dmemory, "dmemory");
+        if (options.gradient == nullptr) return;
+        options.gradient->check_parameters();
+        detail::check_gradient(*this, *options.gradient, [&](const auto& matrix, Index i) {
+            if constexpr (detail::DenseMemory<decltype(matrix)>) {
+                const auto view = detail::view_of(matrix.data(), matrix);
+                const auto apart = [&](const auto& other, std::string_view name) {
+                    if (detail::may_overlap(view, other))
+                        detail::refuse_alias("gradient: " + detail::parameter_name(*options.gradient, i), view, name,
+                                             other);
+                };
+                apart(dx.given(), "dx"), apart(dmemory.given(), "dmemory");
+                apart(detail::view_of(dy.data(), dy), "dy");
+            }
+        });
+    }
+    static detail::SequencesRef sequences_of(const std::vector<Index>& offsets) {
+        return detail::SequencesRef(std::span<const Index>(offsets));
     }
     static void record(Tape& tape, const Options& options, const detail::SequencesRef& key_sequences) {
         const auto q = options.sequences.offsets(), k = key_sequences.offsets();
@@ -206,7 +344,6 @@ private:
     }
 
     void run(Tape& tape, const RowMatrix<T>& memory, Output<T> y, Options& options) const {
-        y.check("y", 1, 1, tape.x.rows(), shape_.d_model);
         detail::linear(tape.x, query_weight, query_bias, tape.q);
         detail::linear(memory, key_weight, key_bias, tape.k);
         detail::linear(memory, value_weight, value_bias, tape.v);
@@ -221,8 +358,8 @@ private:
                    .lse = tape.lse,
                    .weights = options.weights,
                    .query_offset = tape.query_offset,
-                   .sequences = detail::SequencesRef(std::span<const Index>(tape.sequences)),
-                   .key_sequences = detail::SequencesRef(std::span<const Index>(tape.key_sequences)),
+                   .sequences = sequences_of(tape.sequences),
+                   .key_sequences = sequences_of(tape.key_sequences),
                    .dropout = tape.dropout});
         in_storage_order(y.as(1, 1, tape.x.rows(), shape_.d_model),
                          [&](auto rows) { detail::linear(tape.context, output_weight, output_bias, rows); });
@@ -230,11 +367,7 @@ private:
 
     /// From dy back to the gradients of the projected queries, keys and values.
     template <class DY>
-    void backward_to_projections(Tape& tape, const DY& dy, Output<T>& dx, BackwardOptions& options) const {
-        detail::require(dy.rows() == tape.x.rows() && dy.cols() == shape_.d_model,
-                        detail::named("dy", dy.rows(), dy.cols()), " must be ", tape.x.rows(), "x", shape_.d_model,
-                        ", as the result of the call that the tape holds");
-        dx.check("dx", 1, 1, tape.x.rows(), tape.x.cols());
+    void backward_to_projections(Tape& tape, const DY& dy, BackwardOptions& options) const {
         tape.dcontext.setZero(tape.context.rows(), tape.context.cols());
         detail::add_product(tape.dcontext, dy, output_weight.transpose());
         tape.dq.setZero(tape.q.rows(), tape.q.cols());
@@ -247,8 +380,8 @@ private:
                             .executor = options.executor,
                             .gradient = options.gradient == nullptr ? nullptr : &options.gradient->attention,
                             .query_offset = tape.query_offset,
-                            .sequences = detail::SequencesRef(std::span<const Index>(tape.sequences)),
-                            .key_sequences = detail::SequencesRef(std::span<const Index>(tape.key_sequences)),
+                            .sequences = sequences_of(tape.sequences),
+                            .key_sequences = sequences_of(tape.key_sequences),
                             .dropout = tape.dropout});
         turn(tape.dq, h, tape.sequences, tape.query_offset, true);
         turn(tape.dk, g, tape.key_sequences, 0, true);

@@ -3,8 +3,11 @@
 /// Rotary position embedding.
 
 #include <cmath>
+#include <limits>
 #include <utility>
 
+#include <attend/core/overlap.hpp>
+#include <attend/core/positions.hpp>
 #include <attend/core/view.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -14,13 +17,23 @@ enum class RopeLayout { half_split, interleaved };
 
 namespace detail {
 
+inline void check_rope_width(Index width, Index columns) {
+    require(width >= 0 && width <= columns && width % 2 == 0, "rope: the width must be even and at most the ", columns,
+            " columns of a head, got ", width);
+}
+
 /// Turns the first `width` features of every row of every head, in place: pair (a, b) ↦ (a cos − b sin, a sin + b cos),
 /// with `angle(sequence, row, pair)` giving (cos, sin).
 template <class T, class Angle>
 void rotate_pairs(const StridedView<T>& x, Index width, RopeLayout layout, const Angle& angle) {
     using C = Compute<T>;
-    require(width >= 0 && width <= x.columns && width % 2 == 0, "rope: the width must be even and at most the ",
-            x.columns, " columns of a head, got ", width);
+    check_rope_width(width, x.columns);
+    require(x.sequences >= 0 && x.heads >= 0 && x.rows >= 0, "rope: x (",
+            shape_words(x.sequences, x.heads, x.rows, x.columns), ") has a negative size");
+    if (is_empty(x)) return;
+    require(x.data != nullptr, "rope: x has no memory: its pointer is null");
+    require(!may_repeat(x), "rope: x (", shape_words(x.sequences, x.heads, x.rows, x.columns),
+            ") overlaps itself: by its strides two of its elements are one");
     const Index half = width / 2;
     for (Index sequence = 0; sequence < x.sequences; ++sequence) {
         for (Index row = 0; row < x.rows; ++row) {
@@ -51,8 +64,15 @@ struct Rope {
     Index width = 0;        ///< how many features of a head turn, an even number; 0: all. The rest pass unchanged.
     double base = 10000.0;  ///< pair i turns by position · base^{−2i/width}
 
+    /// Throws unless heads of `columns` features can turn: the width must be even and fit, the base be a number above
+    /// 0.
+    void check(Index columns) const {
+        detail::check_rope_width(width == 0 ? columns : width, columns);
+        detail::require(base > 0 && base <= std::numeric_limits<double>::max(),
+                        "rope: the base must be a number above 0, got ", base);
+    }
     /// Turns `x` in place: a matrix, `heads(x, n)` or any strided view. Row i of every sequence stands at position
-    /// `offset + i`. Throws unless the width is even and fits.
+    /// `offset + i`. Throws unless the width is even and fits, and the offset lies within ±2^53.
     template <class X>
     void operator()(X&& x, Index offset = 0) const {
         turn(detail::in_place(x), offset, 1.0);
@@ -67,6 +87,8 @@ private:
     template <class T>
     void turn(const StridedView<T>& x, Index offset, double sense) const {
         using C = Compute<T>;
+        check(x.columns);
+        detail::check_position("rope: the offset", offset);
         const Index turned = width == 0 ? x.columns : width;
         const double step = -2.0 * std::log(base) / static_cast<double>(turned);
         detail::rotate_pairs(x, turned, layout, [&](Index, Index row, Index pair) {

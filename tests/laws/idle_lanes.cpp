@@ -1,0 +1,65 @@
+// Packets are filled up with lanes that hold no query. Whatever a formula makes of nothing there reaches no gradient.
+
+#include <attend/attend.hpp>
+
+#include <limits>
+
+#include <support/call.hpp>
+#include <support/catch.hpp>
+
+using namespace attend;
+using namespace attend::test;
+
+namespace {
+
+/// Every gradient of the first rows alone, and beside more of them whose gradient of the output is 0.
+template <class T, class A>
+void check_rows_alone(const A& attention, Operands<T> x) {
+    const Index most = x.q.rows();
+    for (Index queries = 1; queries < most; ++queries) {
+        CAPTURE(sizeof(T), queries);
+        Operands<T> few = x, many = x;
+        few.q = x.q.topRows(queries);
+        few.dout = x.dout.topRows(queries);
+        many.dout.bottomRows(most - queries).setZero();
+        const auto alone = backward(attention, few), beside = backward(attention, many);
+        const double tolerance = 64 * std::numeric_limits<T>::epsilon();
+        const auto close = [&](const auto& a, const auto& b) {
+            return distance(a, b) <= tolerance * (1 + magnitude(b));
+        };
+        CHECK(close(alone.dq, beside.dq.topRows(queries)));
+        CHECK(close(alone.dk, beside.dk));
+        CHECK(close(alone.dv, beside.dv));
+        CHECK(close(parameters_of(alone.parameters), parameters_of(beside.parameters)));
+    }
+}
+
+template <class T>
+Operands<T> positive_operands(Index queries) {
+    Operands<T> x = random_operands<T>({.queries = queries, .keys = 5}, 2);
+    x.q = (x.q.array().abs() + T(0.1)).matrix();
+    x.k = (x.k.array().abs() + T(0.1)).matrix();
+    return x;
+}
+
+template <class T>
+Operands<T> with_a_masked_nan(Index queries) {
+    Operands<T> x = random_operands<T>({.queries = queries, .keys = 4}, 2);
+    x.k.row(3).setConstant(std::numeric_limits<T>::quiet_NaN());
+    x.v.row(3).setConstant(std::numeric_limits<T>::quiet_NaN());
+    return x;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("a score that is undefined at 0 trains on any number of queries", "", float, double) {
+    const auto divergence = score([](auto q, auto k) { return -q * log(q / k); });
+    check_rows_alone(divergence, positive_operands<TestType>(19));
+    check_rows_alone(divergence >> causal >> sigmoid(-1.0), positive_operands<TestType>(19));
+    check_rows_alone(divergence >> soft_cap(2.0) >> sparsemax, positive_operands<TestType>(9));
+}
+
+TEMPLATE_TEST_CASE("NaN in a masked key reaches no gradient of any number of queries", "", float, double) {
+    check_rows_alone(AdditiveAttention<TestType>(3, 3, 3, 1) >> prefix(3), with_a_masked_nan<TestType>(19));
+    check_rows_alone(scaled_dot_product >> alibi(0.1) >> prefix(3), with_a_masked_nan<TestType>(19));
+}
