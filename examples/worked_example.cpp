@@ -46,5 +46,5 @@ int main() {
     std::printf("\nThe same in one call, attend::dot_product(q, K, V):\n");
     const Eigen::RowVector2d output = attend::dot_product(query, values, values);
     print("output", output);
-    return (output - weights * values).norm() < 1e-12 ? 0 : 1;
+    return (output - weights * values).norm() < 1e-12 && std::fflush(stdout) == 0 ? 0 : 1;
 }
