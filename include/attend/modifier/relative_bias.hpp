@@ -119,8 +119,8 @@ private:
         return table.cols() == 1 ? 0 : p.head;
     }
 
+    Index reach_;  ///< from here on the bucket does not change
     Index buckets_ = 0;
-    Index reach_;                ///< from here on the bucket does not change
     std::vector<Index> bucket_;  ///< of the distances −reach … reach: no logarithm a pair
 };
 
