@@ -154,8 +154,8 @@ inline Case draw_case(const std::string& composition, const Wants& wants, std::u
     const auto work = [&] { return pairs() * (x.d_k + x.d_v + (wants.two_widths ? x.hidden : 0)); };
     while (work() > most_work) {
         Index* largest = &x.d_k;
-        for (Index* size : {&x.d_v, &x.hidden, &x.queries, &x.keys, &x.kv_heads, &x.group, &x.sequences}) {
-            if (*size > *largest && (size != &x.hidden || wants.two_widths)) largest = size;
+        for (Index* each : {&x.d_v, &x.hidden, &x.queries, &x.keys, &x.kv_heads, &x.group, &x.sequences}) {
+            if (*each > *largest && (each != &x.hidden || wants.two_widths)) largest = each;
         }
         if (*largest == 1) break;
         *largest = (*largest + 1) / 2;
