@@ -222,8 +222,18 @@ template <class P>
 P abs(const P& x) {
     return Eigen::internal::pabs(x);
 }
+/// Rounded correctly. Eigen 3.4's estimate of a packet of floats is not, and makes NaN of ∞.
 template <class P>
 P sqrt(const P& x) {
+#if defined(__AVX512F__)
+    if constexpr (std::is_same_v<P, __m512>) return _mm512_sqrt_ps(x);
+#endif
+#if defined(__AVX__)
+    if constexpr (std::is_same_v<P, __m256>) return _mm256_sqrt_ps(x);
+#endif
+#if defined(__SSE2__)
+    if constexpr (std::is_same_v<P, __m128>) return _mm_sqrt_ps(x);
+#endif
     return Eigen::internal::psqrt(x);
 }
 
