@@ -12,6 +12,21 @@
 #include <attend/core/math.hpp>
 
 namespace attend::inline ATTEND_ABI {
+namespace detail {
+
+/// One term of the chain rule. A factor of 0 makes it 0 whatever the other is: a constant does not move, however steep
+/// the function, and a function that has levelled off stays level, however fast its argument moves (∞ · 0 would be
+/// NaN). Packs of lanes bring their own.
+template <class V>
+constexpr V chain_product(const V& slope, const V& partial) {
+    if constexpr (std::is_arithmetic_v<V>) {
+        return slope == V(0) || partial == V(0) ? V(0) : slope * partial;
+    } else {
+        return slope * partial;
+    }
+}
+
+}  // namespace detail
 
 template <class V, int N = 1>
 struct Dual {
@@ -42,26 +57,35 @@ struct Dual {
         return partial[0];
     }
 
-    constexpr Dual operator-() const { return chain(-value, V(-1)); }
+    constexpr Dual operator-() const {
+        Dual y(-value, partial);
+        for (V& p : y.partial) p = -p;
+        return y;
+    }
     constexpr Dual operator+() const { return *this; }
 
     friend constexpr Dual operator+(Dual a, const Dual& b) { return a += b; }
     friend constexpr Dual operator-(Dual a, const Dual& b) { return a -= b; }
     friend constexpr Dual operator*(Dual a, const Dual& b) { return a *= b; }
     friend constexpr Dual operator/(Dual a, const Dual& b) { return a /= b; }
-    constexpr Dual& operator+=(const Dual& b) { return *this = combine(*this, b, value + b.value, V(1), V(1)); }
-    constexpr Dual& operator-=(const Dual& b) { return *this = combine(*this, b, value - b.value, V(1), V(-1)); }
+    constexpr Dual& operator+=(const Dual& b) {
+        value = value + b.value;
+        for (std::size_t i = 0; i < N; ++i) partial[i] = partial[i] + b.partial[i];
+        return *this;
+    }
+    constexpr Dual& operator-=(const Dual& b) {
+        value = value - b.value;
+        for (std::size_t i = 0; i < N; ++i) partial[i] = partial[i] - b.partial[i];
+        return *this;
+    }
     constexpr Dual& operator*=(const Dual& b) { return *this = combine(*this, b, value * b.value, b.value, value); }
     constexpr Dual& operator/=(const Dual& b) {
-        const V quotient = value / b.value;
-        return *this = combine(*this, b, quotient, V(1) / b.value, -quotient / b.value);
+        const V quotient = value / b.value, inverse = V(1) / b.value;
+        return *this = combine(*this, b, quotient, inverse, -quotient * inverse);
     }
 
-    friend constexpr bool operator==(const Dual& a, const Dual& b)
-        requires std::is_arithmetic_v<V>
-    {
-        return a.value == b.value;
-    }
+    friend constexpr auto operator==(const Dual& a, const Dual& b) { return a.value == b.value; }
+    friend constexpr auto operator!=(const Dual& a, const Dual& b) { return a.value != b.value; }
     friend constexpr auto operator<(const Dual& a, const Dual& b) { return a.value < b.value; }
     friend constexpr auto operator<=(const Dual& a, const Dual& b) { return a.value <= b.value; }
     friend constexpr auto operator>(const Dual& a, const Dual& b) { return a.value > b.value; }
@@ -69,56 +93,102 @@ struct Dual {
 
     /// f(this), given f's value and slope here.
     constexpr Dual chain(V f, V slope) const {
+        using detail::chain_product;
         Dual y;
         y.value = f;
-        for (std::size_t i = 0; i < N; ++i) y.partial[i] = slope * partial[i];
+        for (std::size_t i = 0; i < N; ++i) y.partial[i] = chain_product(slope, partial[i]);
         return y;
     }
 
 private:
     static constexpr Dual combine(const Dual& a, const Dual& b, V f, V slope_a, V slope_b) {
+        using detail::chain_product;
         Dual y;
         y.value = f;
-        for (std::size_t i = 0; i < N; ++i) y.partial[i] = slope_a * a.partial[i] + slope_b * b.partial[i];
+        for (std::size_t i = 0; i < N; ++i)
+            y.partial[i] = chain_product(slope_a, a.partial[i]) + chain_product(slope_b, b.partial[i]);
         return y;
     }
 };
 
-/// A number beside a dual number is a constant, of whatever arithmetic type.
-#define ATTEND_DUAL_WITH_NUMBER(op)                             \
-    template <class V, int N, class Number>                     \
-        requires std::is_arithmetic_v<Number>                   \
-    constexpr auto operator op(const Dual<V, N>& a, Number b) { \
-        return a op Dual<V, N>(b);                              \
-    }                                                           \
-    template <class V, int N, class Number>                     \
-        requires std::is_arithmetic_v<Number>                   \
-    constexpr auto operator op(Number a, const Dual<V, N>& b) { \
-        return Dual<V, N>(a) op b;                              \
-    }
-ATTEND_DUAL_WITH_NUMBER(+)
-ATTEND_DUAL_WITH_NUMBER(-)
-ATTEND_DUAL_WITH_NUMBER(*)
-ATTEND_DUAL_WITH_NUMBER(/)
-#undef ATTEND_DUAL_WITH_NUMBER
+namespace detail {
+
+template <class X>
+inline constexpr bool is_dual = false;
+template <class V, int N>
+inline constexpr bool is_dual<Dual<V, N>> = true;
+
+/// The type of what a formula's constants are, whether it is asked for derivatives or not.
+template <class X>
+struct ValueOfDual {
+    using type = X;
+};
+template <class V, int N>
+struct ValueOfDual<Dual<V, N>> {
+    using type = V;
+};
+template <class X>
+using ValueOf = typename ValueOfDual<X>::type;
+
+/// What is no dual number, but can become the value of one.
+template <class C, class V>
+concept ConstantOf = !is_dual<C> && (std::is_arithmetic_v<C> || std::constructible_from<V, const C&>);
+
+}  // namespace detail
+
+// What stands beside a dual number is a constant: a number of whatever arithmetic type, and where the value is a pack
+// of lanes also such a pack, or indices by lane.
+template <class V, int N, detail::ConstantOf<V> C>
+constexpr Dual<V, N> operator+(const Dual<V, N>& a, const C& b) {
+    return {a.value + V(b), a.partial};
+}
+template <class V, int N, detail::ConstantOf<V> C>
+constexpr Dual<V, N> operator+(const C& a, const Dual<V, N>& b) {
+    return {V(a) + b.value, b.partial};
+}
+template <class V, int N, detail::ConstantOf<V> C>
+constexpr Dual<V, N> operator-(const Dual<V, N>& a, const C& b) {
+    return {a.value - V(b), a.partial};
+}
+template <class V, int N, detail::ConstantOf<V> C>
+constexpr Dual<V, N> operator-(const C& a, const Dual<V, N>& b) {
+    return {V(a) - b.value, (-b).partial};
+}
+template <class V, int N, detail::ConstantOf<V> C>
+constexpr Dual<V, N> operator*(const Dual<V, N>& a, const C& b) {
+    return a.chain(a.value * V(b), V(b));
+}
+template <class V, int N, detail::ConstantOf<V> C>
+constexpr Dual<V, N> operator*(const C& a, const Dual<V, N>& b) {
+    return b.chain(V(a) * b.value, V(a));
+}
+template <class V, int N, detail::ConstantOf<V> C>
+constexpr Dual<V, N> operator/(const Dual<V, N>& a, const C& b) {
+    return a.chain(a.value / V(b), V(1) / V(b));
+}
+template <class V, int N, detail::ConstantOf<V> C>
+constexpr Dual<V, N> operator/(const C& a, const Dual<V, N>& b) {
+    const V quotient = V(a) / b.value;
+    return b.chain(quotient, -quotient / b.value);
+}
+
 /// Compared by value alone.
-#define ATTEND_DUAL_COMPARED_WITH_NUMBER(op)                    \
-    template <class V, int N, class Number>                     \
-        requires std::is_arithmetic_v<Number>                   \
-    constexpr auto operator op(const Dual<V, N>& a, Number b) { \
-        return a.value op static_cast<V>(b);                    \
-    }                                                           \
-    template <class V, int N, class Number>                     \
-        requires std::is_arithmetic_v<Number>                   \
-    constexpr auto operator op(Number a, const Dual<V, N>& b) { \
-        return static_cast<V>(a) op b.value;                    \
+#define ATTEND_DUAL_COMPARED(op)                                  \
+    template <class V, int N, detail::ConstantOf<V> C>            \
+    constexpr auto operator op(const Dual<V, N>& a, const C& b) { \
+        return a.value op V(b);                                   \
+    }                                                             \
+    template <class V, int N, detail::ConstantOf<V> C>            \
+    constexpr auto operator op(const C& a, const Dual<V, N>& b) { \
+        return V(a) op b.value;                                   \
     }
-ATTEND_DUAL_COMPARED_WITH_NUMBER(<)
-ATTEND_DUAL_COMPARED_WITH_NUMBER(<=)
-ATTEND_DUAL_COMPARED_WITH_NUMBER(>)
-ATTEND_DUAL_COMPARED_WITH_NUMBER(>=)
-ATTEND_DUAL_COMPARED_WITH_NUMBER(==)
-#undef ATTEND_DUAL_COMPARED_WITH_NUMBER
+ATTEND_DUAL_COMPARED(<)
+ATTEND_DUAL_COMPARED(<=)
+ATTEND_DUAL_COMPARED(>)
+ATTEND_DUAL_COMPARED(>=)
+ATTEND_DUAL_COMPARED(==)
+ATTEND_DUAL_COMPARED(!=)
+#undef ATTEND_DUAL_COMPARED
 
 template <class V, int N>
 Dual<V, N> exp(const Dual<V, N>& x) {
@@ -156,12 +226,12 @@ Dual<V, N> cos(const Dual<V, N>& x) {
 template <class V, int N, class Number>
     requires std::is_arithmetic_v<Number>
 Dual<V, N> pow(const Dual<V, N>& x, Number exponent) {
-    using std::pow;
+    using detail::chain_product, std::pow;
     const V n = static_cast<V>(exponent);
     if constexpr (std::is_arithmetic_v<V>) {
-        return x.chain(pow(x.value, n), n * pow(x.value, n - V(1)));
+        return x.chain(pow(x.value, n), chain_product(n, pow(x.value, n - V(1))));
     } else {
-        return x.chain(pow(x.value, exponent), n * pow(x.value, exponent - Number(1)));
+        return x.chain(pow(x.value, exponent), chain_product(n, pow(x.value, exponent - Number(1))));
     }
 }
 /// |x|, with slope 0 at 0.
@@ -174,19 +244,42 @@ Dual<V, N> abs(const Dual<V, N>& x) {
 
 /// Where V is a pack of lanes, a choice by lane.
 template <class Mask, class V, int N>
-    requires(!std::same_as<Mask, bool>)
-Dual<V, N> select(const Mask& mask, const Dual<V, N>& a, const std::type_identity_t<Dual<V, N>>& b) {
-    Dual<V, N> y(select(mask, a.value, b.value), {});
-    for (std::size_t i = 0; i < N; ++i) y.partial[i] = select(mask, a.partial[i], b.partial[i]);
-    return y;
+Dual<V, N> select(const Mask& mask, const Dual<V, N>& a, const Dual<V, N>& b) {
+    if constexpr (std::is_same_v<Mask, bool>) {
+        return mask ? a : b;
+    } else {
+        Dual<V, N> y(select(mask, a.value, b.value), {});
+        for (std::size_t i = 0; i < N; ++i) y.partial[i] = select(mask, a.partial[i], b.partial[i]);
+        return y;
+    }
+}
+template <class Mask, class V, int N, detail::ConstantOf<V> C>
+Dual<V, N> select(const Mask& mask, const Dual<V, N>& a, const C& b) {
+    return select(mask, a, Dual<V, N>(b));
+}
+template <class Mask, class V, int N, detail::ConstantOf<V> C>
+Dual<V, N> select(const Mask& mask, const C& a, const Dual<V, N>& b) {
+    return select(mask, Dual<V, N>(a), b);
 }
 template <class V, int N>
-constexpr Dual<V, N> min(const Dual<V, N>& a, const std::type_identity_t<Dual<V, N>>& b) {
+constexpr Dual<V, N> min(const Dual<V, N>& a, const Dual<V, N>& b) {
     return select(b < a, b, a);
 }
 template <class V, int N>
-constexpr Dual<V, N> max(const Dual<V, N>& a, const std::type_identity_t<Dual<V, N>>& b) {
+constexpr Dual<V, N> max(const Dual<V, N>& a, const Dual<V, N>& b) {
     return select(a < b, b, a);
 }
+#define ATTEND_DUAL_WITH_CONSTANT(f)                          \
+    template <class V, int N, detail::ConstantOf<V> C>        \
+    constexpr Dual<V, N> f(const Dual<V, N>& a, const C& b) { \
+        return f(a, Dual<V, N>(b));                           \
+    }                                                         \
+    template <class V, int N, detail::ConstantOf<V> C>        \
+    constexpr Dual<V, N> f(const C& a, const Dual<V, N>& b) { \
+        return f(Dual<V, N>(a), b);                           \
+    }
+ATTEND_DUAL_WITH_CONSTANT(min)
+ATTEND_DUAL_WITH_CONSTANT(max)
+#undef ATTEND_DUAL_WITH_CONSTANT
 
 }  // namespace attend

@@ -178,17 +178,17 @@ public:
                       "attend: this executor is a temporary and too large to be kept in the options: give it a name, "
                       "so that it outlives them");
         if constexpr (fits && (temporary || is_value_executor<Executor>)) {
-            ::new (static_cast<void*>(storage_)) Executor(executor);
+            if constexpr (!std::is_empty_v<Executor>) ::new (static_cast<void*>(&storage_)) Executor(executor);
             parallel_for_ = [](void* storage, Index count, void* task, void (*run)(void*, Index)) {
                 std::launder(static_cast<Executor*>(storage))->parallel_for(count, [task, run](Index i) {
                     run(task, i);
                 });
             };
         } else if constexpr (!temporary) {
-            using Pointer = std::remove_reference_t<Given>*;
-            ::new (static_cast<void*>(storage_)) Pointer(std::addressof(executor));
+            using Borrowed = std::remove_reference_t<Given>;
+            storage_ = const_cast<Executor*>(std::addressof(executor));
             parallel_for_ = [](void* storage, Index count, void* task, void (*run)(void*, Index)) {
-                (*std::launder(static_cast<Pointer*>(storage)))->parallel_for(count, [task, run](Index i) {
+                static_cast<Borrowed*>(*static_cast<void**>(storage))->parallel_for(count, [task, run](Index i) {
                     run(task, i);
                 });
             };
@@ -206,6 +206,13 @@ public:
             for (Index task = 0; task < tasks; ++task) f(task, Index(0));
             return;
         }
+        run_on_workers(tasks, workers, f);
+    }
+
+private:
+    /// Apart from the loop above: a small call is slower for every register that this would take.
+    template <class F>
+    ATTEND_NOINLINE void run_on_workers(Index tasks, Index workers, F& f) const {
         std::atomic<Index> next{0};
         FirstException thrown;
         auto work = [&](Index worker) {
@@ -214,13 +221,12 @@ public:
             });
             if (!all) next = tasks;  // the others end after the tasks they are at
         };
-        parallel_for_(storage_, workers, &work,
+        parallel_for_(&storage_, workers, &work,
                       [](void* object, Index worker) { (*static_cast<decltype(work)*>(object))(worker); });
         thrown.rethrow();
     }
 
-private:
-    alignas(void*) mutable std::byte storage_[2 * sizeof(void*)] = {};  ///< the executor, or its address
+    mutable void* storage_ = nullptr;  ///< the executor's address, or the executor itself in place of it
     Index concurrency_;
     void (*parallel_for_)(void*, Index, void*, void (*)(void*, Index)) = nullptr;
 };

@@ -1,7 +1,8 @@
 #pragma once
 /// \file
-/// The functions a user's formula may call on plain scalars, as `core/dual.hpp` offers them for dual numbers. Without
-/// them an unqualified `abs(s)` in a formula could mean C's `abs(int)`.
+/// The functions a user's formula may call on plain scalars, as `core/dual.hpp` and `core/lanes.hpp` offer them for
+/// dual numbers and packs of lanes. Without them an unqualified `abs(s)` in a formula could mean C's `abs(int)`. Of
+/// integers, such as differences of positions, they give what the language gives: |i| is an integer, √i a double.
 
 #include <cmath>
 #include <concepts>
@@ -10,6 +11,12 @@
 #include <attend/core/config.hpp>
 
 namespace attend::inline ATTEND_ABI {
+namespace detail {
+
+template <class X>
+concept Arithmetic = std::is_arithmetic_v<X>;
+
+}  // namespace detail
 
 // clang-format off
 template <std::floating_point T> T abs(T x) { return std::abs(x); }
@@ -19,15 +26,31 @@ template <std::floating_point T> T sqrt(T x) { return std::sqrt(x); }
 template <std::floating_point T> T tanh(T x) { return std::tanh(x); }
 template <std::floating_point T> T sin(T x) { return std::sin(x); }
 template <std::floating_point T> T cos(T x) { return std::cos(x); }
-template <std::floating_point T> constexpr T min(T a, std::type_identity_t<T> b) { return b < a ? b : a; }
-template <std::floating_point T> constexpr T max(T a, std::type_identity_t<T> b) { return a < b ? b : a; }
 template <std::floating_point T> constexpr T sum(T x) { return x; }  // as of a pack of one lane
+template <std::signed_integral I> constexpr auto abs(I i) { return i < 0 ? -i : +i; }
+template <std::integral I> double exp(I i) { return std::exp(static_cast<double>(i)); }
+template <std::integral I> double log(I i) { return std::log(static_cast<double>(i)); }
+template <std::integral I> double sqrt(I i) { return std::sqrt(static_cast<double>(i)); }
+template <std::integral I> double tanh(I i) { return std::tanh(static_cast<double>(i)); }
+template <std::integral I> double sin(I i) { return std::sin(static_cast<double>(i)); }
+template <std::integral I> double cos(I i) { return std::cos(static_cast<double>(i)); }
 // clang-format on
 
+template <detail::Arithmetic A, detail::Arithmetic B>
+constexpr auto min(A a, B b) {
+    using C = std::common_type_t<A, B>;
+    return static_cast<C>(b) < static_cast<C>(a) ? static_cast<C>(b) : static_cast<C>(a);
+}
+template <detail::Arithmetic A, detail::Arithmetic B>
+constexpr auto max(A a, B b) {
+    using C = std::common_type_t<A, B>;
+    return static_cast<C>(a) < static_cast<C>(b) ? static_cast<C>(b) : static_cast<C>(a);
+}
 /// `condition ? a : b`, in the form that also serves where a pack of lanes chooses lane by lane.
-template <class X>
-constexpr X select(bool condition, const X& a, const std::type_identity_t<X>& b) {
-    return condition ? a : b;
+template <detail::Arithmetic A, detail::Arithmetic B>
+constexpr auto select(bool condition, A a, B b) {
+    using C = std::common_type_t<A, B>;
+    return condition ? static_cast<C>(a) : static_cast<C>(b);
 }
 
 }  // namespace attend

@@ -263,9 +263,19 @@ template <class P>
 P abs(const P& x) {
     return Eigen::internal::pabs(x);
 }
+/// Rounded correctly. Eigen 3.4's estimate of a packet of floats is not, and makes NaN of ∞.
 template <class P>
 P sqrt(const P& x) {
     using T = typename Eigen::internal::unpacket_traits<P>::type;
+#if defined(EIGEN_VECTORIZE_AVX512)
+    if constexpr (std::is_same_v<P, __m512>) return _mm512_sqrt_ps(x);
+#endif
+#if defined(EIGEN_VECTORIZE_AVX)
+    if constexpr (std::is_same_v<P, __m256>) return _mm256_sqrt_ps(x);
+#endif
+#if defined(EIGEN_VECTORIZE_SSE)
+    if constexpr (std::is_same_v<P, __m128>) return _mm_sqrt_ps(x);
+#endif
     if constexpr (estimated_division && width<T> > 1) {
         return each_lane<T>(x, [](T lane) { return std::sqrt(lane); });
     } else {

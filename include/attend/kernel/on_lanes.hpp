@@ -2,6 +2,7 @@
 /// \file
 /// Modifiers on packs of lanes.
 
+#include <algorithm>
 #include <concepts>
 #include <tuple>
 #include <utility>
@@ -73,17 +74,31 @@ Dual<Lanes<T>> dual_on_lanes(const M& m, const Lanes<T>& s, const LanePosition<T
         return D(Lanes<T>::of(simd::load(value)), {Lanes<T>::of(simd::load(slope))});
     }
 }
-/// Adds the gradients of m's parameters, for scores `s` whose results have the derivatives `ds_out`.
+/// Adds the gradients of m's parameters, for scores `s` whose results have the derivatives `ds_out`. Lanes whose
+/// derivative is 0 add nothing, whatever their scores are: a formula of all lanes is given another lane's score there,
+/// since 0 times what it makes of an infinite one would be NaN.
 template <class T, class M>
 void parameters_backward_on_lanes(const M& m, const Lanes<T>& s, const LanePosition<T>& p, const Lanes<T>& ds_out,
                                   M& gradient) {
     if constexpr (requires { m.backward(s, p, ds_out, gradient); }) {
-        m.backward(s, p, ds_out, gradient);
+        const auto zero = simd::broadcast(T(0)), one = simd::broadcast(T(1));
+        if (simd::largest<T>(simd::select_equal(ds_out.packet, zero, one, zero)) == T(0))
+            return m.backward(s, p, ds_out,
+                              gradient);  // as they are, so that what the slope took is not computed twice
+        T scores[simd::width<T>], ds[simd::width<T>];
+        simd::store(scores, s.packet);
+        simd::store(ds, ds_out.packet);
+        const T* const moves = std::find_if(ds, ds + simd::width<T>, [](T d) { return d != T(0); });
+        if (moves == ds + simd::width<T>) return;
+        const auto other = simd::broadcast(scores[moves - ds]);
+        m.backward(Lanes<T>::of(simd::select_equal(ds_out.packet, zero, other, s.packet)), p, ds_out, gradient);
     } else if constexpr (requires { m.backward(T(), Position(), T(), gradient); }) {
         T scores[simd::width<T>], ds[simd::width<T>];
         simd::store(scores, s.packet);
         simd::store(ds, ds_out.packet);
-        for (Index i = 0; i < p.query.count; ++i) m.backward(scores[i], scalar_position(p, i), ds[i], gradient);
+        for (Index i = 0; i < p.query.count; ++i) {
+            if (ds[i] != T(0)) m.backward(scores[i], scalar_position(p, i), ds[i], gradient);
+        }
     }
 }
 /// The same for the score of a pair of features.

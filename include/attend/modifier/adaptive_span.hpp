@@ -27,10 +27,10 @@ struct AdaptiveSpan {
 
     auto operator()(auto s, auto p) const {
         using std::log;
-        using S = decltype(s);
-        const S m = reached<S>(p);
-        const S inside = select(m > S(0), m, S(1));  // no logarithm of 0: its slope is NaN
-        return select(m > S(0), select(m < S(1), s + log(inside), s), S(-std::numeric_limits<double>::infinity()));
+        using V = detail::ValueOf<decltype(s)>;
+        const auto m = reached<V>(p), zero = V(0), one = V(1);
+        const V inside = select(m > zero, m, one);
+        return select(m > zero, select(m < one, s + log(inside), s), V(-std::numeric_limits<double>::infinity()));
     }
     template <class S, class P>
     void backward(S, const P& p, S ds_out, AdaptiveSpan& gradient) const {

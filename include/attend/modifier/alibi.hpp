@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include <attend/core/concepts.hpp>
+#include <attend/core/dual.hpp>
 #include <attend/core/math.hpp>
 #include <attend/core/per_head.hpp>
 
@@ -21,8 +22,8 @@ struct Alibi {
     void check(const Shape& shape) const { detail::check_per_head(slope, "alibi: slope", shape); }
 
     auto operator()(auto s, auto p) const {
-        using S = decltype(s);
-        return s - S(detail::at_head(slope, p.head)) * S(p.query - p.key);
+        using V = detail::ValueOf<decltype(s)>;
+        return s - V(detail::at_head(slope, p.head)) * V(p.query - p.key);
     }
     template <class S, class P>
     void backward(S, const P& p, S ds_out, Alibi& gradient) const {

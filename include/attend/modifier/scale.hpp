@@ -3,6 +3,7 @@
 /// Multiplies scores.
 
 #include <attend/core/concepts.hpp>
+#include <attend/core/dual.hpp>
 #include <attend/core/math.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -15,7 +16,7 @@ struct Scale {
 
     static void parameters(auto& self, auto&& visit) { visit("factor", self.factor); }
 
-    constexpr auto operator()(auto s, auto) const { return s * decltype(s)(factor); }
+    constexpr auto operator()(auto s, auto) const { return s * detail::ValueOf<decltype(s)>(factor); }
     template <class S, class P>
     void backward(S s, const P&, S ds_out, Scale& gradient) const {
         gradient.factor += static_cast<double>(sum(ds_out * s));

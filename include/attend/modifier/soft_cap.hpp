@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include <attend/core/concepts.hpp>
+#include <attend/core/dual.hpp>
 #include <attend/core/errors.hpp>
 #include <attend/core/math.hpp>
 
@@ -20,8 +21,8 @@ struct SoftCap {
 
     auto operator()(auto s, auto) const {
         using std::tanh;
-        using S = decltype(s);
-        return S(cap) * tanh(s / S(cap));
+        const auto c = static_cast<detail::ValueOf<decltype(s)>>(cap);
+        return c * tanh(s / c);
     }
     /// ∂/∂cap = tanh(x) − x (1 − tanh² x), x = s / cap; ±1 at infinite scores.
     template <class S, class P>
