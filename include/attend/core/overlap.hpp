@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <numeric>
+#include <utility>
 
 #include <attend/core/view.hpp>
 
@@ -132,7 +133,9 @@ ATTEND_NOINLINE bool may_repeat_any(const StridedView<T>& v) {
         if (l.count > 1) loops[size++] = {l.stride < 0 ? -l.stride : l.stride, l.count};
     }
     const auto end = loops.begin() + static_cast<std::ptrdiff_t>(size);
-    std::sort(loops.begin(), end, [](const Loop& a, const Loop& b) { return a.stride < b.stride; });
+    for (std::size_t i = 1; i < size; ++i) {  // GCC takes std::sort for one of more than they can be, and warns
+        for (std::size_t j = i; j > 0 && loops[j].stride < loops[j - 1].stride; --j) std::swap(loops[j], loops[j - 1]);
+    }
     if (size > 0 && loops[0].stride == 0) return true;
     if (size == 2) {  // i steps of one are j of the other, for the first time at these
         const Index common = std::gcd(loops[0].stride, loops[1].stride);
