@@ -1,11 +1,9 @@
 // Scores that are sums over pairs of features, against the formula itself, over the remainders of keys and lanes; and
-// those from exponentials beside features that have none.
+// those from exponentials beside features that have none. A sigmoid shows each score by itself, the values being 1.
 
-#include <attend/kernel/pair_scores.hpp>
+#include <attend/attend.hpp>
 
 #include <cmath>
-
-#include <attend/score/additive.hpp>
 
 #include <support/catch.hpp>
 #include <support/random.hpp>
@@ -17,40 +15,31 @@ namespace {
 
 template <class T>
 struct Case {
-    Index keys, width, lanes;
-    AdditiveScore<T> score;
-    RowMatrix<T> k, q, s;  // keys × width, width × lanes, keys × lanes
+    AdditiveAttention<T> attention;
+    RowMatrix<T> q, k, weights;  // queries × width, keys × width, queries × keys
 
-    Case(Index keys_, Index width_, Index packets)
-        : keys(keys_), width(width_), lanes(packets * detail::simd::width<T>), score(1, 1, width_, 5) {
+    Case(Index queries, Index keys, Index width) : attention(width, width, width, 5) {
         Random random(static_cast<std::uint64_t>(keys + 10 * width));
+        attention.score().query_weight.setIdentity();
+        attention.score().key_weight.setIdentity();
         k = random_matrix<T>(random, keys, width);
-        q = random_matrix<T>(random, width, lanes);
-        s = RowMatrix<T>::Constant(keys, lanes, T(7));
+        q = random_matrix<T>(random, queries, width);
     }
-    detail::PairTile<T> tile(const RowMatrix<T>& of_keys, const RowMatrix<T>& of_queries) const {
-        return {{of_keys.data(), width, 1}, of_queries.data(), width, lanes};
-    }
-    /// As the kernel forms them.
-    void add() {
-        RowMatrix<T> e_q(width, lanes), e_k = k;
-        const bool all = detail::exponentials_of_lanes<AdditiveScore<T>>(q.data(), e_q.data(), width, lanes) &&
-                         detail::are_small<AdditiveScore<T>>(k.data(), k.size());
-        if (!all) detail::add_pairs(score, tile(k, q), keys, s.data());
-        detail::exponentials_of_rows<AdditiveScore<T>>(k.data(), keys, width, e_k.data());
-        detail::add_exponentials(score, tile(e_k, e_q), keys, all, s.data());
-    }
-    double expected(Index j, Index i) const {
-        double sum = 0;
-        for (Index a = 0; a < width; ++a)
-            sum += static_cast<double>(score.score_weight[a]) * std::tanh(static_cast<double>(k(j, a) + q(a, i)));
-        return sum;
+    void form() {
+        const RowMatrix<T> v = RowMatrix<T>::Identity(k.rows(), k.rows());
+        (attention >> sigmoid(T(0)))(q, k, v, weights);
     }
     double error() const {
         double most = 0;
-        for (Index j = 0; j < keys; ++j) {
-            for (Index i = 0; i < lanes; ++i)
-                most = std::max(most, std::abs(static_cast<double>(s(j, i)) - expected(j, i)));
+        for (Index i = 0; i < q.rows(); ++i) {
+            for (Index j = 0; j < k.rows(); ++j) {
+                double sum = 0;
+                for (Index a = 0; a < q.cols(); ++a) {
+                    sum += static_cast<double>(attention.score().score_weight[a]) *
+                           std::tanh(static_cast<double>(q(i, a)) + static_cast<double>(k(j, a)));
+                }
+                most = std::max(most, std::abs(static_cast<double>(weights(i, j)) - 1 / (1 + std::exp(-sum))));
+            }
         }
         return most;
     }
@@ -62,12 +51,12 @@ constexpr double tolerance = 8 * std::numeric_limits<T>::epsilon();
 }  // namespace
 
 TEMPLATE_TEST_CASE("additive scores from exponentials are the formula's", "", float, double) {
-    for (const Index keys : {1, 2, 5}) {
+    for (const Index keys : {1, 2, 5, 65}) {
         for (const Index width : {1, 2, 7, 16, 21}) {
-            for (const Index packets : {1, 2, 3}) {
-                CAPTURE(keys, width, packets);
-                Case<TestType> x(keys, width, packets);
-                x.add();
+            for (const Index queries : {3, 8, 35}) {
+                CAPTURE(keys, width, queries);
+                Case<TestType> x(queries, keys, width);
+                x.form();
                 CHECK(x.error() <= tolerance<TestType> * std::sqrt(double(width)));
             }
         }
@@ -75,17 +64,17 @@ TEMPLATE_TEST_CASE("additive scores from exponentials are the formula's", "", fl
 }
 
 TEMPLATE_TEST_CASE("features without an exponential change no other score", "", float, double) {
-    Case<TestType> x(5, 7, 2);
-    x.add();
+    Case<TestType> x(35, 5, 7);
+    x.form();
     Case<TestType> y = x;
-    y.q(3, 2) = 11;
-    y.q(0, 3) = -1000;
+    y.q(2, 3) = 11;
+    y.q(3, 0) = -1000;
     y.k(4, 6) = -11;
-    y.add();
+    y.form();
     CHECK(y.error() <= tolerance<TestType> * 8);
-    for (Index j = 0; j < x.keys; ++j) {
-        for (Index i = 0; i < x.lanes; ++i) {
-            if (i != 2 && i != 3 && j != 4) CHECK(x.s(j, i) == y.s(j, i));
+    for (Index i = 0; i < x.q.rows(); ++i) {
+        for (Index j = 0; j < x.k.rows(); ++j) {
+            if (i != 2 && i != 3 && j != 4) CHECK(x.weights(i, j) == y.weights(i, j));
         }
     }
 }
