@@ -34,6 +34,44 @@ void check_rows_alone(const A& attention, Operands<T> x) {
     }
 }
 
+/// s = weight · Σ −q log(q / k), which is NaN where there is no query, and so is what its weight gets.
+struct WeightedDivergence {
+    static constexpr Kind kind = Kind::score;
+    static constexpr Pairing pairing = Pairing::elementwise;
+
+    double weight = 0.7;
+
+    static void parameters(auto& self, auto&& visit) { visit("weight", self.weight); }
+    template <class X>
+    X pair(const X& q, const X& k, Index) const {
+        using std::log;
+        return X(weight) * (-q * log(q / k));
+    }
+    template <class X>
+    void pair_backward(const X& q, const X& k, Index, const X& ds, WeightedDivergence& gradient) const {
+        using std::log;
+        gradient.weight += static_cast<double>(sum(-ds * q * log(q / k)));
+    }
+};
+
+/// s ↦ strength · log(s), for scores above 0.
+struct Logarithm {
+    static constexpr Kind kind = Kind::modifier;
+
+    double strength = 0.8;
+
+    static void parameters(auto& self, auto&& visit) { visit("strength", self.strength); }
+    auto operator()(auto s, auto) const {
+        using std::log;
+        return decltype(s)(strength) * log(s);
+    }
+    template <class S, class P>
+    void backward(S s, const P&, S ds_out, Logarithm& gradient) const {
+        using std::log;
+        gradient.strength += static_cast<double>(sum(ds_out * log(s)));
+    }
+};
+
 template <class T>
 Operands<T> positive_operands(Index queries) {
     Operands<T> x = random_operands<T>({.queries = queries, .keys = 5}, 2);
@@ -62,4 +100,10 @@ TEMPLATE_TEST_CASE("a score that is undefined at 0 trains on any number of queri
 TEMPLATE_TEST_CASE("NaN in a masked key reaches no gradient of any number of queries", "", float, double) {
     check_rows_alone(AdditiveAttention<TestType>(3, 3, 3, 1) >> prefix(3), with_a_masked_nan<TestType>(19));
     check_rows_alone(scaled_dot_product >> alibi(0.1) >> prefix(3), with_a_masked_nan<TestType>(19));
+}
+
+TEMPLATE_TEST_CASE("parameters of formulas that are undefined at 0 get their gradient alone", "", float, double) {
+    check_rows_alone(Attention(WeightedDivergence{}), positive_operands<TestType>(19));
+    check_rows_alone(Attention(WeightedDivergence{}) >> causal, positive_operands<TestType>(19));
+    check_rows_alone(dot_product >> Logarithm{} >> causal, positive_operands<TestType>(19));
 }

@@ -74,24 +74,42 @@ Dual<Lanes<T>> dual_on_lanes(const M& m, const Lanes<T>& s, const LanePosition<T
         return D(Lanes<T>::of(simd::load(value)), {Lanes<T>::of(simd::load(slope))});
     }
 }
-/// Adds the gradients of m's parameters, for scores `s` whose results have the derivatives `ds_out`. Lanes whose
-/// derivative is 0 add nothing, whatever their scores are: a formula of all lanes is given another lane's score there,
-/// since 0 times what it makes of an infinite one would be NaN.
+/// The lanes of a packet whose derivative is not 0. Others add nothing to a gradient, whatever they hold: a formula of
+/// all lanes is given there what one of these holds, since 0 times what it makes of an infinite score, or of the
+/// features of no query, would be NaN.
+template <class T>
+class MovingLanes {
+public:
+    explicit MovingLanes(const Lanes<T>& ds) : ds_(ds) {
+        const auto zero = simd::broadcast(T(0)), one = simd::broadcast(T(1));
+        all_ = simd::largest<T>(simd::select_equal(ds.packet, zero, one, zero)) == T(0);
+        if (all_) return;
+        T lanes[simd::width<T>];
+        simd::store(lanes, ds.packet);
+        first_ = std::find_if(lanes, lanes + simd::width<T>, [](T d) { return d != T(0); }) - lanes;
+    }
+    bool any() const { return first_ < simd::width<T>; }
+    Lanes<T> of(const Lanes<T>& x) const {
+        if (all_) return x;
+        T lanes[simd::width<T>];
+        simd::store(lanes, x.packet);
+        return Lanes<T>::of(
+            simd::select_equal(ds_.packet, simd::broadcast(T(0)), simd::broadcast(lanes[first_]), x.packet));
+    }
+
+private:
+    const Lanes<T>& ds_;
+    bool all_ = false;
+    std::ptrdiff_t first_ = 0;
+};
+
+/// Adds the gradients of m's parameters, for scores `s` whose results have the derivatives `ds_out`.
 template <class T, class M>
 void parameters_backward_on_lanes(const M& m, const Lanes<T>& s, const LanePosition<T>& p, const Lanes<T>& ds_out,
                                   M& gradient) {
     if constexpr (requires { m.backward(s, p, ds_out, gradient); }) {
-        const auto zero = simd::broadcast(T(0)), one = simd::broadcast(T(1));
-        if (simd::largest<T>(simd::select_equal(ds_out.packet, zero, one, zero)) == T(0))
-            return m.backward(s, p, ds_out,
-                              gradient);  // as they are, so that what the slope took is not computed twice
-        T scores[simd::width<T>], ds[simd::width<T>];
-        simd::store(scores, s.packet);
-        simd::store(ds, ds_out.packet);
-        const T* const moves = std::find_if(ds, ds + simd::width<T>, [](T d) { return d != T(0); });
-        if (moves == ds + simd::width<T>) return;
-        const auto other = simd::broadcast(scores[moves - ds]);
-        m.backward(Lanes<T>::of(simd::select_equal(ds_out.packet, zero, other, s.packet)), p, ds_out, gradient);
+        const MovingLanes<T> moving(ds_out);
+        if (moving.any()) m.backward(moving.of(s), p, ds_out, gradient);
     } else if constexpr (requires { m.backward(T(), Position(), T(), gradient); }) {
         T scores[simd::width<T>], ds[simd::width<T>];
         simd::store(scores, s.packet);
@@ -107,14 +125,16 @@ void pair_backward_on_lanes([[maybe_unused]] const S& score, [[maybe_unused]] co
                             [[maybe_unused]] const Lanes<T>& k, [[maybe_unused]] Index a,
                             [[maybe_unused]] const Lanes<T>& ds, [[maybe_unused]] S& gradient) {
     if constexpr (requires { score.pair_backward(q, k, a, ds, gradient); }) {
-        score.pair_backward(q, k, a, ds, gradient);
+        const MovingLanes<T> moving(ds);
+        if (moving.any()) score.pair_backward(moving.of(q), moving.of(k), a, ds, gradient);
     } else if constexpr (requires { score.pair_backward(T(), T(), a, T(), gradient); }) {
         T q_lanes[simd::width<T>], k_lanes[simd::width<T>], ds_lanes[simd::width<T>];
         simd::store(q_lanes, q.packet);
         simd::store(k_lanes, k.packet);
         simd::store(ds_lanes, ds.packet);
-        for (Index i = 0; i < simd::width<T>; ++i)
-            score.pair_backward(q_lanes[i], k_lanes[i], a, ds_lanes[i], gradient);
+        for (Index i = 0; i < simd::width<T>; ++i) {
+            if (ds_lanes[i] != T(0)) score.pair_backward(q_lanes[i], k_lanes[i], a, ds_lanes[i], gradient);
+        }
     }
 }
 /// Of ds_out, the loss's derivatives in the modified scores of a packet of queries, makes those in the scores `s` that

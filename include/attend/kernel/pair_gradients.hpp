@@ -34,7 +34,7 @@ PairSlopes<T> pair_slopes(const S& score, const Lanes<T>& q, const Lanes<T>& k, 
         return Lanes<T>::of(simd::select_equal(ds.packet, zero, zero, x.packet));
     };
     const Feature s = score.pair(Feature::variable(q, 0), Feature::variable(k, 1), a);
-    if (gradient != nullptr) pair_backward_on_lanes(score, seen(q), seen(k), a, ds, *gradient);
+    if (gradient != nullptr) pair_backward_on_lanes(score, q, k, a, ds, *gradient);
     return {seen(ds * s.partial[0]), seen(ds * s.partial[1]), {}};
 }
 
