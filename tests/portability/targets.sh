@@ -46,7 +46,7 @@ i686-sse2)
     ;;
 i686-x87)
     needs i686-linux-gnu-g++
-    if refusal=$(compile i686-linux-gnu-g++ -std=c++20 -mno-sse2 2>&1); then
+    if refusal=$(compile i686-linux-gnu-g++ -std=c++20 -mno-sse2 -Wfatal-errors 2>&1); then
         echo 'compiles, and would compute in 80 bits' && exit 1
     fi
     [[ $refusal == *'attend: '*'-msse2 -mfpmath=sse'* ]] || { echo "$refusal" && exit 1; }
