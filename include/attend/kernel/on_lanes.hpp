@@ -10,6 +10,7 @@
 #include <attend/core/concepts.hpp>
 #include <attend/core/dual.hpp>
 #include <attend/core/lanes.hpp>
+#include <attend/core/parameters.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
@@ -117,6 +118,10 @@ void parameters_backward_on_lanes(const M& m, const Lanes<T>& s, const LanePosit
         for (Index i = 0; i < p.query.count; ++i) {
             if (ds[i] != T(0)) m.backward(scores[i], scalar_position(p, i), ds[i], gradient);
         }
+    } else {
+        static_assert(!HasParameters<M>,
+                      "attend: this modifier has parameters, but no backward that adds their gradients: it needs void "
+                      "backward(auto s, const auto& p, auto ds_out, Self& gradient) const");
     }
 }
 /// The same for the score of a pair of features.
@@ -135,6 +140,11 @@ void pair_backward_on_lanes([[maybe_unused]] const S& score, [[maybe_unused]] co
         for (Index i = 0; i < simd::width<T>; ++i) {
             if (ds_lanes[i] != T(0)) score.pair_backward(q_lanes[i], k_lanes[i], a, ds_lanes[i], gradient);
         }
+    } else {
+        static_assert(
+            !HasParameters<S>,
+            "attend: this score has parameters, but no pair_backward that adds their gradients: it needs void "
+            "pair_backward(auto q, auto k, Index a, auto ds, Self& gradient) const, empty where pair has none");
     }
 }
 /// Of ds_out, the loss's derivatives in the modified scores of a packet of queries, makes those in the scores `s` that

@@ -42,6 +42,10 @@ void map_queries_backward(const S& score, const Rows& q, const Mapped& dmapped, 
     if constexpr (requires { score.map_queries_backward(q, dmapped, dq, gradient); }) {
         score.map_queries_backward(q, dmapped, dq, gradient);
     } else {
+        static_assert(
+            !requires(Mapped& mapped) { score.map_queries(q, mapped); },
+            "attend: this score has map_queries, but no map_queries_backward that fits: it needs void "
+            "map_queries_backward(const auto& q, const auto& dmapped, auto& dq, Self* gradient) const");
         dq += dmapped.template cast<typename Gradient::Scalar>();
     }
 }
@@ -50,6 +54,10 @@ void map_keys_backward(const S& score, const Rows& k, const Mapped& dmapped, Gra
     if constexpr (requires { score.map_keys_backward(k, dmapped, dk, gradient); }) {
         score.map_keys_backward(k, dmapped, dk, gradient);
     } else {
+        static_assert(
+            !requires(Mapped& mapped) { score.map_keys(k, mapped); },
+            "attend: this score has map_keys, but no map_keys_backward that fits: it needs void "
+            "map_keys_backward(const auto& k, const auto& dmapped, auto& dk, Self* gradient) const");
         dk += dmapped.template cast<typename Gradient::Scalar>();
     }
 }
