@@ -70,7 +70,7 @@ s390x)
 mingw)
     needs x86_64-w64-mingw32-g++-posix wine
     # As in a program of Windows: its header first.
-    compile x86_64-w64-mingw32-g++-posix -std=c++20 -static -DNOMINMAX -include windows.h && WINEDEBUG=-all wine "$program.exe"
+    compile x86_64-w64-mingw32-g++-posix -std=c++20 -static -DNOMINMAX -include windows.h && WINEDEBUG=-all timeout 300 wine "$program.exe"
     ;;
 emscripten)
     needs em++ node
