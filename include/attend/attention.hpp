@@ -3,6 +3,7 @@
 /// An attention: the value that `score >> modifiers >> mask >> normalizer` composes, and the ready-made ones.
 
 #include <concepts>
+#include <limits>
 #include <type_traits>
 #include <utility>
 
@@ -83,26 +84,38 @@ struct Attention : S {
     template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
     auto operator()(const Q& q, const Key& k, const V& v,
                     ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
-        constexpr int rows = detail::Operand<Q>::rows_at_compile_time,
-                      columns = detail::Operand<V>::columns_at_compile_time;
-        constexpr bool row_major = (detail::Operand<Q>::row_major || rows == 1) && columns != 1;
-        Eigen::Matrix<detail::ScalarOf<Q>, rows, columns, row_major ? Eigen::RowMajor : Eigen::ColMajor> out;
-        (*this)(q, k, v, out, options);
-        return out;
+        if constexpr (operands_go_together<Q, Key, V>()) {
+            constexpr int rows = detail::Operand<Q>::rows_at_compile_time,
+                          columns = detail::Operand<V>::columns_at_compile_time;
+            constexpr bool row_major = (detail::Operand<Q>::row_major || rows == 1) && columns != 1;
+            Eigen::Matrix<detail::ScalarOf<Q>, rows, columns, row_major ? Eigen::RowMajor : Eigen::ColMajor> out;
+            (*this)(q, k, v, out, options);
+            return out;
+        }
     }
 
     /// Writes the output to `out`, and what the options ask for.
     template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
     void operator()(const Q& q, const Key& k, const V& v, Output<detail::ScalarOf<Q>> out,
                     ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
-        require_one_scalar<Q, Key, V>();
-        const detail::Operand q_operand(q);
-        const detail::Operand k_operand(k);
-        const detail::Operand v_operand(v);
-        detail::run_forward(*this,
-                            detail::Problem(q_operand, k_operand, v_operand, options.query_offset, options.sequences,
-                                            options.key_sequences, options.dropout),
-                            out, options);
+        if constexpr (operands_go_together<Q, Key, V>()) {
+            const detail::Operand q_operand(q);
+            const detail::Operand k_operand(k);
+            const detail::Operand v_operand(v);
+            detail::run_forward(*this,
+                                detail::Problem(q_operand, k_operand, v_operand, options.query_offset,
+                                                options.sequences, options.key_sequences, options.dropout),
+                                out, options);
+        }
+    }
+    /// What is no operand is refused in words.
+    template <class Q, class Key, class V, class... Rest>
+        requires(!(detail::OperandLike<Q> && detail::OperandLike<Key> && detail::OperandLike<V>))
+    void operator()(const Q&, const Key&, const V&, Rest&&...) const {
+        static_assert(
+            detail::OperandLike<Q> && detail::OperandLike<Key> && detail::OperandLike<V>,
+            "attend: an operand is a dense Eigen object, heads(x, n) or strided(…): of a std::vector or other "
+            "memory make one, Eigen::Map<const Eigen::MatrixXf>(v.data(), rows, columns)");
     }
 
     /// Given `dout`, the gradient of a loss in the output, adds the gradients of q, k and v, and with `.gradient` those
@@ -113,22 +126,10 @@ struct Attention : S {
     void backward(const Q& q, const Key& k, const V& v, const Out& out, const Lse& lse, const DOut& dout,
                   Output<detail::ScalarOf<Q>> dq, Output<detail::ScalarOf<Q>> dk, Output<detail::ScalarOf<Q>> dv,
                   BackwardOptions<Attention> options = {}) const {
-        require_one_scalar<Q, Key, V, Out, DOut>();
-        static_assert(std::is_same_v<detail::ScalarOf<Lse>, Compute<detail::ScalarOf<Q>>>,
-                      "attend: lse must have the scalar type that the attention computes in");
-        const detail::Operand q_operand(q);
-        const detail::Operand k_operand(k);
-        const detail::Operand v_operand(v);
-        const detail::Operand out_operand(out);
-        const detail::Operand lse_operand(lse);
-        const detail::Operand dout_operand(dout);
-        const detail::Problem problem(q_operand.view(), k_operand.view(), v_operand.view(), options.query_offset,
-                                      options.sequences, options.key_sequences, options.dropout);
-        detail::run_backward(*this, problem,
-                             {.out = problem.query_input(out_operand.view(), "out", problem.v.columns),
-                              .dout = problem.query_input(dout_operand.view(), "dout", problem.v.columns),
-                              .lse = problem.query_input(lse_operand.view(), "lse", 1)},
-                             dq, dk, dv, options);
+        constexpr bool one_lse = std::is_same_v<detail::ScalarOf<Lse>, Compute<detail::ScalarOf<Q>>>;
+        static_assert(one_lse, "attend: lse must have the scalar type that the attention computes in");
+        if constexpr (operands_go_together<Q, Key, V, Out, DOut>() && one_lse)
+            add_gradients(q, k, v, out, lse, dout, dq, dk, dv, options);
     }
 
     /// The scratch memory, in bytes, of a call on operands of scalar X and that shape (of ragged sequences their number
@@ -146,10 +147,33 @@ struct Attention : S {
     }
 
 private:
+    /// Whether operands have types that a call can be made of; what they lack is said once, in words.
     template <class First, class... Others>
-    static void require_one_scalar() {
-        static_assert((std::is_same_v<detail::ScalarOf<First>, detail::ScalarOf<Others>> && ...),
-                      "attend: all operands must have one scalar type: cast them first");
+    static consteval bool operands_go_together() {
+        using T = detail::ScalarOf<First>;
+        constexpr bool numbers = !std::numeric_limits<Compute<T>>::is_integer,
+                       one = (std::is_same_v<T, detail::ScalarOf<Others>> && ...);
+        static_assert(numbers, "attend: operands must hold floating-point numbers: cast them first, q.cast<float>()");
+        static_assert(one, "attend: all operands must have one scalar type: cast them first");
+        return numbers && one;
+    }
+    template <class Q, class Key, class V, class Out, class Lse, class DOut>
+    void add_gradients(const Q& q, const Key& k, const V& v, const Out& out, const Lse& lse, const DOut& dout,
+                       Output<detail::ScalarOf<Q>>& dq, Output<detail::ScalarOf<Q>>& dk,
+                       Output<detail::ScalarOf<Q>>& dv, const BackwardOptions<Attention>& options) const {
+        const detail::Operand q_operand(q);
+        const detail::Operand k_operand(k);
+        const detail::Operand v_operand(v);
+        const detail::Operand out_operand(out);
+        const detail::Operand lse_operand(lse);
+        const detail::Operand dout_operand(dout);
+        const detail::Problem problem(q_operand.view(), k_operand.view(), v_operand.view(), options.query_offset,
+                                      options.sequences, options.key_sequences, options.dropout);
+        detail::run_backward(*this, problem,
+                             {.out = problem.query_input(out_operand.view(), "out", problem.v.columns),
+                              .dout = problem.query_input(dout_operand.view(), "dout", problem.v.columns),
+                              .lse = problem.query_input(lse_operand.view(), "lse", 1)},
+                             dq, dk, dv, options);
     }
 };
 
@@ -221,6 +245,8 @@ constexpr auto operator>>(Attention<S, M, K, N> attention, Part&& part) {
     } else if constexpr (Normalizer<P>) {
         return Attention<S, M, K, P>(std::move(attention.score()), std::move(attention.modifiers),
                                      std::move(attention.mask), std::forward<Part>(part));
+    } else {
+        return attention;  // refused above; so that the compiler has no more to say
     }
 }
 

@@ -37,6 +37,19 @@ public:
         }
     }
 
+    /// What cannot be written to is refused in words.
+    template <detail::Dense X>
+        requires(!(detail::WritableMemory<X> && std::is_same_v<typename std::remove_cvref_t<X>::Scalar, T>))
+    Output(X&&) {
+        constexpr bool one = std::is_same_v<typename std::remove_cvref_t<X>::Scalar, T>;
+        static_assert(
+            one,
+            "attend: an output must have the scalar type of the call: out and gradients that of the operands, "
+            "lse and weights float where they are 16-bit numbers");
+        static_assert(!one || detail::WritableMemory<X>,
+                      "attend: an output is written to: it must be memory that is not const, no expression");
+    }
+
     explicit operator bool() const { return wanted_; }
 
     /// Throws unless the output is, or can be resized to, `sequences` × `heads` blocks of `rows` × `columns`.

@@ -10,6 +10,7 @@
 #include <attend/core/compute_form.hpp>
 #include <attend/core/concepts.hpp>
 #include <attend/core/dual.hpp>
+#include <attend/core/parameters.hpp>
 
 namespace attend::inline ATTEND_ABI {
 
@@ -67,6 +68,10 @@ struct Modifiers {
             if (dy == T(0)) return T(0);  // a score of −∞ has weight 0, whatever the slopes there
             if constexpr (requires { m.backward(s, p, dy, std::get<i>(gradient->each)); }) {
                 if (gradient != nullptr) m.backward(s, p, dy, std::get<i>(gradient->each));
+            } else {
+                static_assert(!detail::HasParameters<std::remove_cvref_t<decltype(m)>>,
+                              "attend: this modifier has parameters, but no backward that adds their gradients: it "
+                              "needs void backward(auto s, const auto& p, auto ds_out, Self& gradient) const");
             }
             return dy * y.derivative();
         }
