@@ -23,6 +23,8 @@ public:
     template <detail::WritableMemory X>
         requires std::is_same_v<typename std::remove_cvref_t<X>::Scalar, T>
     Output(X&& x) : view_(detail::view_of(x.data(), x)), wanted_(true) {
+        static_assert(!detail::OwnsMemory<X> || std::is_lvalue_reference_v<X>,
+                      "attend: this output is a temporary matrix, gone with what is written to it: give it a name");
         using Matrix = std::remove_cvref_t<X>;
         if constexpr (std::is_base_of_v<Eigen::PlainObjectBase<Matrix>, Matrix> &&
                       Matrix::SizeAtCompileTime == Eigen::Dynamic) {
@@ -35,6 +37,13 @@ public:
                 return detail::view_of(matrix.data(), matrix);
             };
         }
+    }
+
+    template <class Matrix>
+    Output(const detail::OwnedHeads<Matrix>&) {
+        static_assert(sizeof(Matrix) == 0,
+                      "attend: heads(x, n) of a temporary x is no output, it is gone with what is written to it: give "
+                      "x a name");
     }
 
     explicit operator bool() const { return wanted_; }
