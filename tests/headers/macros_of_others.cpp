@@ -1,5 +1,5 @@
-// Macros of <windows.h> and of other systems' headers that are words one could write: attend uses none of them as a name.
-// `min` and `max`, which NOMINMAX takes away there, it refuses in words (core/config.hpp).
+// Macros of <windows.h> and of other systems' headers that are words one could write: attend uses none of them as a
+// name. `min` and `max`, which NOMINMAX takes away there, it refuses in words (core/config.hpp).
 #include <Eigen/Dense>
 
 #include <algorithm>

@@ -3,6 +3,7 @@
 /// The optional arguments of a call.
 
 #include <initializer_list>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
@@ -14,21 +15,33 @@
 
 namespace attend::inline ATTEND_ABI {
 
+namespace detail {
+class KeptSequences;
+}
+
 /// Where the sequences of a stack of rows begin: n + 1 offsets for n sequences, the first 0, the last the number of
-/// rows.
+/// rows. Copies share the offsets, and so do options that were given them: a temporary may be stored there.
 class Sequences {
 public:
-    explicit Sequences(std::vector<Index> offsets) : offsets_(std::move(offsets)) {
-        detail::require(!offsets_.empty() && offsets_.front() == 0, "sequences: offsets must start at 0");
-        for (std::size_t i = 1; i < offsets_.size(); ++i) {
-            detail::require(offsets_[i - 1] <= offsets_[i], "sequences: offsets must not decrease, but ", offsets_[i],
-                            " follows ", offsets_[i - 1]);
+    explicit Sequences(std::vector<Index> offsets)
+        : offsets_(std::make_shared<const std::vector<Index>>(std::move(offsets))) {
+        const std::vector<Index>& begin = *offsets_;
+        detail::require(!begin.empty() && begin.front() == 0, "sequences: offsets must start at 0");
+        for (std::size_t i = 1; i < begin.size(); ++i) {
+            detail::require(begin[i - 1] <= begin[i], "sequences: offsets must not decrease, but ", begin[i],
+                            " follows ", begin[i - 1]);
         }
     }
-    const std::vector<Index>& offsets() const { return offsets_; }
+    /// A move is a copy: what was moved from would have no offsets at all.
+    Sequences(const Sequences&) = default;
+    Sequences& operator=(const Sequences&) = default;
+
+    const std::vector<Index>& offsets() const& { return *offsets_; }
+    std::vector<Index> offsets() const&& { return *offsets_; }
 
 private:
-    std::vector<Index> offsets_;
+    friend class detail::KeptSequences;
+    std::shared_ptr<const std::vector<Index>> offsets_;
 };
 
 /// A ragged batch: `sequences({0, 17, 40})` are the rows 0–16 and 17–39.
@@ -68,6 +81,20 @@ private:
     Index count_ = 0;
 };
 
+/// The offsets of options, which may outlive the `Sequences` that they were given: kept alive, at the cost of a
+/// reference count. Those of a `SequencesRef` stay borrowed.
+class KeptSequences : public SequencesRef {
+public:
+    KeptSequences() = default;
+    KeptSequences(const Sequences& sequences)  // NOLINT(google-explicit-constructor)
+        : SequencesRef(sequences), owner_(sequences.offsets_) {}
+    KeptSequences(const SequencesRef& borrowed)  // NOLINT(google-explicit-constructor)
+        : SequencesRef(borrowed) {}
+
+private:
+    std::shared_ptr<const std::vector<Index>> owner_;
+};
+
 }  // namespace detail
 
 /// What a call computes, as far as it decides how much scratch memory the call needs.
@@ -77,7 +104,8 @@ enum class Pass {
     backward
 };
 
-/// Optional arguments of a forward call that computes in T.
+/// Optional arguments of a forward call that computes in T. May be stored and used again: sequences and the library's
+/// executors are held, the workspace, the outputs and an executor of the user's own that has a name are borrowed.
 template <class T>
 struct ForwardOptions {
     Workspace* workspace = nullptr;         ///< scratch; none: the call allocates its own
@@ -85,20 +113,21 @@ struct ForwardOptions {
     Output<T> lse = {};                     ///< rows × heads: natural-log log-sum-exp of each row of final scores
     Output<T> weights = {};  ///< (heads · rows) × keys: the weights after dropout, the heads' blocks below each other
     Index query_offset = 0;  ///< absolute position of the first query; keys start at 0
-    detail::SequencesRef sequences = {};      ///< ragged batch: where the sequences of q begin
-    detail::SequencesRef key_sequences = {};  ///< the same for k and v; by default as for q
+    detail::KeptSequences sequences = {};      ///< ragged batch: where the sequences of q begin
+    detail::KeptSequences key_sequences = {};  ///< the same for k and v; by default as for q
     Dropout dropout = {};
 };
 
-/// Optional arguments of a backward call on an attention of type A.
+/// Optional arguments of a backward call on an attention of type A. Held and borrowed as in `ForwardOptions`; the
+/// gradient is borrowed.
 template <class A>
 struct BackwardOptions {
     Workspace* workspace = nullptr;
     detail::ExecutorRef executor = serial;
     A* gradient = nullptr;  ///< where the parameters' gradients are added: see `zero_gradient`
     Index query_offset = 0;
-    detail::SequencesRef sequences = {};
-    detail::SequencesRef key_sequences = {};
+    detail::KeptSequences sequences = {};
+    detail::KeptSequences key_sequences = {};
     Dropout dropout = {};  ///< that of the forward call
 };
 

@@ -23,6 +23,8 @@ public:
     template <detail::WritableMemory X>
         requires std::is_same_v<typename std::remove_cvref_t<X>::Scalar, T>
     Output(X&& x) : view_(detail::view_of(x.data(), x)), wanted_(true) {
+        static_assert(!detail::OwnsMemory<X> || std::is_lvalue_reference_v<X>,
+                      "attend: this output is a temporary matrix, gone with what is written to it: give it a name");
         using Matrix = std::remove_cvref_t<X>;
         if constexpr (std::is_base_of_v<Eigen::PlainObjectBase<Matrix>, Matrix> &&
                       Matrix::SizeAtCompileTime == Eigen::Dynamic) {
@@ -37,6 +39,7 @@ public:
         }
     }
 
+<<<<<<< HEAD
     /// What cannot be written to is refused in words.
     template <detail::Dense X>
         requires(!(detail::WritableMemory<X> && std::is_same_v<typename std::remove_cvref_t<X>::Scalar, T>))
@@ -48,6 +51,13 @@ public:
             "lse and weights float where they are 16-bit numbers");
         static_assert(!one || detail::WritableMemory<X>,
                       "attend: an output is written to: it must be memory that is not const, no expression");
+=======
+    template <class Matrix>
+    Output(const detail::OwnedHeads<Matrix>&) {
+        static_assert(sizeof(Matrix) == 0,
+                      "attend: heads(x, n) of a temporary x is no output, it is gone with what is written to it: give "
+                      "x a name");
+>>>>>>> words
     }
 
     explicit operator bool() const { return wanted_; }

@@ -5,6 +5,7 @@
 #include <array>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include <attend/core/errors.hpp>
 
@@ -70,12 +71,58 @@ template <class X>
 concept WritableMemory = DenseMemory<X> && !std::is_const_v<std::remove_reference_t<X>> &&
                          (std::remove_cvref_t<X>::Flags & Eigen::LvalueBit) != 0;
 
+template <class Derived>
+void as_plain(const Eigen::PlainObjectBase<Derived>&);
+
+/// A dense Eigen object that owns its memory, which goes with it: a matrix or an array, and no map or block.
+template <class X>
+concept OwnsMemory = requires(const std::remove_cvref_t<X>& x) { as_plain(x); };
+
 template <class T, class X>
 StridedView<T> view_of(T* data, const X& x) {
     constexpr bool row_major = X::IsRowMajor;
     const Index outer = x.outerStride(), inner = x.innerStride();
     return {data, 1, 1, x.rows(), x.cols(), 0, 0, row_major ? outer : inner, row_major ? inner : outer};
 }
+
+/// The columns as heads side by side, which `count` must divide.
+template <class T, class X>
+StridedView<T> view_of_heads(T* data, const X& x, Index count) {
+    auto view = view_of(data, x);
+    view.heads = count;
+    view.columns = x.cols() / count;
+    view.head_stride = view.columns * view.column_stride;
+    return view;
+}
+
+/// The heads of a matrix that was a temporary and lives on in here, since a view would outlive it. An operand, and as
+/// long as it has a name what a view of it can be taken from.
+template <class Matrix>
+class OwnedHeads {
+public:
+    using Scalar = typename Matrix::Scalar;
+
+    template <class Given>
+    OwnedHeads(Given&& x, Index count) : x_(std::forward<Given>(x)), count_(count) {}
+
+    operator StridedView<Scalar>() & { return view_of_heads(x_.data(), x_, count_); }
+    operator StridedView<const Scalar>() const& { return view_of_heads(x_.data(), x_, count_); }
+    template <class T>
+    operator StridedView<T>() && {
+        static_assert(sizeof(T) == 0,
+                      "attend: a view of heads(x, n) would outlive x, which is a temporary here: give it a name");
+        return {};
+    }
+
+private:
+    Matrix x_;
+    Index count_;
+};
+
+template <class X>
+struct IsOwnedHeads : std::false_type {};
+template <class Matrix>
+struct IsOwnedHeads<OwnedHeads<Matrix>> : std::true_type {};
 
 /// Something to be changed in place, as a view: a writable matrix, or a strided view.
 template <WritableMemory X>
@@ -85,6 +132,10 @@ auto in_place(X&& x) {
 template <class T>
 StridedView<T> in_place(const StridedView<T>& view) {
     return view;
+}
+template <class Matrix>
+StridedView<typename Matrix::Scalar> in_place(OwnedHeads<Matrix>& heads) {
+    return heads;
 }
 
 /// An operand of a call as a read-only view; evaluates expressions that are not memory (`2 * q`) into a matrix of its
@@ -135,29 +186,43 @@ private:
     const StridedView<T>& view_;
 };
 
+template <class Matrix>
+class Operand<OwnedHeads<Matrix>> : public Operand<StridedView<const typename Matrix::Scalar>> {
+public:
+    explicit Operand(const OwnedHeads<Matrix>& heads) : Operand(View(heads)) {}
+    Operand(const Operand&) = delete;
+
+private:
+    using View = StridedView<const typename Matrix::Scalar>;
+    explicit Operand(const View& view) : Operand<View>(view_), view_(view) {}
+    View view_;
+};
+
 template <class X>
 Operand(const X&) -> Operand<X>;
 
 /// What may stand where a query, key or value is expected.
 template <class X>
-concept OperandLike = Dense<X> || IsStridedView<std::remove_cvref_t<X>>::value;
+concept OperandLike =
+    Dense<X> || IsStridedView<std::remove_cvref_t<X>>::value || IsOwnedHeads<std::remove_cvref_t<X>>::value;
 
 template <class X>
 using ScalarOf = typename Operand<std::remove_cvref_t<X>>::Scalar;
 
 }  // namespace detail
 
-/// The columns of `x` as `count` heads side by side: head h is columns [h·d, (h+1)·d), d = columns / count. No copy.
-/// Works for inputs and outputs; throws unless `count` divides the columns.
+/// The columns of `x` as `count` heads side by side: head h is columns [h·d, (h+1)·d), d = columns / count. No copy:
+/// a view, of inputs and of outputs, which `x` must outlive. A temporary matrix would not: the result, an input, holds
+/// it, moved or, where it is const as what `(2 * x).eval()` returns, copied. Throws unless `count` divides the columns.
 template <detail::DenseMemory X>
 auto heads(X&& x, Index count) {
     detail::require(count > 0 && x.cols() % count == 0, "heads: ", count, " heads do not divide the ", x.cols(),
                     " columns of x (", x.rows(), "x", x.cols(), ")");
-    auto view = detail::view_of(x.data(), x);
-    view.heads = count;
-    view.columns = x.cols() / count;
-    view.head_stride = view.columns * view.column_stride;
-    return view;
+    if constexpr (detail::OwnsMemory<X> && !std::is_lvalue_reference_v<X>) {
+        return detail::OwnedHeads<std::remove_cvref_t<X>>(std::forward<X>(x), count);
+    } else {
+        return detail::view_of_heads(x.data(), x, count);
+    }
 }
 template <detail::Dense X>
     requires(!detail::DenseMemory<X>)

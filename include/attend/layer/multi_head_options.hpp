@@ -35,7 +35,7 @@ struct MultiHeadTape {
     Dropout dropout = {};
 };
 
-/// Optional arguments of a block's forward call.
+/// Optional arguments of a block's forward call. Held and borrowed as in `ForwardOptions`; the tape is borrowed.
 template <class T>
 struct MultiHeadOptions {
     Workspace* workspace = nullptr;
@@ -43,8 +43,8 @@ struct MultiHeadOptions {
     MultiHeadTape<T>* tape = nullptr;  ///< records what `backward` needs; given again, its memory is reused
     Output<Compute<T>> weights = {};   ///< (heads · rows) × keys, the heads' blocks below each other
     Index query_offset = 0;
-    detail::SequencesRef sequences = {};
-    detail::SequencesRef key_sequences = {};
+    detail::KeptSequences sequences = {};
+    detail::KeptSequences key_sequences = {};
     Dropout dropout = {};  ///< of the attention's weights
 };
 

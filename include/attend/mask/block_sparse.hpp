@@ -39,8 +39,8 @@ private:
     Index floor_block(Index query) const { return query >= 0 ? query / query_block : -1; }
 };
 
-/// `block_sparse(blocks, 64, 64)`: `blocks` is any dense boolean expression. Throws unless both block sizes are above
-/// 0.
+/// `block_sparse(blocks, 64, 64)`: `blocks` is any dense boolean expression, copied. Throws unless both block sizes are
+/// above 0.
 template <detail::Dense X>
 BlockSparse block_sparse(const X& blocks, Index query_block, Index key_block) {
     BlockSparse mask{blocks.matrix(), query_block, key_block};

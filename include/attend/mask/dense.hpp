@@ -40,7 +40,7 @@ template <detail::Dense X>
 DenseMask dense_mask(const X& keep) {
     return {keep.matrix()};
 }
-/// Reads the caller's memory.
+/// `dense_mask(strided(…))`: reads the caller's memory, which must outlive the attention's calls.
 template <class T>
     requires std::is_same_v<std::remove_const_t<T>, bool>
 DenseMaskView dense_mask(const StridedView<T>& keep) {

@@ -52,7 +52,7 @@ private:
     bool inside(Iterator end) const { return end != offsets.begin() && end != offsets.end(); }
 };
 
-/// `documents({0, 17, 40})`: positions 0–16 and 17–39.
+/// `documents({0, 17, 40})`: positions 0–16 and 17–39. Holds the offsets.
 inline Documents documents(std::initializer_list<Index> offsets) { return Documents(std::vector<Index>(offsets)); }
 inline Documents documents(std::vector<Index> offsets) { return Documents(std::move(offsets)); }
 

@@ -19,7 +19,8 @@ struct LambdaMask {
     bool operator()(const Position& p) const { return static_cast<bool>(keep(p)); }
 };
 
-/// `mask([](Position p) { return p.key % 2 == 0 || p.key == p.query; })`
+/// `mask([](Position p) { return p.key % 2 == 0 || p.key == p.query; })`. The predicate is held; what it captures by
+/// reference must outlive the attention's calls.
 template <class F>
 LambdaMask<F> mask(F keep) {
     static_assert(std::predicate<const F&, Position>,

@@ -39,7 +39,7 @@ private:
     Index of(Index sequence) const { return length[static_cast<std::size_t>(sequence)]; }
 };
 
-/// `lengths({17, 40})`: one valid number of keys for each sequence of the batch.
+/// `lengths({17, 40})`: one valid number of keys for each sequence of the batch. Holds the lengths.
 inline Lengths lengths(std::initializer_list<Index> length) { return Lengths(std::vector<Index>(length)); }
 inline Lengths lengths(std::vector<Index> length) { return Lengths(std::move(length)); }
 

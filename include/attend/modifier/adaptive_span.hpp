@@ -47,7 +47,7 @@ private:
     }
 };
 
-/// `adaptive_span(100.0, 32.0)`, or a vector of spans, one a head. Throws unless the ramp is above 0.
+/// `adaptive_span(100.0, 32.0)`, or a vector of spans, one a head, copied. Throws unless the ramp is above 0.
 template <class Span>
 AdaptiveSpan<detail::PerHeadOf<Span>> adaptive_span(const Span& span, double ramp) {
     detail::require(ramp > 0, "adaptive_span: the ramp must be above 0, got ", ramp);

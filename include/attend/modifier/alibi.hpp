@@ -31,7 +31,7 @@ struct Alibi {
     }
 };
 
-/// `alibi(0.125f)`, or `alibi(alibi_slopes(heads))`.
+/// `alibi(0.125f)`, or `alibi(alibi_slopes(heads))`; a vector is copied.
 template <class Slope>
 Alibi<detail::PerHeadOf<Slope>> alibi(const Slope& slope) {
     return {detail::store_per_head(slope)};

@@ -87,7 +87,8 @@ DenseBias<typename X::Scalar> bias(const X& values, Index heads = 1) {
                     detail::named("values", values.rows(), values.cols()));
     return {values, heads};
 }
-/// `bias(strided(…))`: reads the caller's memory, without a copy and without gradient.
+/// `bias(strided(…))`: reads the caller's memory, which must outlive the attention's calls, without a copy and without
+/// gradient.
 template <class T>
 BiasView<std::remove_const_t<T>> bias(const StridedView<T>& view) {
     return {{view}};

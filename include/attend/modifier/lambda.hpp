@@ -25,7 +25,8 @@ struct LambdaModifier {
     }
 };
 
-/// `modifier([](auto s, auto p) { return s - 0.1f * tanh(decltype(s)(p.query - p.key)); })`
+/// `modifier([](auto s, auto p) { return s - 0.1f * tanh(decltype(s)(p.query - p.key)); })`. The formula is held; what
+/// it captures by reference must outlive the attention's calls.
 template <class F>
 LambdaModifier<F> modifier(F formula) {
     static_assert(std::invocable<const F&, float, Position>,

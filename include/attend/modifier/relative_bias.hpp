@@ -124,6 +124,7 @@ private:
     std::vector<Index> bucket_;  ///< of the distances −reach … reach: no logarithm a pair
 };
 
+/// `relative_bias(table)`: holds a copy, which trains.
 template <detail::Dense X>
 RelativeBias<typename X::Scalar> relative_bias(const X& table, const RelativeBuckets& options = {}) {
     return {table, options};

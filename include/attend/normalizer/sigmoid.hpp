@@ -46,7 +46,7 @@ struct Sigmoid {
     }
 };
 
-/// `>> sigmoid(-std::log(n))`, or a vector of biases, one a head.
+/// `>> sigmoid(-std::log(n))`, or a vector of biases, one a head, copied.
 template <class Bias>
 Sigmoid<detail::PerHeadOf<Bias>> sigmoid(const Bias& bias) {
     return {detail::store_per_head(bias)};

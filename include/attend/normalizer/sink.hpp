@@ -44,7 +44,7 @@ struct SoftmaxWithSink {
     }
 };
 
-/// `>> softmax_with_sink(0.7f)`, or a vector of logits, one a head.
+/// `>> softmax_with_sink(0.7f)`, or a vector of logits, one a head, copied.
 template <class Logit>
 SoftmaxWithSink<detail::PerHeadOf<Logit>> softmax_with_sink(const Logit& sink) {
     return {detail::store_per_head(sink)};
