@@ -39,7 +39,6 @@ public:
         }
     }
 
-<<<<<<< HEAD
     /// What cannot be written to is refused in words.
     template <detail::Dense X>
         requires(!(detail::WritableMemory<X> && std::is_same_v<typename std::remove_cvref_t<X>::Scalar, T>))
@@ -51,13 +50,12 @@ public:
             "lse and weights float where they are 16-bit numbers");
         static_assert(!one || detail::WritableMemory<X>,
                       "attend: an output is written to: it must be memory that is not const, no expression");
-=======
+    }
     template <class Matrix>
     Output(const detail::OwnedHeads<Matrix>&) {
         static_assert(sizeof(Matrix) == 0,
                       "attend: heads(x, n) of a temporary x is no output, it is gone with what is written to it: give "
                       "x a name");
->>>>>>> words
     }
 
     explicit operator bool() const { return wanted_; }
