@@ -55,7 +55,7 @@ public:
 
 private:
 #if ATTEND_HAS_EXCEPTIONS
-    std::atomic_flag taken_ = ATOMIC_FLAG_INIT;
+    std::atomic_flag taken_{};
     std::exception_ptr first_;
 #endif
 };

@@ -122,7 +122,8 @@ public:
         detail::require(shape_.d_memory == shape_.d_model, "self-attention needs d_memory (", shape_.d_memory,
                         ") equal to d_model (", shape_.d_model, ")");
         const auto sequences = options.sequences.offsets(), key_sequences = options.key_sequences.offsets();
-        detail::require(key_sequences.empty() || std::ranges::equal(sequences, key_sequences),
+        detail::require(key_sequences.empty() ||
+                            std::equal(sequences.begin(), sequences.end(), key_sequences.begin(), key_sequences.end()),
                         "self-attention has the same sequences of queries and of keys: give sequences alone");
         Tape own;
         Tape& tape = options.tape == nullptr ? own : *options.tape;
