@@ -16,26 +16,38 @@ namespace {
 
 const Layout layout{.queries = 4, .keys = 7, .d_q = 3, .d_k = 3, .d_v = 4, .heads = 2, .kv_heads = 2};
 
+using Order = std::array<Index, 7>;
+
+/// Rows, or columns, in another order. Not by Eigen's `all`, whose place differs between its versions.
+RowMatrix<double> rows_in(const Order& order, const RowMatrix<double>& x) {
+    RowMatrix<double> y(x.rows(), x.cols());
+    for (std::size_t i = 0; i < order.size(); ++i) y.row(static_cast<Index>(i)) = x.row(order[i]);
+    return y;
+}
+RowMatrix<double> columns_in(const Order& order, const RowMatrix<double>& x) {
+    return rows_in(order, x.transpose()).transpose();
+}
+
 template <class A>
 void check_keys_are_a_set(const A& attention, std::uint64_t seed) {
     const Operands<double> x = random_operands(layout, seed);
     Random random(seed);
-    std::array<Index, 7> order;
+    Order order;
     std::iota(order.begin(), order.end(), 0);
     for (std::size_t i = order.size(); i-- > 1;) std::swap(order[i], order[random() % (i + 1)]);
     Operands<double> permuted = x;
-    permuted.k = x.k(order, Eigen::placeholders::all);
-    permuted.v = x.v(order, Eigen::placeholders::all);
+    permuted.k = rows_in(order, x.k);
+    permuted.v = rows_in(order, x.v);
 
     const auto y = forward(attention, x), y_permuted = forward(attention, permuted);
     const auto d = backward(attention, x), d_permuted = backward(attention, permuted);
     constexpr double rounding = 1e-13;
     CHECK(distance(y_permuted.out, y.out) < rounding);
     CHECK(distance(y_permuted.lse, y.lse) < rounding);
-    CHECK(distance(y_permuted.weights, y.weights(Eigen::placeholders::all, order)) < rounding);
+    CHECK(distance(y_permuted.weights, columns_in(order, y.weights)) < rounding);
     CHECK(distance(d_permuted.dq, d.dq) < rounding);
-    CHECK(distance(d_permuted.dk, d.dk(order, Eigen::placeholders::all)) < rounding);
-    CHECK(distance(d_permuted.dv, d.dv(order, Eigen::placeholders::all)) < rounding);
+    CHECK(distance(d_permuted.dk, rows_in(order, d.dk)) < rounding);
+    CHECK(distance(d_permuted.dv, rows_in(order, d.dv)) < rounding);
     CHECK(distance(parameters_of(d_permuted.parameters), parameters_of(d.parameters)) < rounding);
 }
 
