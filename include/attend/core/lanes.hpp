@@ -228,8 +228,8 @@ concept Affine = std::integral<X> || requires { requires LaneTraits<X>::affine; 
 
 /// An index of one lane. Lanes that hold nothing repeat the last that does: what a formula may not be asked of, such as
 /// a remainder by 0, it is asked of nowhere else.
-template <std::integral I>
-constexpr Index index_at(I i, Index) {
+template <std::integral Number>
+constexpr Index index_at(Number i, Index) {
     return static_cast<Index>(i);
 }
 template <class T>
@@ -244,8 +244,8 @@ template <class T>
 constexpr LaneIndex<T> as_affine(const LaneIndex<T>& i) {
     return i;
 }
-template <class T, std::integral I>
-constexpr LaneIndex<T> as_affine(I i) {
+template <class T, std::integral Number>
+constexpr LaneIndex<T> as_affine(Number i) {
     return {static_cast<Index>(i), 0, 0};
 }
 

@@ -27,13 +27,13 @@ template <std::floating_point T> T tanh(T x) { return std::tanh(x); }
 template <std::floating_point T> T sin(T x) { return std::sin(x); }
 template <std::floating_point T> T cos(T x) { return std::cos(x); }
 template <std::floating_point T> constexpr T sum(T x) { return x; }  // as of a pack of one lane
-template <std::signed_integral I> constexpr auto abs(I i) { return i < 0 ? -i : +i; }
-template <std::integral I> double exp(I i) { return std::exp(static_cast<double>(i)); }
-template <std::integral I> double log(I i) { return std::log(static_cast<double>(i)); }
-template <std::integral I> double sqrt(I i) { return std::sqrt(static_cast<double>(i)); }
-template <std::integral I> double tanh(I i) { return std::tanh(static_cast<double>(i)); }
-template <std::integral I> double sin(I i) { return std::sin(static_cast<double>(i)); }
-template <std::integral I> double cos(I i) { return std::cos(static_cast<double>(i)); }
+template <std::signed_integral Number> constexpr auto abs(Number i) { return i < 0 ? -i : +i; }
+template <std::integral Number> double exp(Number i) { return std::exp(static_cast<double>(i)); }
+template <std::integral Number> double log(Number i) { return std::log(static_cast<double>(i)); }
+template <std::integral Number> double sqrt(Number i) { return std::sqrt(static_cast<double>(i)); }
+template <std::integral Number> double tanh(Number i) { return std::tanh(static_cast<double>(i)); }
+template <std::integral Number> double sin(Number i) { return std::sin(static_cast<double>(i)); }
+template <std::integral Number> double cos(Number i) { return std::cos(static_cast<double>(i)); }
 // clang-format on
 
 template <detail::Arithmetic A, detail::Arithmetic B>
