@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Objects of different instruction sets and switches in one program: each must compute what it would alone. The linker
-# keeps one of all functions that have one name, the first it meets, so they are linked in both orders.
+# keeps one of all functions that have one name, the first it meets: so no two of them may define a name of attend's, and
+# they are linked in both orders.
 # units.sh COMPILER FOLDER LEVEL FLAG...     e.g. units.sh g++ build/units -O1 -isystem /usr/include/eigen3
 set -euo pipefail
 compiler=$1 folder=$2 level=$3
@@ -25,6 +26,8 @@ for unit in $(printf '%s\n' "${!switches[@]}" | sort); do
     objects+=("$unit.o")
     list+=" ATTEND_UNIT($unit)"
 done
+shared=$(for object in "${objects[@]}"; do nm --defined-only "$object" | sed -n 's/.* [A-Za-z] \(.*6attend.*\)/\1/p' | sort -u; done | sort | uniq -d)
+[ -z "$shared" ] || { echo "$shared" | head -5 && echo "$(wc -l <<<"$shared") names of attend's are defined by two objects" && exit 1; }
 "$compiler" "${flags[@]}" "-DATTEND_UNITS=$list" -c "$here/units.cpp" -o units.o
 "$compiler" units.o "${objects[@]}" -o forwards && ./forwards
 "$compiler" units.o $(printf '%s\n' "${objects[@]}" | sort -r) -o backwards && ./backwards
