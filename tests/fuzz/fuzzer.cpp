@@ -357,7 +357,8 @@ void attention(Bytes& bytes) {
         default: {
             std::vector<Index> begin{bytes.below(3)};
             for (Index i = 0; i < 3; ++i)
-                begin.push_back(bytes.one_in(8) ? bytes.position() : begin.back() + bytes.below(9));
+                begin.push_back(bytes.one_in(8) || begin.back() > extreme - 9 ? bytes.position()
+                                                                              : begin.back() + bytes.below(9));
             std::unique_ptr<attend::Documents> documents;
             if (refused([&] { documents = std::make_unique<attend::Documents>(begin); })) return;
             right.mask = [begin](const Pair& p) {

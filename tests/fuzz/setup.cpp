@@ -66,6 +66,7 @@ template <class X>
 Setup<X>::Setup(const Case& x_, const Wants& wants, const oracle::Attention& attention) : x(x_) {
     oracle::precision = std::is_same_v<T, double> ? oracle::Precision{0x1p-53, 2e-282, 0x1p-53}
                                                   : oracle::Precision{0x1p-24, 4e-29, roundoff<X>()};
+    oracle::precision.repeats = x.numbers != static_cast<Index>(Numbers::random);
     own_key_sequences = !(ragged() && x.keys == x.queries);
     query_begin = offsets_of(lengths_of(x, x.queries, 11));
     key_begin = own_key_sequences ? offsets_of(lengths_of(x, x.keys, 12)) : query_begin;
@@ -228,7 +229,7 @@ void Setup<X>::check(Statistics& statistics) {
 }
 
 std::string check_oracle(const Composition& composition, const Case& x) {
-    oracle::precision = {0x1p-53, 2e-282, 0x1p-53};
+    oracle::precision = {0x1p-53, 2e-282, 0x1p-53, false};
     oracle::Call call;
     call.query_begin = {0, x.queries}, call.key_begin = {0, x.keys}, call.query_offset = x.offset;
     call.q = drawn<double>(x, composition.wants, x.queries, x.heads(), x.d_q, 1, 0);

@@ -19,11 +19,13 @@ using Index = std::ptrdiff_t;
 inline constexpr double infinity = std::numeric_limits<double>::infinity();
 
 /// The arithmetic under test: half the distance from 1 to the next number, below which weights may count as 0, and the
-/// same half distance of the scalar that operands and results are stored in.
+/// same half distance of the scalar that operands and results are stored in. `repeats` says that operands are of few
+/// numbers, so that sums are likely to have equal terms.
 struct Precision {
     double unit = 0x1p-24;
     double least_weight = 4e-29;
     double stored = 0x1p-24;
+    bool repeats = false;
 };
 inline thread_local Precision precision{};
 
@@ -71,6 +73,7 @@ inline Number abs(const Number& x) { return {std::abs(x.value), x.error}; }
 inline Number number(double x) { return {x, fits(x) ? 0.0 : precision.unit * std::abs(x)}; }
 
 /// A sum, which rounds by about the root of the number of its terms, and not at all over numbers of one coarse grid.
+/// Equal terms that are added to sums of one magnitude are rounded in the same way, so m of them count m times.
 class Sum {
 public:
     void add(const Number& x) {
@@ -79,16 +82,31 @@ public:
         total_ += std::abs(x.value);
         count_ += 1;
         exact_ = exact_ && x.error == 0 && std::nearbyint(x.value * 1024) == x.value * 1024;
+        if (precision.repeats) terms_.push_back(std::abs(x.value));
     }
     bool any() const { return count_ > 0; }
     Number number() const {
         if (exact_ && total_ * 1024 * precision.unit < 1) return {value_, 0};
-        return {value_, error_ + precision.unit * (1 + std::sqrt(count_)) * total_};
+        return {value_, error_ + precision.unit * (1 + roundings()) * total_};
     }
 
 private:
+    double roundings() const {
+        std::vector<double> sorted = terms_;
+        std::sort(sorted.begin(), sorted.end());
+        double squares = 0;
+        for (auto first = sorted.begin(); first != sorted.end();) {
+            const auto last = std::upper_bound(first, sorted.end(), *first);
+            const auto equal = static_cast<double>(last - first);
+            squares += equal * equal;
+            first = last;
+        }
+        return std::sqrt(terms_.empty() ? count_ : squares);
+    }
+
     double value_ = 0, error_ = 0, total_ = 0, count_ = 0;
     bool exact_ = true;
+    std::vector<double> terms_{};
 };
 
 using Row = std::vector<Number>;
