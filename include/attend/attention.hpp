@@ -108,14 +108,23 @@ struct Attention : S {
                                 out, options);
         }
     }
-    /// What is no operand is refused in words.
+    /// What is no operand is refused in words, also beside options in braces.
     template <class Q, class Key, class V, class... Rest>
-        requires(!(detail::OperandLike<Q> && detail::OperandLike<Key> && detail::OperandLike<V>))
+        requires(!detail::AllOperands<Q, Key, V>)
     void operator()(const Q&, const Key&, const V&, Rest&&...) const {
-        static_assert(
-            detail::OperandLike<Q> && detail::OperandLike<Key> && detail::OperandLike<V>,
-            "attend: an operand is a dense Eigen object, heads(x, n) or strided(…): of a std::vector or other "
-            "memory make one, Eigen::Map<const Eigen::MatrixXf>(v.data(), rows, columns)");
+        refuse_what_is_no_operand<Q, Key, V>();
+    }
+    template <class Q, class Key, class V>
+        requires(!detail::AllOperands<Q, Key, V>)
+    void operator()(const Q&, const Key&, const V&,
+                    ForwardOptions<Compute<typename detail::FirstScalar<Q, Key, V>::Scalar>>) const {
+        refuse_what_is_no_operand<Q, Key, V>();
+    }
+    template <class Q, class Key, class V, class Out>
+        requires(!detail::AllOperands<Q, Key, V>)
+    void operator()(const Q&, const Key&, const V&, Out&&,
+                    ForwardOptions<Compute<typename detail::FirstScalar<Q, Key, V>::Scalar>>) const {
+        refuse_what_is_no_operand<Q, Key, V>();
     }
 
     /// Given `dout`, the gradient of a loss in the output, adds the gradients of q, k and v, and with `.gradient` those
@@ -147,6 +156,13 @@ struct Attention : S {
     }
 
 private:
+    template <class Q, class Key, class V>
+    static consteval void refuse_what_is_no_operand() {
+        static_assert(
+            detail::AllOperands<Q, Key, V>,
+            "attend: an operand is a dense Eigen object, heads(x, n) or strided(…): of a std::vector or other "
+            "memory make one, Eigen::Map<const Eigen::MatrixXf>(v.data(), rows, columns)");
+    }
     /// Whether operands have types that a call can be made of; what they lack is said once, in words.
     template <class First, class... Others>
     static consteval bool operands_go_together() {

@@ -1,3 +1,4 @@
+#include <attend/attention.hpp>
 #include <attend/kernel/problem.hpp>
 
 #include <support/catch.hpp>
@@ -55,6 +56,16 @@ TEST_CASE("a slice is one head of one sequence, in place") {
         CHECK(problem.key_slice(problem.v, 0, head) == v.middleCols(3 * head, 3));
         CHECK(problem.key_slice(problem.v, 0, head).data() == v.data() + 3 * head);
     }
+}
+
+TEST_CASE("no step leads on from an empty operand without memory") {
+    const StridedView<const double> none = strided<const double>(nullptr, {1, 2, 3, 0}, {30, 15, 5, 1});
+    const Matrix q = numbered(3, 2);
+    const Problem<double> problem(as_view(q, 2), as_view(q, 2), none, 0, {}, {});
+    const auto slice = problem.key_slice(problem.v, 0, 1);
+    CHECK((slice.rows() == 3 && slice.cols() == 0 && slice.data() == nullptr && slice.outerStride() == 0));
+    const Matrix out = scaled_dot_product(heads(q, 2), heads(q, 2), none);
+    CHECK((out.rows() == 3 && out.cols() == 0));
 }
 
 TEST_CASE("query h reads key/value head h / group and stands at its offset") {

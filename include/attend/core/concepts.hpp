@@ -12,6 +12,7 @@
 #include <span>
 #include <type_traits>
 
+#include <attend/core/members.hpp>
 #include <attend/core/types.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -46,6 +47,8 @@ constexpr Cover cover_of(const M& mask, const Tile& tile) {
     if constexpr (requires { mask.cover(tile); }) {
         return mask.cover(tile);
     } else {
+        static_assert(!detail::HasCover<M>,
+                      "attend: this mask has a cover that does not fit: it needs Cover cover(const Tile&) const");
         return Cover::some;
     }
 }
@@ -114,7 +117,12 @@ namespace detail {
 
 template <class F>
 void check_part(const F& part, const Shape& shape) {
-    if constexpr (requires { part.check(shape); }) part.check(shape);
+    if constexpr (requires { part.check(shape); }) {
+        part.check(shape);
+    } else {
+        static_assert(!HasCheck<F>,
+                      "attend: this part has a check that does not fit: it needs void check(const Shape&) const");
+    }
 }
 
 }  // namespace detail

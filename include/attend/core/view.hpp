@@ -206,8 +206,19 @@ template <class X>
 concept OperandLike =
     Dense<X> || IsStridedView<std::remove_cvref_t<X>>::value || IsOwnedHeads<std::remove_cvref_t<X>>::value;
 
+template <class... X>
+concept AllOperands = (OperandLike<X> && ...);
+
 template <class X>
 using ScalarOf = typename Operand<std::remove_cvref_t<X>>::Scalar;
+
+/// That of the first that is an operand; float where none is.
+template <class X, class... Others>
+struct FirstScalar : FirstScalar<Others..., Eigen::MatrixXf> {};
+template <OperandLike X, class... Others>
+struct FirstScalar<X, Others...> {
+    using Scalar = ScalarOf<X>;
+};
 
 }  // namespace detail
 

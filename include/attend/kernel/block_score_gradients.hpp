@@ -212,6 +212,14 @@ private:
                 dlogit -= share * std::exp(logit - static_cast<double>(z_.lse[i])) * static_cast<double>(z_.delta[i]);
             }
             attention_.normalizer.add_logit_gradient(head, dlogit, gradients_.parameters->normalizer);
+        } else {
+            static_assert(!HasLogit<typename A::NormalizerFunctor>,
+                          "attend: this normalizer has a logit that does not fit: it needs double logit(Index head) "
+                          "const");
+            static_assert(
+                !OnlineNormalizer<typename A::NormalizerFunctor> || !HasParameters<typename A::NormalizerFunctor>,
+                "attend: this online normalizer has parameters, but no logit that they could act by: leave "
+                "`online` out, or add double logit(Index head) const and add_logit_gradient");
         }
     }
 

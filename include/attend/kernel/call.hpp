@@ -15,11 +15,10 @@ namespace attend::inline ATTEND_ABI::detail {
 
 template <class A, class X>
 void check_call(const A& attention, const Shape& shape, const StridedView<const X>& q, const StridedView<const X>& k) {
-    if constexpr (requires { attention.score().check(shape); }) {
-        attention.score().check(shape);
-    } else if (shape.d_q != shape.d_k) {
-        refuse(named("q", q), " and ", named("k", k), " must have the same width");
+    if constexpr (!requires { attention.score().check(shape); }) {
+        if (shape.d_q != shape.d_k) refuse(named("q", q), " and ", named("k", k), " must have the same width");
     }
+    check_part(attention.score(), shape);
     check_part(attention.modifiers, shape);
     check_part(attention.mask, shape);
     check_part(attention.normalizer, shape);

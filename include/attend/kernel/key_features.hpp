@@ -24,6 +24,9 @@ Index features_of(const S& score, const Shape& shape) {
     if constexpr (requires { score.features(shape.d_q, shape.d_k); }) {
         return score.features(shape.d_q, shape.d_k);
     } else {
+        static_assert(!HasFeatures<S>,
+                      "attend: this score has features that do not fit: it needs Index features(Index d_q, Index d_k) "
+                      "const");
         return shape.d_q;
     }
 }
@@ -52,14 +55,16 @@ public:
             const Index tiles = (k.rows + tile - 1) / tile;
             executor.for_each(k.sequences * k.heads * tiles, [&](Index task, Index) {
                 const Index head = task / tiles, begin = task % tiles * tile, rows = std::min(tile, k.rows - begin);
-                const Slice<const X> keys(
-                    k.data + head / k.heads * k.sequence_stride + head % k.heads * k.head_stride + begin * k.row_stride,
-                    rows, k.columns, {k.row_stride, k.column_stride});
+                const Slice<const X> keys =
+                    rows_of(k, head / k.heads * k.sequence_stride + begin * k.row_stride, head % k.heads, rows);
                 Eigen::Map<RowMatrix<T>> mapped(to + (head * k.rows + begin) * width, rows, width);
                 attention.score().map_keys(keys, mapped);
             });
             return {to, k.sequences, k.heads, k.rows, width, k.heads * k.rows * width, k.rows * width, width, 1};
         } else {
+            static_assert(!HasMapKeys<typename A::ScoreFunctor>,
+                          "attend: this score has map_keys that does not fit: it needs void map_keys(const auto& k, "
+                          "auto& mapped) const");
             return k;
         }
     }

@@ -19,6 +19,15 @@ template <class X>
 using Slice = Eigen::Map<std::conditional_t<std::is_const_v<X>, const RowMatrix<std::remove_const_t<X>>, RowMatrix<X>>,
                          Eigen::Unaligned, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>>;
 
+/// `rows` rows of a head from the element `first` on. An empty operand may have no memory at all: no step leads on
+/// there.
+template <class T>
+Slice<T> rows_of(const StridedView<T>& view, Index first, Index head, Index rows) {
+    if (view.data == nullptr) return Slice<T>(nullptr, rows, view.columns, {0, 1});
+    return Slice<T>(view.data + first + head * view.head_stride, rows, view.columns,
+                    {view.row_stride, view.column_stride});
+}
+
 template <class T>
 constexpr Named named(std::string_view name, const StridedView<T>& v) {
     return {name, {v.sequences, v.heads, v.rows, v.columns}};
@@ -200,9 +209,7 @@ private:
     Slice<T> slice(const StridedView<T>& view, Index sequence, Index head, const SequencesRef& ragged,
                    Index rows) const {
         const Index first = ragged ? ragged.begin(sequence) * view.row_stride : sequence * view.sequence_stride;
-        // Empty operands may have no memory at all.
-        T* const data = view.data == nullptr ? nullptr : view.data + first + head * view.head_stride;
-        return Slice<T>(data, rows, view.columns, {view.row_stride, view.column_stride});
+        return rows_of(view, first, head, rows);
     }
 
     SequencesRef query_sequences_, key_sequences_;

@@ -26,6 +26,9 @@ void map_queries(const S& score, const Rows& q, Mapped& mapped) {
     if constexpr (requires { score.map_queries(q, mapped); }) {
         score.map_queries(q, mapped);
     } else {
+        static_assert(!HasMapQueries<S>,
+                      "attend: this score has map_queries that does not fit: it needs void map_queries(const auto& q, "
+                      "auto& mapped) const");
         mapped = q.template cast<typename Mapped::Scalar>();
     }
 }
