@@ -141,7 +141,7 @@ inline Case draw_case(const std::string& composition, const Wants& wants, std::u
     };
     x.batch = draw.one_of(0, 0, 0, 1, 2);
     x.sequences = x.batch == 0 ? 1 : draw.index(1, 4);
-    x.queries = size(140);
+    x.queries = draw.chance(0.03) ? 0 : size(140);
     x.keys = draw.chance(0.04) ? 0 : draw.chance(0.06) ? draw.one_of(1023, 1024, 1025, 1100, 2049) : size(200);
     x.kv_heads = draw.one_of(1, 1, 1, 2, 3);
     x.group = draw.one_of(1, 1, 1, 2, 3, 5);

@@ -154,8 +154,9 @@ struct Setup {
     Index query_rows = 0, key_rows = 0;  ///< of a sequence of the views
     Index batch = 1;                     ///< sequences of the views
     std::vector<Index> query_begin{}, key_begin{};
-    bool own_key_sequences = true, wants_parameters = true, wants_weights = false, wants_lse = true;
+    bool own_key_sequences = true, wants_parameters = true, wants_weights = false;
     Placed<X> q, k, v, dout, out, dq, dk, dv, weighed_out;
+    Placed<X> matrix_out, matrix_dq, matrix_dk, matrix_dv;  ///< of a call of matrices
     Placed<T> lse, weights;
     std::vector<Parameter> parameters{};
     std::string complaint{};
@@ -168,7 +169,22 @@ struct Setup {
         return x.adds == 0 ? 0.0 : std::floor(9 * x.uniform_at(what, a, b, c)) - 4;
     }
     bool ragged() const { return x.batch == static_cast<Index>(Batch::ragged); }
-    bool plain() const { return batch == 1 && x.heads() == 1 && x.layout == 1; }
+    bool can_be_matrices() const { return batch == 1 && x.layout == 1; }
+    /// The heads side by side.
+    static Eigen::Matrix<X, Eigen::Dynamic, Eigen::Dynamic> matrix_of(const oracle::Tensor<double>& all) {
+        return Eigen::Matrix<X, Eigen::Dynamic, Eigen::Dynamic>::NullaryExpr(
+            all.rows, all.heads * all.width,
+            [&](Index row, Index column) { return static_cast<X>(all(row, column / all.width, column % all.width)); });
+    }
+    static Placed<X> placed_of(const auto& matrix, Index heads) {
+        const Index width = matrix.cols() / heads;
+        Placed<X> placed(1, heads, matrix.rows(), width, 0);
+        for (Index column = 0; column < matrix.cols(); ++column) {
+            for (Index row = 0; row < matrix.rows(); ++row)
+                placed(row, column / width, column % width) = matrix(row, column);
+        }
+        return placed;
+    }
     void place();
     void check(Statistics& statistics);
 
@@ -181,6 +197,33 @@ extern template struct Setup<float>;
 extern template struct Setup<double>;
 extern template struct Setup<Eigen::half>;
 extern template struct Setup<Eigen::bfloat16>;
+
+/// What most users write: matrices of either order as operands, empty outputs, no workspace.
+template <class X, class A>
+void call_of_matrices(const A& attention, Setup<X>& s) {
+    using T = attend::Compute<X>;
+    const Index heads = s.x.heads(), kv_heads = s.x.kv_heads;
+    const auto q = s.matrix_of(s.call.q), v = s.matrix_of(s.call.v);
+    const attend::RowMatrix<X> k = s.matrix_of(s.call.k);
+    const auto sequences = attend::Sequences(s.query_begin), key_sequences = attend::Sequences(s.key_begin);
+    Eigen::Matrix<X, Eigen::Dynamic, Eigen::Dynamic> out, dq, dk;
+    attend::RowMatrix<X> dv;
+    Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> lse;
+    attend::ForwardOptions<T> forward{.lse = lse, .query_offset = s.x.offset};
+    attend::BackwardOptions<A> backward{.query_offset = s.x.offset};
+    if (s.ragged()) forward.sequences = backward.sequences = sequences;
+    if (s.ragged() && s.own_key_sequences) forward.key_sequences = backward.key_sequences = key_sequences;
+    attention(attend::heads(q, heads), attend::heads(k, kv_heads), attend::heads(v, kv_heads), out, forward);
+    attention.backward(attend::heads(q, heads), attend::heads(k, kv_heads), attend::heads(v, kv_heads), out, lse,
+                       s.matrix_of(s.call.dout), dq, dk, dv, backward);
+    forward.lse = {};
+    const Eigen::Matrix<X, Eigen::Dynamic, Eigen::Dynamic> returned =
+        attention(attend::heads(q, heads), attend::heads(k, kv_heads), attend::heads(v, kv_heads), forward);
+    if (std::memcmp(returned.data(), out.data(), static_cast<std::size_t>(out.size()) * sizeof(X)) != 0)
+        s.complain("the output that is returned has other bits than the one that is written");
+    s.matrix_out = s.placed_of(out, heads), s.matrix_dq = s.placed_of(dq, heads);
+    s.matrix_dk = s.placed_of(dk, kv_heads), s.matrix_dv = s.placed_of(dv, kv_heads);
+}
 
 /// Everything that is asked of an attention.
 template <class X, class A>
@@ -258,6 +301,7 @@ std::string run_case(const Case& x, const Wants& wants, Statistics& statistics) 
     Setup<X> setup(x, wants, maker.oracle());
     try {
         call_all(attention, setup);
+        if (setup.can_be_matrices()) call_of_matrices(attention, setup);
     } catch (const std::exception& error) {
         return std::string("threw: ") + error.what();
     }

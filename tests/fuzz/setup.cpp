@@ -206,9 +206,14 @@ void Setup<X>::check(Statistics& statistics) {
             all("weights", weights, want, 0);
         }
         all("lse", lse, expected.lse, 0);
+        if (can_be_matrices()) all("out of matrices", matrix_out, expected.out, 0);
     }
     if (expected.weights_known && expected.gradients_known) {
         all("dq", dq, expected.dq, 201), all("dk", dk, expected.dk, 202), all("dv", dv, expected.dv, 203);
+        if (can_be_matrices()) {
+            all("dq of matrices", matrix_dq, expected.dq, 0), all("dk of matrices", matrix_dk, expected.dk, 0);
+            all("dv of matrices", matrix_dv, expected.dv, 0);
+        }
         if (wants_parameters) {
             if (parameters.size() != expected.parameters.size()) complain("another number of parameters");
             // What a parameter held before takes part in as many roundings as there are terms: at random.

@@ -38,7 +38,8 @@ void check(const F& formula) {
     const auto y = forward(packs, x), z = forward(pairs, x);
     check_close(y.out, z.out, tolerance);
     check_close(y.lse, z.lse, tolerance);
-    const auto d = backward(packs, x), e = backward(pairs, x);
+    const auto d = backward(packs, x);
+    const auto e = backward(pairs, x);
     check_close(d.dq, e.dq, tolerance);
     check_close(d.dk, e.dk, tolerance);
     check_close(d.dv, e.dv, tolerance);

@@ -76,13 +76,14 @@ inline Number number(double x) { return {x, fits(x) ? 0.0 : precision.unit * std
 /// Equal terms that are added to sums of one magnitude are rounded in the same way, so m of them count m times.
 class Sum {
 public:
+    explicit Sum(bool repeats = precision.repeats) : repeats_(repeats) {}
     void add(const Number& x) {
         value_ += x.value;
         error_ += x.error;
         total_ += std::abs(x.value);
         count_ += 1;
         exact_ = exact_ && x.error == 0 && std::nearbyint(x.value * 1024) == x.value * 1024;
-        if (precision.repeats) terms_.push_back(std::abs(x.value));
+        if (repeats_) terms_.push_back(std::abs(x.value));
     }
     bool any() const { return count_ > 0; }
     Number number() const {
@@ -105,7 +106,7 @@ private:
     }
 
     double value_ = 0, error_ = 0, total_ = 0, count_ = 0;
-    bool exact_ = true;
+    bool exact_ = true, repeats_;
     std::vector<double> terms_{};
 };
 
@@ -482,7 +483,7 @@ private:
         double most = logit;
         for (const Seen& x : seen) most = std::max(most, x.scores.back().value);
         if (most == -infinity) return;
-        Sum sum;
+        Sum sum(true);  // a cap makes many scores equal
         std::vector<Number> powers;
         for (const Seen& x : seen) {
             Number power = exp(x.scores.back() - Number{most});

@@ -37,12 +37,33 @@ ATTEND_NOINLINE void add_panel_of(const X& x, Index row, Index begin, Index dept
     });
 }
 
+template <class C, class X, class Weight, class Out>
+void add_row_products(const X& x, const Weight& weight, Out& out);
+
+/// The same where the sums take several steps, which an output of 16 bits must not round one by one.
+template <class C, class X, class Weight, class Out>
+ATTEND_NOINLINE void add_row_products_rounded_once(const X& x, const Weight& weight, Out& out) {
+    constexpr int tall = 48, wide = 64;
+    Eigen::Array<C, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor, tall, wide> sum;
+    for (Index i = 0; i < out.rows(); i += tall) {
+        for (Index j = 0; j < out.cols(); j += wide) {
+            auto part = out.block(i, j, std::min<Index>(tall, out.rows() - i), std::min<Index>(wide, out.cols() - j));
+            sum = part.array().template cast<C>();
+            add_row_products<C>(x.middleRows(i, part.rows()), weight.middleCols(j, part.cols()), sum);
+            part = sum.matrix().template cast<typename Out::Scalar>();
+        }
+    }
+}
+
 /// out += x · weight, computed in C, row by row and in the order of the features: Eigen picks the routine of a whole
 /// product by its size, and with it the bits of a row. Takes 32 KB of stack.
 template <class C, class X, class Weight, class Out>
 void add_row_products(const X& x, const Weight& weight, Out& out) {
     constexpr Index w = simd::width<C>, panel = 256 / sizeof(C), chunk = 128;
     constexpr int packets = 2 * w <= panel ? 2 : 1;
+    if constexpr (!std::is_same_v<C, typename Out::Scalar>) {
+        if (x.cols() > chunk) return add_row_products_rounded_once<C>(x, weight, out);
+    }
     alignas(64) C packed[chunk * panel];
     for (Index column = 0; column < weight.cols(); column += panel) {
         const Index columns = std::min(panel, weight.cols() - column), stride = (columns + 2 * w - 1) / (2 * w) * 2 * w;
