@@ -94,6 +94,16 @@ TEMPLATE_TEST_CASE("select_equal chooses lane by lane, and NaN equals nothing", 
           all(TestType(2)));
 }
 
+TEMPLATE_TEST_CASE("tanh ends at exactly 1, so that slopes end at 0", "", float, double) {
+    const TestType infinity = std::numeric_limits<TestType>::infinity();
+    for (const TestType x : {infinity, TestType(1e30), TestType(25)}) {
+        for (const TestType end : lanes<TestType>(simd::tanh<TestType>(simd::broadcast(x)))) CHECK(end == 1);
+        for (const TestType end : lanes<TestType>(simd::tanh<TestType>(simd::broadcast(-x)))) CHECK(end == -1);
+    }
+    const auto nan = simd::broadcast(std::numeric_limits<TestType>::quiet_NaN());
+    for (const TestType y : lanes<TestType>(simd::tanh<TestType>(nan))) CHECK(std::isnan(y));
+}
+
 TEST_CASE("shift_left shifts the bits of every lane and nothing across lanes") {
     // All bits set below the shift: whatever leaks into the next lane would show.
     const auto shifted = lanes<float>(simd::shift_left<23>(simd::broadcast(std::bit_cast<float>(0xfff0007fU))));

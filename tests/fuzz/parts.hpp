@@ -12,6 +12,11 @@
 
 namespace fuzz {
 
+// Of scalars too: without these some compilers' abs is that of int.
+using std::abs;
+using std::log;
+using std::tanh;
+
 using oracle::Number;
 using oracle::Pair;
 
