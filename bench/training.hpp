@@ -6,6 +6,7 @@
 #include <string>
 
 #include <attention_benchmark.hpp>
+#include <support/row_by_row.hpp>
 
 namespace attend::bench {
 
@@ -45,19 +46,16 @@ private:
           lse(Contiguous::tensor<T>(s.sequences, s.heads, s.queries, 1, random)) {}
 };
 
-/// The gradients of q, k and v of the first head of the first sequence, below each other, by the reference in C.
+/// The gradients of q, k and v of the first head of the first sequence, below each other, by naive code in C.
 template <class C, class X, class Attention>
-Matrix<C> reference_gradients(const X& x, const Attention& attention) {
-    const RowMatrix<C> q = x.q.head(0, 0).template cast<C>(), k = x.k.head(0, 0).template cast<C>(),
-                       v = x.v.head(0, 0).template cast<C>(), dout = x.dout.head(0, 0).template cast<C>();
-    RowMatrix<C> d = RowMatrix<C>::Zero(q.rows() + 2 * k.rows(), q.cols());
-    auto dq = d.topRows(q.rows()), dk = d.middleRows(q.rows(), k.rows()), dv = d.bottomRows(k.rows());
-    const attend::detail::Problem<C> problem(heads(q, 1), heads(k, 1), heads(v, 1), 0, {}, {});
-    Workspace workspace;
-    attend::detail::reference::backward<C>(
-        attention, problem, StridedView<const C>(heads(dout, 1)), heads(dq, 1), heads(dk, 1), heads(dv, 1),
-        static_cast<Attention*>(nullptr),
-        workspace.data(attend::detail::reference::workspace_bytes<C>(attention, problem.shape, true, 1)), serial);
+Matrix<C> naive_gradients(const X& x, const Attention& attention) {
+    test::Head<C> head{.q = x.q.head(0, 0).template cast<C>(),
+                       .k = x.k.head(0, 0).template cast<C>(),
+                       .v = x.v.head(0, 0).template cast<C>(),
+                       .dout = x.dout.head(0, 0).template cast<C>()};
+    test::add_gradients_row_by_row(attention, head, static_cast<Attention*>(nullptr));
+    Matrix<C> d(head.q.rows() + 2 * head.k.rows(), head.q.cols());
+    d << head.dq, head.dk, head.dv;
     return d;
 }
 
@@ -69,8 +67,7 @@ double share_of_allowed_gradient_error(TrainingOperands<T>& x, const Attention& 
     x.backward(attention, static_cast<Attention*>(nullptr));
     Matrix<T> d(3 * x.q.view.rows, x.q.view.columns);
     d << x.dq.head(0, 0), x.dk.head(0, 0), x.dv.head(0, 0);
-    return share_of_allowed_error<T>(d, reference_gradients<T>(x, attention),
-                                     reference_gradients<Exact<T>>(x, attention));
+    return share_of_allowed_error<T>(d, naive_gradients<T>(x, attention), naive_gradients<Exact<T>>(x, attention));
 }
 
 /// Forward and backward, with the gradients of the parameters. `report(state, operands, seconds)` may add counters.

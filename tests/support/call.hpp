@@ -54,23 +54,17 @@ struct Outputs {
     RowMatrix<Compute<T>> lse, weights;
 };
 
-/// Asks for the weights in a call of their own: a call for the output alone may run by another kernel.
 template <class T, class A>
 Outputs<T> forward(const A& attention, const Operands<T>& x, attend::detail::ExecutorRef executor = serial) {
     Outputs<T> y;
-    RowMatrix<T> out;
-    const auto call = [&](Output<T> to, Output<Compute<T>> lse, Output<Compute<T>> weights) {
-        attention(x.query_heads(), x.key_heads(), x.value_heads(), to,
-                  {.executor = executor,
-                   .lse = lse,
-                   .weights = weights,
-                   .query_offset = x.layout.query_offset,
-                   .sequences = attend::detail::SequencesRef(std::span(x.layout.sequences)),
-                   .key_sequences = attend::detail::SequencesRef(std::span(x.layout.key_sequences)),
-                   .dropout = x.layout.dropout});
-    };
-    call(y.out, y.lse, {});
-    call(out, {}, y.weights);
+    attention(x.query_heads(), x.key_heads(), x.value_heads(), y.out,
+              {.executor = executor,
+               .lse = y.lse,
+               .weights = y.weights,
+               .query_offset = x.layout.query_offset,
+               .sequences = attend::detail::SequencesRef(std::span(x.layout.sequences)),
+               .key_sequences = attend::detail::SequencesRef(std::span(x.layout.key_sequences)),
+               .dropout = x.layout.dropout});
     return y;
 }
 

@@ -206,24 +206,30 @@ public:
             for (Index task = 0; task < tasks; ++task) f(task, Index(0));
             return;
         }
-        run_on_workers(tasks, workers, f);
+        run_on_workers(tasks, workers, std::addressof(f), [](void* object, Index task, Index worker) {
+            (*static_cast<std::remove_reference_t<F>*>(object))(task, worker);
+        });
     }
 
 private:
-    /// Apart from the loop above: a small call is slower for every register that this would take.
-    template <class F>
-    ATTEND_NOINLINE void run_on_workers(Index tasks, Index workers, F& f) const {
-        std::atomic<Index> next{0};
-        FirstException thrown;
-        auto work = [&](Index worker) {
-            const bool all = thrown.run([&] {
-                for (Index task = next++; task < tasks; task = next++) f(task, worker);
+    /// Apart from the loop above: a small call is slower for every register that this would take. Of f only the address
+    /// is known, so that threads and exceptions are compiled once, not for each f.
+    ATTEND_NOINLINE void run_on_workers(Index tasks, Index workers, void* f, void (*call)(void*, Index, Index)) const {
+        struct Work {
+            Index tasks;
+            void* f;
+            void (*call)(void*, Index, Index);
+            std::atomic<Index> next{0};
+            FirstException thrown{};
+        } work{.tasks = tasks, .f = f, .call = call};
+        parallel_for_(&storage_, workers, &work, [](void* object, Index worker) {
+            Work& w = *static_cast<Work*>(object);
+            const bool all = w.thrown.run([&w, worker] {
+                for (Index task = w.next++; task < w.tasks; task = w.next++) w.call(w.f, task, worker);
             });
-            if (!all) next = tasks;  // the others end after the tasks they are at
-        };
-        parallel_for_(&storage_, workers, &work,
-                      [](void* object, Index worker) { (*static_cast<decltype(work)*>(object))(worker); });
-        thrown.rethrow();
+            if (!all) w.next = w.tasks;  // the others end after the tasks they are at
+        });
+        work.thrown.rethrow();
     }
 
     mutable void* storage_ = nullptr;  ///< the executor's address, or the executor itself in place of it

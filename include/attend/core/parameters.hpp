@@ -20,21 +20,33 @@ struct IgnoreParameters {
 template <class Part>
 concept HasParameters = requires(Part& part) { std::remove_const_t<Part>::parameters(part, IgnoreParameters{}); };
 
-/// Visits the members of `part`, their names behind `prefix`; parts inside a part are entered.
+/// The name of a parameter, by the parts that it stands in. Composed only where somebody reads it: that needs the heap.
+struct ParameterName {
+    std::string_view own{};
+    const ParameterName* part = nullptr;
+
+    std::string text() const {
+        std::string all = part == nullptr ? std::string() : part->text();
+        if (!all.empty() && !own.empty()) all += '.';
+        return all.append(own);
+    }
+};
+
+/// Calls `visit(ParameterName, matrix)` for every parameter of `part`, a scalar as a 1×1 map; parts inside are entered.
 template <class Part, class Visit>
-void visit_members(Part& part, const std::string& prefix, Visit&& visit) {
+void walk_parameters(Part& part, const ParameterName& within, Visit& visit) {
     if constexpr (HasParameters<Part>) {
-        std::remove_const_t<Part>::parameters(part, [&](std::string_view name, auto& member) {
+        std::remove_const_t<Part>::parameters(part, [&](std::string_view own, auto& member) {
             using Member = std::remove_reference_t<decltype(member)>;
-            const std::string full = prefix + std::string(name);
+            const ParameterName name{own, &within};
             if constexpr (std::is_arithmetic_v<Member>) {
                 using Scalar = Eigen::Matrix<std::remove_const_t<Member>, 1, 1>;
                 Eigen::Map<std::conditional_t<std::is_const_v<Member>, const Scalar, Scalar>> matrix(&member);
-                visit(std::string_view(full), matrix);
+                visit(name, matrix);
             } else if constexpr (requires { member.derived(); }) {
-                visit(std::string_view(full), member);
+                visit(name, member);
             } else {
-                visit_members(member, name.empty() ? prefix : full + ".", visit);
+                walk_parameters(member, name, visit);
             }
         });
     }
@@ -44,16 +56,8 @@ void visit_members(Part& part, const std::string& prefix, Visit&& visit) {
 template <class Part>
 bool has_parameters(Part& part) {
     bool found = false;
-    if constexpr (HasParameters<Part>) {
-        std::remove_const_t<Part>::parameters(part, [&](std::string_view, auto& member) {
-            using Member = std::remove_reference_t<decltype(member)>;
-            if constexpr (std::is_arithmetic_v<Member> || requires { member.derived(); }) {
-                found = true;
-            } else {
-                found = found || has_parameters(member);
-            }
-        });
-    }
+    const auto find = [&found](const ParameterName&, const auto&) { found = true; };
+    walk_parameters(part, {}, find);
     return found;
 }
 
@@ -63,14 +67,18 @@ bool has_parameters(Part& part) {
 /// order that never changes, under the name a checkpoint would use. Scalars come as 1×1 maps.
 template <class Value, class Visit>
 void visit_parameters(Value& value, Visit&& visit) {
-    detail::visit_members(value, std::string(), visit);
+    const auto named = [&visit](const detail::ParameterName& name, auto& matrix) {
+        visit(std::string_view(name.text()), matrix);
+    };
+    detail::walk_parameters(value, {}, named);
 }
 
 /// A value of the same type and shapes whose parameters are all 0: what `backward` adds gradients into.
 template <class Value>
 Value zero_gradient(const Value& value) {
     Value gradient = value;
-    visit_parameters(gradient, [](std::string_view, auto& matrix) { matrix.setZero(); });
+    const auto clear = [](const detail::ParameterName&, auto& matrix) { matrix.setZero(); };
+    detail::walk_parameters(gradient, {}, clear);
     return gradient;
 }
 

@@ -27,16 +27,15 @@ struct BackwardPlan {
 };
 
 /// The workspace of a call: scratch for each worker, then the key gradients of each task that is under way.
-template <class T, class A, class X>
+template <class T>
 class BackwardLayout {
 public:
-    BackwardLayout(const A& attention, const Shape& shape, Index workers)
-        : shape_(shape), width_(features_of(attention.score(), shape)) {
+    BackwardLayout(const Needs& needs, const Shape& shape, Index workers) : shape_(shape), needs_(needs) {
         const BackwardPlan<T> plan(shape, shape.queries, shape.keys);
         lanes_ = shape.sequences > 1 ? plan.sequence.most_lanes : plan.sequence.lanes;  // ragged ones have plans each
         chunks_ = plan.chunks;
-        parts_ = may_go_by_parts<T, A> && (shape.sequences > 1 || plan.sequence.blocks > 1) &&
-                 Products<T>::go_by_parts(width_, shape.d_v);
+        parts_ = needs.parts && (shape.sequences > 1 || plan.sequence.blocks > 1) &&
+                 Products<T>::go_by_parts(needs.width, shape.d_v);
         const Index heads = shape.sequences * shape.kv_heads;
         workers_ = std::clamp<Index>(heads * chunks_, 1, workers);
         heads_at_once_ = chunks_ == 1 ? heads : std::min(heads, (2 * workers + chunks_ - 1) / chunks_);
@@ -45,20 +44,19 @@ public:
         take_slot(slot);
         scratch_bytes_ = scratch.used();
         slot_bytes_ = slot.used();
-        key_bytes_ = KeyFeatures<T, A, X>::bytes(shape, width_);
     }
 
-    Index width() const { return width_; }
+    Index width() const { return needs_.width; }
     Index chunks() const { return chunks_; }
     /// Heads whose chunks are under way together; of heads that are not cut, all are.
     Index heads_at_once() const { return heads_at_once_; }
     std::size_t bytes() const {
         const Index slots = chunks_ == 1 ? workers_ : heads_at_once_ * chunks_;
         return static_cast<std::size_t>(workers_) * scratch_bytes_ + static_cast<std::size_t>(slots) * slot_bytes_ +
-               key_bytes_;
+               needs_.key_bytes;
     }
     /// The memory of the keys' features.
-    std::byte* keys(std::byte* memory) const { return memory + (bytes() - key_bytes_); }
+    std::byte* keys(std::byte* memory) const { return memory + (bytes() - needs_.key_bytes); }
     BackwardScratch<T> scratch(std::byte* memory, Index worker) const {
         Arena arena(memory + static_cast<std::size_t>(worker) * scratch_bytes_);
         return take_scratch(arena);
@@ -70,38 +68,32 @@ public:
     }
 
 private:
-    using Block = BlockScoreGradients<T, A, X>;
-
     BackwardScratch<T> take_scratch(Arena& arena) const {
-        return BackwardScratch<T>(arena, shape_, lanes_, width_, Block::whole_rows, A::ModifierChain::count > 0,
-                                  static_cast<Index>(tile_modifiers<decltype(A::modifiers.each), T>()),
-                                  ExponentialScore<typename A::ScoreFunctor, T>, parts_);
+        return BackwardScratch<T>(arena, shape_, lanes_, needs_, parts_);
     }
-    KeyGradients<T> take_slot(Arena& arena) const { return KeyGradients<T>(arena, shape_.keys, width_, shape_.d_v); }
+    KeyGradients<T> take_slot(Arena& arena) const { return KeyGradients<T>(arena, shape_.keys, width(), shape_.d_v); }
 
-    Shape shape_;
-    Index width_, workers_ = 1, lanes_ = 0, chunks_ = 1, heads_at_once_ = 1;
+    const Shape& shape_;
+    const Needs& needs_;
+    Index workers_ = 1, lanes_ = 0, chunks_ = 1, heads_at_once_ = 1;
     bool parts_ = false;
-    std::size_t scratch_bytes_ = 0, slot_bytes_ = 0, key_bytes_ = 0;
+    std::size_t scratch_bytes_ = 0, slot_bytes_ = 0;
 };
 
-/// One call.
-template <class T, class A, class X>
-class Backward {
+/// The chunks and tiles of a call, as far as they do not depend on the attention.
+template <class T, class X>
+class BackwardTasks {
 public:
-    Backward(const A& attention, const Problem<X>& problem, const Gradients<T, A, X>& gradients,
-             const BackwardLayout<T, A, X>& layout, std::byte* memory, const ExecutorRef& executor)
-        : attention_(attention),
-          problem_(problem),
-          gradients_(gradients),
-          layout_(layout),
-          memory_(memory),
-          executor_(executor) {}
+    BackwardTasks(const Problem<X>& problem, const BackwardLayout<T>& layout, std::byte* memory)
+        : problem_(problem), layout_(layout), memory_(memory) {}
 
-    void run() {
+    /// Calls `add_chunk(head, chunk, slot, worker)` for every chunk of every head, and when all of a head are done
+    /// `finish_tile(head, tile, first_slot)` for its tiles of keys.
+    template <class AddChunk, class FinishTile>
+    void run(const ExecutorRef& executor, AddChunk&& add_chunk, FinishTile&& finish_tile) const {
         const Index heads = problem_.shape.sequences * problem_.shape.kv_heads, chunks = layout_.chunks();
         if (chunks == 1) {
-            executor_.for_each(heads, [&](Index head, Index worker) {
+            executor.for_each(heads, [&](Index head, Index worker) {
                 add_chunk(head, 0, worker, worker);
                 for (Index tile = 0; tile < tiles(head); ++tile) finish_tile(head, tile, worker);
             });
@@ -110,40 +102,33 @@ public:
         for (Index first = 0; first < heads; first += layout_.heads_at_once()) {
             const Index count = std::min(layout_.heads_at_once(), heads - first);
             // The last chunk first: under a causal mask it is the longest.
-            executor_.for_each(count * chunks, [&](Index task, Index worker) {
+            executor.for_each(count * chunks, [&](Index task, Index worker) {
                 const Index chunk = chunks - 1 - task % chunks;
                 add_chunk(first + task / chunks, chunk, task / chunks * chunks + chunk, worker);
             });
             const Index most_tiles = KeyGradients<T>::tiles(problem_.shape.keys);
-            executor_.for_each(count * most_tiles, [&](Index task, Index) {
+            executor.for_each(count * most_tiles, [&](Index task, Index) {
                 const Index head = task / most_tiles, tile = task % most_tiles;
                 if (tile < tiles(first + head)) finish_tile(first + head, tile, head * chunks);
             });
         }
     }
 
-private:
     Index sequence(Index head) const { return head / problem_.shape.kv_heads; }
     Index kv_head(Index head) const { return head % problem_.shape.kv_heads; }
     Index tiles(Index head) const { return KeyGradients<T>::tiles(problem_.keys(sequence(head))); }
-
-    /// All blocks of one chunk, their key gradients into `slot`.
-    void add_chunk(Index head, Index chunk, Index slot, Index worker) {
-        const Index s = sequence(head), queries = problem_.queries(s), keys = problem_.keys(s);
-        const BackwardPlan<T> plan(problem_.shape, queries, keys);
-        KeyGradients<T> sums = layout_.slot(memory_, slot);
-        sums.clear(keys);
-        if (chunk >= plan.chunks || queries == 0 || keys == 0) return;
-        const BackwardScratch<T> scratch = layout_.scratch(memory_, worker);
-        const Index begin = plan.blocks * chunk / plan.chunks, end = plan.blocks * (chunk + 1) / plan.chunks;
-        for (Index which = begin; which < end; ++which) {
-            const LaneBlock block = lane_block(plan.sequence, s, kv_head(head), which, queries, keys);
-            BlockBackward<T, A, X>(attention_, problem_, gradients_, block, layout_.width(), scratch, sums).run();
-        }
+    Index tile_keys(Index head, Index tile) const {
+        return std::min(key_block, problem_.keys(sequence(head)) - tile * key_block);
     }
-    LaneBlock lane_block(const SequencePlan<T>& plan, Index s, Index kv, Index which, Index queries, Index keys) const {
-        const Index group = problem_.shape.group();
-        LaneBlock block{.sequence = s, .kv_head = kv, .head = kv * group, .key_end = keys, .by_parts = plan.blocks > 1};
+    BackwardPlan<T> plan(Index head) const {
+        const Index s = sequence(head);
+        return BackwardPlan<T>(problem_.shape, problem_.queries(s), problem_.keys(s));
+    }
+    LaneBlock lane_block(const SequencePlan<T>& plan, Index head, Index which) const {
+        const Index group = problem_.shape.group(), s = sequence(head), kv = kv_head(head),
+                    queries = problem_.queries(s);
+        LaneBlock block{
+            .sequence = s, .kv_head = kv, .head = kv * group, .key_end = problem_.keys(s), .by_parts = plan.blocks > 1};
         if (plan.heads_together) {
             block.heads = group;
             block.rows = queries;
@@ -155,38 +140,96 @@ private:
         return block;
     }
 
-    /// Adds the chunks' sums of one tile of keys, in order, and from the features' gradients makes those of the keys.
-    void finish_tile(Index head, Index tile, Index first_slot) {
-        const Index s = sequence(head), begin = tile * key_block;
-        const Index count = std::min(key_block, problem_.keys(s) - begin);
+    /// Adds the chunks' sums of one tile of keys, in order, into the first that has any; returns whether one has.
+    ATTEND_NOINLINE bool add_up(Index tile, Index count, Index first_slot, KeyGradients<T>& sums) const {
         const Index chunks = layout_.chunks();
         Index base = 0;
         while (base < chunks && !layout_.slot(memory_, first_slot + base).touched[tile]) ++base;
-        if (base == chunks) return;
-        KeyGradients<T> sums = layout_.slot(memory_, first_slot + base);
+        if (base == chunks) return false;
+        sums = layout_.slot(memory_, first_slot + base);
         for (Index chunk = base + 1; chunk < chunks; ++chunk) {
             const KeyGradients<T> more = layout_.slot(memory_, first_slot + chunk);
             if (more.touched[tile]) sums.add(more, tile, count);
         }
-        using Rows = StridedBlock<T>;
-        const Rows dk(sums.dk + begin * sums.dk_stride, count, layout_.width(), Eigen::OuterStride<>(sums.dk_stride));
-        const Rows dv(sums.dv + begin * sums.dv_stride, count, problem_.shape.d_v,
-                      Eigen::OuterStride<>(sums.dv_stride));
-        const auto rows = [&](const auto& view) {
-            return problem_.key_slice(view, s, kv_head(head)).middleRows(begin, count);
-        };
-        auto dk_rows = rows(gradients_.dk);
+        return true;
+    }
+    /// A head's rows of a tile of keys.
+    template <class Y>
+    auto rows(const StridedView<Y>& view, Index head, Index tile) const {
+        return problem_.key_slice(view, sequence(head), kv_head(head))
+            .middleRows(tile * key_block, tile_keys(head, tile));
+    }
+    /// Adds the gradients of a tile's values.
+    ATTEND_NOINLINE void add_values(const KeyGradients<T>& sums, Index head, Index tile,
+                                    const StridedView<X>& dv) const {
+        const StridedBlock<T> from(sums.dv + tile * key_block * sums.dv_stride, tile_keys(head, tile),
+                                   problem_.shape.d_v, Eigen::OuterStride<>(sums.dv_stride));
+        rows(dv, head, tile) += from.template cast<X>();
+    }
+
+private:
+    const Problem<X>& problem_;
+    const BackwardLayout<T>& layout_;
+    std::byte* memory_;
+};
+
+/// One call.
+template <class T, class A, class X>
+class Backward {
+public:
+    Backward(const A& attention, const Problem<X>& problem, const Gradients<T, A, X>& gradients,
+             const BackwardLayout<T>& layout, std::byte* memory, const ExecutorRef& executor)
+        : attention_(attention),
+          problem_(problem),
+          gradients_(gradients),
+          layout_(layout),
+          memory_(memory),
+          executor_(executor),
+          tasks_(problem, layout, memory) {}
+
+    void run() {
+        tasks_.run(
+            executor_,
+            [this](Index head, Index chunk, Index slot, Index worker) { add_chunk(head, chunk, slot, worker); },
+            [this](Index head, Index tile, Index first_slot) { finish_tile(head, tile, first_slot); });
+    }
+
+private:
+    /// All blocks of one chunk, their key gradients into `slot`.
+    void add_chunk(Index head, Index chunk, Index slot, Index worker) {
+        const Index s = tasks_.sequence(head), queries = problem_.queries(s), keys = problem_.keys(s);
+        const BackwardPlan<T> plan = tasks_.plan(head);
+        KeyGradients<T> sums = layout_.slot(memory_, slot);
+        sums.clear(keys);
+        if (chunk >= plan.chunks || queries == 0 || keys == 0) return;
+        const BackwardScratch<T> scratch = layout_.scratch(memory_, worker);
+        const Index begin = plan.blocks * chunk / plan.chunks, end = plan.blocks * (chunk + 1) / plan.chunks;
+        for (Index which = begin; which < end; ++which) {
+            const LaneBlock block = tasks_.lane_block(plan.sequence, head, which);
+            BlockBackward<T, A, X>(attention_, problem_, gradients_, block, layout_.width(), scratch, sums).run();
+        }
+    }
+
+    /// Adds up one tile of keys, and from the features' gradients makes those of the keys.
+    void finish_tile(Index head, Index tile, Index first_slot) {
+        const Index count = tasks_.tile_keys(head, tile);
+        KeyGradients<T> sums = layout_.slot(memory_, first_slot);
+        if (!tasks_.add_up(tile, count, first_slot, sums)) return;
+        const StridedBlock<T> dk(sums.dk + tile * key_block * sums.dk_stride, count, layout_.width(),
+                                 Eigen::OuterStride<>(sums.dk_stride));
+        auto dk_rows = tasks_.rows(gradients_.dk, head, tile);
         auto* const gradient = gradients_.parameters == nullptr ? nullptr : &gradients_.parameters->score();
-        reference::map_keys_backward(attention_.score(), rows(problem_.k), dk, dk_rows, gradient);
-        rows(gradients_.dv) += dv.template cast<X>();
+        map_keys_backward(attention_.score(), tasks_.rows(problem_.k, head, tile), dk, dk_rows, gradient);
+        tasks_.add_values(sums, head, tile, gradients_.dv);
     }
 
     const A& attention_;
     const Problem<X>& problem_;
     const Gradients<T, A, X>& gradients_;
-    const BackwardLayout<T, A, X>& layout_;
+    const BackwardLayout<T>& layout_;
     std::byte* memory_;
     const ExecutorRef& executor_;
+    BackwardTasks<T, X> tasks_;
 };
 
 }  // namespace attend::detail::fused

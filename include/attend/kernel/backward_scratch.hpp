@@ -34,14 +34,14 @@ struct BackwardScratch {
     std::byte *weight_parts, *dout_parts, *q_parts;  ///< of p or ds, and of the rows of dout and of q, where products
                                                      ///< go by parts
 
-    BackwardScratch(Arena& arena, const Shape& shape, Index lanes, Index width, bool whole_rows, bool modifies,
-                    Index tile_modifiers, bool exponentials, bool parts)
-        : scores(arena, lanes, key_block, width, simd::padded<T>(width), exponentials, parts) {
-        const Index dv_stride = simd::padded<T>(shape.d_v), tile = lanes * (whole_rows ? shape.keys : key_block);
-        raw = arena.take<T>(modifies ? tile : 0);
+    BackwardScratch(Arena& arena, const Shape& shape, Index lanes, const Needs& needs, bool parts)
+        : scores(arena, lanes, key_block, needs.width, simd::padded<T>(needs.width), needs.exponentials, parts) {
+        const Index dv_stride = simd::padded<T>(shape.d_v), row_keys = needs.whole_rows ? shape.keys : 0,
+                    tile = lanes * (needs.whole_rows ? shape.keys : key_block);
+        raw = arena.take<T>(needs.modifies ? tile : 0);
         p = arena.take<T>(tile);
         ds = arena.take<T>(tile);
-        dq = arena.take<T>(width * lanes);
+        dq = arena.take<T>(needs.width * lanes);
         dout = arena.take<T>(shape.d_v * lanes);
         dout_rows = arena.take<T>(lanes * dv_stride);
         out = arena.take<T>(shape.d_v * lanes);
@@ -51,11 +51,11 @@ struct BackwardScratch {
         top = arena.take<T>(lanes);
         share = arena.take<T>(lanes);
         v = arena.take<T>(key_block * shape.d_v);
-        k_finite = arena.take<T>(key_block * width);
-        row = arena.take<T>(whole_rows ? shape.keys : 0);
-        drow = arena.take<T>(whole_rows ? shape.keys : 0);
+        k_finite = arena.take<T>(key_block * needs.width);
+        row = arena.take<T>(row_keys);
+        drow = arena.take<T>(row_keys);
         ones = arena.take<T>(std::max({lanes, scores.mapped_stride, dv_stride}));
-        kept = arena.take<T>(tile_modifiers * key_block * lanes);
+        kept = arena.take<T>(needs.tile_modifiers * key_block * lanes);
         weight_parts = parts ? arena.take<std::byte>(SplitSize::bytes(key_block, lanes)) : nullptr;
         dout_parts = parts ? arena.take<std::byte>(SplitSize::bytes(dv_stride, lanes)) : nullptr;
         q_parts = parts ? arena.take<std::byte>(SplitSize::bytes(scores.mapped_stride, lanes)) : nullptr;

@@ -4,40 +4,27 @@
 /// where they are.
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include <attend/core/workspace.hpp>
+#include <attend/kernel/block_rows.hpp>
 #include <attend/kernel/few_rows.hpp>
 #include <attend/kernel/key_features.hpp>
 #include <attend/kernel/lane_block.hpp>
-#include <attend/kernel/micro_kernel.hpp>
+#include <attend/kernel/maps.hpp>
+#include <attend/kernel/needs.hpp>
 #include <attend/kernel/on_lanes.hpp>
 #include <attend/kernel/pair_gradients.hpp>
-#include <attend/kernel/plan.hpp>
 #include <attend/kernel/products.hpp>
 #include <attend/kernel/readable.hpp>
-#include <attend/kernel/reference.hpp>
-#include <attend/softmax/exp.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
-
-template <class T>
-using StridedBlock = Eigen::Map<RowMatrix<T>, Eigen::Unaligned, Eigen::OuterStride<>>;
-
-inline constexpr Index key_block = 64;
 
 /// The keys of a tile, so many that the scores of each query fill whole packets.
 template <class T>
 Index tile_of(Index keys) {
     return std::min(key_block, simd::padded<T>(keys));
 }
-
-/// Whether the products of an attention can go by parts. A sigmoid's weights may all be so small that nothing of their
-/// parts would be left.
-template <class T, class A>
-inline constexpr bool may_go_by_parts = Products<T>::have_parts && A::ScoreFunctor::pairing == Pairing::dot &&
-                                        !PairNormalizer<typename A::NormalizerFunctor>;
 
 /// What the scores of a block are formed from.
 template <class T>
@@ -71,6 +58,67 @@ struct ScoreScratch {
     }
 };
 
+/// The queries of a block as a product's operand, and the products of dot-like scores: what does not depend on the
+/// attention.
+template <class T, class X>
+class BlockQueries {
+public:
+    const BlockRows<T, X>& rows;
+    const ScoreScratch<T>& z;
+    Index width;
+    bool few;  ///< features stand in lanes instead of queries
+    Products<T> products;
+    LaneOperand<T> operand{};
+
+    BlockQueries(const BlockRows<T, X>& rows_, Index width_, bool few_, const ScoreScratch<T>& scratch)
+        : rows(rows_),
+          z(scratch),
+          width(width_),
+          few(few_),
+          products(rows.block.by_parts && rows.lanes > simd::width<T> && scratch.by_parts) {}
+
+    /// Puts rows of one head that are their own features, but for a factor, into place without a stop in between.
+    /// Returns false where they cannot go so.
+    ATTEND_NOINLINE bool load_in_place(T factor) {
+        if constexpr (std::is_same_v<T, X>) {
+            const auto q = rows.of(rows.problem.q, 0);
+            if (rows.block.heads != 1 || q.innerStride() != 1) return false;
+            if (few) {
+                for (Index i = 0; i < q.rows(); ++i)
+                    scale_row(q.data() + i * q.outerStride(), width, factor, z.mapped + i * width, 1);
+            } else {
+                rows_to_lanes(q.data(), q.outerStride(), q.rows(), width, factor, z.q, rows.lanes);
+                split();
+            }
+            return true;
+        }
+        return false;
+    }
+    /// Room for the features of a head's rows.
+    StridedBlock<T> mapped(Index head) const {
+        return StridedBlock<T>(z.mapped + head * rows.block.rows * z.mapped_stride, rows.block.rows, width,
+                               Eigen::OuterStride<>(z.mapped_stride));
+    }
+    /// Those into lanes, unless they are few.
+    ATTEND_NOINLINE void mapped_to_lanes() {
+        if (few) return;
+        rows_to_lanes(z.mapped, z.mapped_stride, rows.block.count(), width, T(1), z.q, rows.lanes);
+        split();
+    }
+
+    /// s = q · kᵀ of a tile, and `largest`, by lane, is raised to the largest.
+    ATTEND_NOINLINE void multiply(RowOperand<T>& k, Index keys, T* s, T* largest, ReadAhead* ahead) const {
+        if (products.by_parts(keys)) products.prepare(k, keys, width, z.k_parts);
+        products.multiply(k, keys, width, operand, rows.lanes, s, {.largest = largest, .ahead = ahead});
+    }
+
+private:
+    void split() {
+        operand = {z.q};
+        products.prepare(operand, width, rows.lanes, z.q_parts);
+    }
+};
+
 /// One block of lanes.
 template <class T, class A, class X>
 class BlockScores {
@@ -82,22 +130,17 @@ public:
     static constexpr bool products_are_final = dot && A::ModifierChain::count == 0;
 
     /// `few`: features stand in lanes instead of queries.
-    BlockScores(const A& attention, const Problem<X>& problem, const StridedView<const Key>& keys,
-                const LaneBlock& block, Index width, bool few, const ScoreScratch<T>& scratch)
+    BlockScores(const A& attention, const BlockRows<T, X>& rows, const StridedView<const Key>& keys, Index width,
+                bool few, const ScoreScratch<T>& scratch)
         : attention_(attention),
-          problem_(problem),
-          block_(block),
-          width_(width),
-          lanes_((block.count() + w - 1) / w * w),
-          few_(few),
-          apart_{1, few ? block.count() : lanes_},
+          rows_(rows),
+          queries_(rows, width, few, scratch),
+          apart_{1, few ? rows.block.count() : rows.lanes},
           z_(scratch),
-          products_(block.by_parts && lanes_ > w && scratch.by_parts),
-          k_(problem.key_slice(keys, block.sequence, block.kv_head)) {}
+          k_(rows.problem.key_slice(keys, rows.block.sequence, rows.block.kv_head)) {}
 
-    Index lanes() const { return lanes_; }
     /// How products with the lanes are made.
-    const Products<T>& multiplier() const { return products_; }
+    const Products<T>& multiplier() const { return queries_.products; }
     /// How far the scores of the last tile stand from each other.
     const ScoreStrides& apart() const { return apart_; }
     /// The features of the keys.
@@ -105,68 +148,48 @@ public:
 
     /// Maps the queries and puts them into lanes. Their features row by row are there afterwards if they are wanted.
     void load_queries(bool rows_too = false) {
-        if constexpr (std::is_same_v<T, X> && requires(const S& score) { score.template query_factor<T>(width_); }) {
-            const auto q = problem_.query_slice(problem_.q, block_.sequence, block_.head);
-            if (block_.heads == 1 && !rows_too && q.innerStride() == 1) {  // without a stop in between
-                const T factor = attention_.score().template query_factor<T>(width_);
-                const T* const from = q.data() + block_.row * q.outerStride();
-                if (few_) {
-                    for (Index i = 0; i < block_.rows; ++i)
-                        scale_row(from + i * q.outerStride(), width_, factor, z_.mapped + i * width_, 1);
-                } else {
-                    rows_to_lanes(from, q.outerStride(), block_.rows, width_, factor, z_.q, lanes_);
-                    split_queries();
-                }
-                return;
-            }
+        const S& score = attention_.score();
+        if constexpr (requires { score.template query_factor<T>(queries_.width); }) {
+            if (!rows_too && queries_.load_in_place(score.template query_factor<T>(queries_.width))) return;
         }
-        for (Index h = 0; h < block_.heads; ++h) {
-            const auto q = problem_.query_slice(problem_.q, block_.sequence, block_.head + h);
-            StridedBlock<T> mapped(z_.mapped + h * block_.rows * z_.mapped_stride, block_.rows, width_,
-                                   Eigen::OuterStride<>(z_.mapped_stride));
-            reference::map_queries(attention_.score(), q.middleRows(block_.row, block_.rows), mapped);
+        for (Index h = 0; h < rows_.block.heads; ++h) {
+            StridedBlock<T> mapped = queries_.mapped(h);
+            map_queries(score, rows_.of(rows_.problem.q, h), mapped);
         }
-        if (!few_) {
-            rows_to_lanes(z_.mapped, z_.mapped_stride, block_.count(), width_, T(1), z_.q, lanes_);
-            split_queries();
-        }
+        queries_.mapped_to_lanes();
         if constexpr (ExponentialScore<S, T>)
-            q_has_exponentials_ = exponentials_of_lanes<S>(z_.q, z_.e_q, width_, lanes_);
+            q_has_exponentials_ = exponentials_of_lanes<S>(z_.q, z_.e_q, queries_.width, rows_.lanes);
     }
 
     /// A mask's cover of a tile of keys.
     Cover cover_of_tile(Index begin, Index keys) const {
-        const Cover cover = cover_of(attention_.mask, tile(0, 0, block_.rows, begin, keys));
-        for (Index h = 1; h < block_.heads; ++h) {
-            if (cover_of(attention_.mask, tile(h, 0, block_.rows, begin, keys)) != cover) return Cover::some;
+        const Index rows = rows_.block.rows;
+        const Cover cover = cover_of(attention_.mask, rows_.tile(0, 0, rows, begin, keys));
+        for (Index h = 1; h < rows_.block.heads; ++h) {
+            if (cover_of(attention_.mask, rows_.tile(h, 0, rows, begin, keys)) != cover) return Cover::some;
         }
         return cover;
     }
-    Position position(Index lane, Index key) const {
-        const Index head = lane / block_.rows;
-        return problem_.row_position(block_.sequence, block_.head + head, block_.row + lane - head * block_.rows)
-            .at(key);
-    }
-
     /// s = the products of a tile's pairs, before modifiers and mask; `largest`, by lane, is raised to the largest.
     /// Of few queries the keys come `side_by_side`, as a softmax wants them, or the queries, as all else does.
     void products(RowOperand<T>& k, Index keys, T* s, T* largest = nullptr, ReadAhead* ahead = nullptr,
                   bool side_by_side = false) {
-        if (few_) {
-            apart_ = side_by_side ? ScoreStrides{z_.tile, 1} : ScoreStrides{1, block_.count()};
-            dot_rows<T>({k.matrix.data, k.matrix.row_stride, keys, width_}, z_.mapped, block_.count(), s, apart_);
+        if (queries_.few) {
+            const Index count = rows_.block.count();
+            apart_ = side_by_side ? ScoreStrides{z_.tile, 1} : ScoreStrides{1, count};
+            dot_rows<T>({k.matrix.data, k.matrix.row_stride, keys, queries_.width}, z_.mapped, count, s, apart_);
         } else if constexpr (dot) {
-            if (products_.by_parts(keys)) products_.prepare(k, keys, width_, z_.k_parts);
-            products_.multiply(k, keys, width_, q_, lanes_, s, {.largest = largest, .ahead = ahead});
+            queries_.multiply(k, keys, s, largest, ahead);
         } else {
             pair_tile(k.matrix, keys, s);
         }
     }
     /// The features of a tile of keys and of the queries, where they are paired one by one.
     PairTiles<T> pair_tiles(const BroadcastMatrix<T>& k, Index keys) const {
-        PairTiles<T> tiles{{k, z_.q, width_, lanes_}, {{z_.e_k, width_, 1}, z_.e_q, width_, lanes_}, false};
+        const Index width = queries_.width, lanes = rows_.lanes;
+        PairTiles<T> tiles{{k, z_.q, width, lanes}, {{z_.e_k, width, 1}, z_.e_q, width, lanes}, false};
         if constexpr (ExponentialScore<S, T>)
-            tiles.all = exponentials_of_rows<S>(k, keys, width_, z_.e_k) && q_has_exponentials_;
+            tiles.all = exponentials_of_rows<S>(k, keys, width, z_.e_k) && q_has_exponentials_;
         return tiles;
     }
     /// Products into final scores: modifies and masks those of a tile, and calls `each_key(s)` for the lanes of a key.
@@ -182,45 +205,9 @@ public:
         }
     }
 
-    /// Multiplies the weights of a tile, or their gradients, by the factors of dropout.
-    void drop(Index begin, Index keys, T* weights) const {
-        if (!problem_.dropout) return;
-        for_each_packet(begin, [&](Index lane, const Position& p, Index count) {
-            problem_.dropout.apply(weights + lane, apart_.key, keys, lanes_of(p, count));
-        });
-    }
-
-    /// Calls `f(lane, position, count)` for the packets of queries of each head: `position` is the first one's.
-    template <class F>
-    void for_each_packet(Index key, F&& f) const {
-        for (Index h = 0; h < block_.heads; ++h) {
-            const Position first = problem_.row_position(block_.sequence, block_.head + h, block_.row).at(key);
-            for (Index i = 0; i < block_.rows; i += w) {
-                Position p = first;
-                p.query += i;
-                p.row += i;
-                f(h * block_.rows + i, p, std::min(w, block_.rows - i));
-            }
-        }
-    }
-    static LanePosition<T> lanes_of(const Position& p, Index count) {
-        return {{p.query, 1, count}, p.key, {p.row, 1, count}, p.head, p.kv_head, p.sequence};
-    }
-
 private:
     static constexpr Index w = simd::width<T>;
     static constexpr T infinity = std::numeric_limits<T>::infinity();
-
-    Tile tile(Index head, Index row, Index rows, Index begin, Index keys) const {
-        const Index query = problem_.shape.query_offset + block_.row + row;
-        return {query,          query + rows,   begin, begin + keys, block_.row + row, block_.head + head,
-                block_.kv_head, block_.sequence};
-    }
-
-    void split_queries() {
-        q_ = {z_.q};
-        products_.prepare(q_, width_, lanes_, z_.q_parts);
-    }
 
     void pair_tile(const BroadcastMatrix<T>& k, Index keys, T* to) {
         const S& score = attention_.score();
@@ -231,17 +218,17 @@ private:
     }
 
     void modify(T* s, Index key, const auto& modifiers) {
-        for_each_packet(key, [&](Index lane, const Position& p, Index count) {
+        rows_.for_each_packet(key, [&](Index lane, const Position& p, Index count) {
             const auto scores = Lanes<T>::of(simd::load(s + lane, count, T(0)));
-            simd::store<T>(s + lane, on_lanes(modifiers, scores, lanes_of(p, count)).packet, count);
+            simd::store<T>(s + lane, on_lanes(modifiers, scores, rows_.lanes_of(p, count)).packet, count);
         });
     }
     /// One modifier after the other, where one of them wants more than a key at a time.
     void modify_tile(T* s, Index begin, Index keys) {
         const auto one = [&](const auto& modifier) {
             if constexpr (TileModifier<std::remove_cvref_t<decltype(modifier)>, T>) {
-                for_each_packet(begin, [&](Index lane, const Position& p, Index count) {
-                    modifier.on_tile(s + lane, apart_.key, keys, lanes_of(p, count));
+                rows_.for_each_packet(begin, [&](Index lane, const Position& p, Index count) {
+                    modifier.on_tile(s + lane, apart_.key, keys, rows_.lanes_of(p, count));
                 });
             } else {
                 for (Index j = 0; j < keys; ++j) modify(s + j * apart_.key, begin + j, modifier);
@@ -251,7 +238,7 @@ private:
     }
     /// Asks for a packet of queries at a time first: on the edge of a causal tile one in four is cut.
     void mask(T* s, Index key) {
-        for_each_packet(key, [&](Index lane, Position p, Index count) {
+        rows_.for_each_packet(key, [&](Index lane, Position p, Index count) {
             const Cover cover = cover_of(
                 attention_.mask, Tile{p.query, p.query + count, key, key + 1, p.row, p.head, p.kv_head, p.sequence});
             if (cover == Cover::all) return;
@@ -260,7 +247,7 @@ private:
                 simd::store<T>(s + lane, hidden, count);
             } else if constexpr (LaneWiseMask<std::remove_cvref_t<decltype(attention_.mask)>, T>) {
                 const auto scores = simd::load<T>(s + lane, count, -infinity);
-                const LaneMask<T> kept = attention_.mask(lanes_of(p, count));
+                const LaneMask<T> kept = attention_.mask(rows_.lanes_of(p, count));
                 simd::store<T>(s + lane, simd::select(kept.packet, scores, hidden), count);
             } else {
                 for (Index i = lane; i < lane + count; ++i, ++p.query, ++p.row)
@@ -270,14 +257,10 @@ private:
     }
 
     const A& attention_;
-    const Problem<X>& problem_;
-    const LaneBlock& block_;
-    Index width_, lanes_;
-    bool few_;
+    const BlockRows<T, X>& rows_;
+    BlockQueries<T, X> queries_;
     ScoreStrides apart_;
     const ScoreScratch<T>& z_;
-    Products<T> products_;
-    LaneOperand<T> q_{};
     Slice<const Key> k_;
     bool q_has_exponentials_ = false;
 };

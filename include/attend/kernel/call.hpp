@@ -1,7 +1,7 @@
 #pragma once
 /// \file
 /// Whole calls: what is wrong with one is thrown before anything is written, then it gets its scratch and runs by the
-/// fused kernel or, where every score is wanted or the scalar is no packet's, by the reference.
+/// fused kernel.
 
 #include <algorithm>
 #include <string_view>
@@ -9,7 +9,6 @@
 #include <attend/core/gradient_check.hpp>
 #include <attend/kernel/backward.hpp>
 #include <attend/kernel/forward.hpp>
-#include <attend/kernel/reference.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
@@ -24,27 +23,13 @@ void check_call(const A& attention, const Shape& shape, const StridedView<const 
     check_part(attention.normalizer, shape);
 }
 
-template <class X, class T>
-void require_apart_from_operands(const Problem<X>& problem, const Output<T>& output, std::string_view name) {
-    require_apart(output, name, problem.q, "q");
-    require_apart(output, name, problem.k, "k");
-    require_apart(output, name, problem.v, "v");
-}
-
 /// Throws where a workspace built on a buffer of the caller's shares memory with what the call reads or writes.
-template <class X, class... Views>
-void require_apart_from_workspace(const Workspace* workspace, const Problem<X>& problem, const Views&... views) {
+template <class... Places>
+void require_apart_from_workspace(const Workspace* workspace, const Places&... places) {
     if (workspace == nullptr || workspace->buffer().empty()) return;
     const auto buffer = workspace->buffer();
     const Reach scratch(buffer.data(), buffer.data() + buffer.size());
-    const auto meets = [&scratch](const auto& view) {
-        if constexpr (requires { view.given(); }) {
-            return view && Reach(view.given()).meets(scratch);
-        } else {
-            return Reach(view).meets(scratch);
-        }
-    };
-    if (meets(problem.q) || meets(problem.k) || meets(problem.v) || (meets(views) || ...))
+    if ((places.reach.meets(scratch) || ...))
         refuse("the workspace's buffer overlaps an operand or an output of the call");
 }
 
@@ -58,47 +43,53 @@ std::size_t workspace_bytes(const A& attention, const Shape& shape, Index worker
     const StridedView<const X> q{nullptr, sequences, heads, queries, d_q}, k{nullptr, sequences, kv_heads, keys, d_k};
     require_groups(q, k);
     check_call(attention, shape, q, k);
-    if constexpr (fused::Supported<T>) {
-        if (pass == Pass::forward) return fused::Layout<T, A, X>(attention, shape, workers).bytes();
-        if constexpr (A::any_half) {
-            if (pass == Pass::backward) return workspace_bytes<X>(attention.compute_form(), shape, workers, pass);
-        }
-        if (pass == Pass::backward) return fused::BackwardLayout<T, A, X>(attention, shape, workers).bytes();
+    if constexpr (A::any_half) {
+        if (pass == Pass::backward) return workspace_bytes<X>(attention.compute_form(), shape, workers, pass);
     }
-    return reference::workspace_bytes<T>(attention, shape, pass == Pass::backward, workers);
+    const fused::Needs needs = fused::needs_of<T, A, X>(attention, shape);
+    return pass == Pass::backward ? fused::BackwardLayout<T>(needs, shape, workers).bytes()
+                                  : fused::Layout<T>(needs, shape, workers).bytes();
+}
+
+/// Throws where an output of a forward call has another shape, or memory of something else of the call.
+template <class X, class T>
+ATTEND_NOINLINE void check_outputs(const Problem<X>& problem, const Output<X>& out, const ForwardOptions<T>& options) {
+    require(static_cast<bool>(out), "the output must be given");
+    problem.check_query_output(out, "out", problem.v.columns);
+    problem.check_query_output(options.lse, "lse", 1);
+    problem.check_pair_output(options.weights, "weights");
+    const Place q(problem.q, "q"), k(problem.k, "k"), v(problem.v, "v");
+    const Place output(out, "out");
+    const Place lse(options.lse, "lse"), weights(options.weights, "weights");
+    const auto apart_from_operands = [&](const auto& place) {
+        require_apart(place, q), require_apart(place, k), require_apart(place, v);
+    };
+    apart_from_operands(output);
+    if (options.lse) {
+        apart_from_operands(lse);
+        require_apart(lse, output);
+    }
+    if (options.weights) {
+        apart_from_operands(weights);
+        require_apart(weights, output);
+        require_apart(weights, lse);
+    }
+    require_apart_from_workspace(options.workspace, q, k, v, output, lse, weights);
 }
 
 /// Writes the output, and what the options ask for.
 template <class A, class X, class T>
 void run_forward(const A& attention, const Problem<X>& problem, Output<X>& out, ForwardOptions<T>& options) {
     check_call(attention, problem.shape, problem.q, problem.k);
-    require(static_cast<bool>(out), "the output must be given");
-    problem.check_query_output(out, "out", problem.v.columns);
-    problem.check_query_output(options.lse, "lse", 1);
-    problem.check_pair_output(options.weights, "weights");
-    require_apart_from_operands(problem, out, "out");
-    require_apart_from_operands(problem, options.lse, "lse");
-    require_apart_from_operands(problem, options.weights, "weights");
-    require_apart(options.lse, "lse", out, "out");
-    require_apart(options.weights, "weights", out, "out");
-    require_apart(options.weights, "weights", options.lse, "lse");
-    require_apart_from_workspace(options.workspace, problem, out, options.lse, options.weights);
-    if constexpr (fused::Supported<T>) {
-        if (!options.weights) {
-            const fused::Layout<T, A, X> layout(attention, problem.shape, options.executor.concurrency());
-            return with_scratch(options.workspace, layout.bytes(), [&](std::byte* block) {
-                fused::forward(attention, problem, layout, problem.query_output(out, problem.v.columns),
-                               problem.query_output(options.lse, 1), block, options.executor);
-            });
-        }
-    }
-    with_scratch(options.workspace,
-                 reference::workspace_bytes<T>(attention, problem.shape, false, options.executor.concurrency()),
-                 [&](std::byte* block) {
-                     reference::forward<T>(attention, problem, problem.query_output(out, problem.v.columns),
-                                           problem.query_output(options.lse, 1), problem.pair_output(options.weights),
-                                           block, options.executor);
-                 });
+    check_outputs(problem, out, options);
+    const fused::Needs needs = fused::needs_of<T, A, X>(attention, problem.shape);
+    const fused::Layout<T> layout(needs, problem.shape, options.executor.concurrency());
+    with_scratch(options.workspace, layout.bytes(), [&](std::byte* memory) {
+        const fused::Results<T, X> results{.out = problem.query_output(out, problem.v.columns),
+                                           .lse = problem.query_output(options.lse, 1),
+                                           .weights = problem.pair_output(options.weights)};
+        fused::Forward<T, A, X>(attention, problem, layout, results, memory, options.executor).run();
+    });
 }
 
 /// What a backward call reads beside its operands.
@@ -108,83 +99,83 @@ struct BackwardInputs {
     StridedView<const Compute<X>> lse;
 };
 
-/// Throws where the parameters' gradients have other shapes than the parameters, or memory of something else of the
-/// call.
-template <class A, class X>
-void check_parameter_gradients(const A& attention, const Problem<X>& problem, const BackwardInputs<X>& inputs,
-                               const Output<X>& dq, const Output<X>& dk, const Output<X>& dv, const A& gradient) {
-    check_gradient(attention, gradient, [&](const auto& matrix, Index i) {
-        if constexpr (DenseMemory<decltype(matrix)>) {
-            const auto view = view_of(matrix.data(), matrix);
-            const auto apart = [&](const auto& other, std::string_view name) {
-                if (may_overlap(view, other))
-                    refuse_alias("gradient: " + parameter_name(gradient, i), view, name, other);
-            };
-            apart(problem.q, "q"), apart(problem.k, "k"), apart(problem.v, "v");
-            apart(inputs.out, "out"), apart(inputs.dout, "dout"), apart(inputs.lse, "lse");
-            apart(dq.given(), "dq"), apart(dk.given(), "dk"), apart(dv.given(), "dv");
-        }
-    });
-}
-
-/// Adds the gradients.
-template <class A, class X>
-void run_backward(const A& attention, const Problem<X>& problem, const BackwardInputs<X>& inputs, Output<X>& dq,
-                  Output<X>& dk, Output<X>& dv, const BackwardOptions<A>& options) {
-    using T = Compute<X>;
-    check_call(attention, problem.shape, problem.q, problem.k);
+/// The outputs of a backward call.
+template <class X>
+struct BackwardOutputs {
+    Output<X>&dq, &dk, &dv;
+};
+/// Throws where one of them has another shape, or memory of something else of the call.
+template <class X>
+ATTEND_NOINLINE void check_outputs(const Problem<X>& problem, const BackwardInputs<X>& inputs,
+                                   const BackwardOutputs<X>& outputs, const Workspace* workspace) {
+    const auto& [dq, dk, dv] = outputs;
     require(dq && dk && dv, "the gradients dq, dk and dv must be given");
     problem.check_query_output(dq, "dq", problem.q.columns);
     problem.check_key_output(dk, "dk", problem.k.columns);
     problem.check_key_output(dv, "dv", problem.v.columns);
-    const auto apart = [&](const Output<X>& output, std::string_view name) {
-        require_apart_from_operands(problem, output, name);
-        require_apart(output, name, inputs.out, "out");
-        require_apart(output, name, inputs.lse, "lse");
-        require_apart(output, name, inputs.dout, "dout");
-    };
-    apart(dq, "dq"), apart(dk, "dk"), apart(dv, "dv");
-    require_apart(dq, "dq", dk, "dk");
-    require_apart(dq, "dq", dv, "dv");
-    require_apart(dk, "dk", dv, "dv");
-    require_apart_from_workspace(options.workspace, problem, dq, dk, dv, inputs.out, inputs.dout, inputs.lse);
-    if (options.gradient != nullptr)
-        check_parameter_gradients(attention, problem, inputs, dq, dk, dv, *options.gradient);
-    if constexpr (fused::Supported<T>) {
-        if constexpr (A::any_half) {
-            if (options.gradient != nullptr) {
-                auto sums = options.gradient->compute_form();
-                run_backward(attention.compute_form(), problem, inputs, dq, dk, dv,
-                             BackwardOptions<decltype(sums)>{.workspace = options.workspace, .gradient = &sums});
-                return options.gradient->round_from(sums);
-            }
-        }
-        // Parameters are shared by all heads: one thread adds their gradients up, in order.
-        const bool shared = options.gradient != nullptr && has_parameters(*options.gradient);
-        const ExecutorRef executor = shared ? ExecutorRef(serial) : options.executor;
-        const fused::BackwardLayout<T, A, X> layout(attention, problem.shape, executor.concurrency());
-        with_scratch(options.workspace, layout.bytes(), [&](std::byte* block) {
-            const fused::Gradients<T, A, X> gradients{
-                .out = inputs.out,
-                .dout = inputs.dout,
-                .lse = inputs.lse,
-                .keys = KeyFeatures<T, A, X>::of(attention, problem, layout.width(), layout.keys(block), executor),
-                .dq = problem.query_output(dq, problem.q.columns),
-                .dk = problem.key_output(dk, problem.k.columns),
-                .dv = problem.key_output(dv, problem.v.columns),
-                .parameters = options.gradient};
-            fused::Backward<T, A, X>(attention, problem, gradients, layout, block, executor).run();
-        });
-    } else {
-        with_scratch(options.workspace,
-                     reference::workspace_bytes<T>(attention, problem.shape, true, options.executor.concurrency()),
-                     [&](std::byte* block) {
-                         reference::backward<T>(
-                             attention, problem, inputs.dout, problem.query_output(dq, problem.q.columns),
-                             problem.key_output(dk, problem.k.columns), problem.key_output(dv, problem.v.columns),
-                             options.gradient, block, options.executor);
-                     });
+    const Place q(problem.q, "q"), k(problem.k, "k"), v(problem.v, "v"), out(inputs.out, "out"),
+        dout(inputs.dout, "dout");
+    const Place lse(inputs.lse, "lse");
+    const Place of_q(dq, "dq"), of_k(dk, "dk"), of_v(dv, "dv");
+    for (const Place<X>* output : {&of_q, &of_k, &of_v}) {
+        for (const Place<const X>* input : {&q, &k, &v, &out, &dout}) require_apart(*output, *input);
+        require_apart(*output, lse);
     }
+    require_apart(of_q, of_k);
+    require_apart(of_q, of_v);
+    require_apart(of_k, of_v);
+    require_apart_from_workspace(workspace, q, k, v, out, dout, lse, of_q, of_k, of_v);
+}
+/// Throws where the gradient of a parameter has memory of something else of the call.
+template <class X, class P>
+ATTEND_NOINLINE void check_apart(const StridedView<P>& gradient, const ParameterName& name, const Problem<X>& problem,
+                                 const BackwardInputs<X>& inputs, const BackwardOutputs<X>& outputs) {
+    const auto apart = [&](const auto& other, std::string_view other_name) {
+        if (may_overlap(gradient, other)) refuse_alias("gradient: " + name.text(), gradient, other_name, other);
+    };
+    apart(problem.q, "q"), apart(problem.k, "k"), apart(problem.v, "v");
+    apart(inputs.out, "out"), apart(inputs.dout, "dout"), apart(inputs.lse, "lse");
+    apart(outputs.dq.given(), "dq"), apart(outputs.dk.given(), "dk"), apart(outputs.dv.given(), "dv");
+}
+
+/// Adds the gradients.
+template <class A, class X>
+void run_backward(const A& attention, const Problem<X>& problem, const BackwardInputs<X>& inputs,
+                  const BackwardOutputs<X>& outputs, const BackwardOptions<A>& options) {
+    using T = Compute<X>;
+    check_call(attention, problem.shape, problem.q, problem.k);
+    check_outputs(problem, inputs, outputs, options.workspace);
+    if (options.gradient != nullptr) {
+        check_gradient(attention, *options.gradient, [&](const auto& matrix, const ParameterName& name) {
+            if constexpr (DenseMemory<decltype(matrix)>)
+                check_apart(view_of(matrix.data(), matrix), name, problem, inputs, outputs);
+        });
+    }
+    if constexpr (A::any_half) {
+        if (options.gradient != nullptr) {
+            auto sums = options.gradient->compute_form();
+            run_backward(attention.compute_form(), problem, inputs, outputs,
+                         BackwardOptions<decltype(sums)>{.workspace = options.workspace, .gradient = &sums});
+            return options.gradient->round_from(sums);
+        }
+    }
+    // Parameters are shared by all heads: one thread adds their gradients up, in order.
+    const bool shared = options.gradient != nullptr && has_parameters(*options.gradient);
+    const ExecutorRef executor = shared ? ExecutorRef(serial) : options.executor;
+    const fused::Needs needs = fused::needs_of<T, A, X>(attention, problem.shape);
+    const fused::BackwardLayout<T> layout(needs, problem.shape, executor.concurrency());
+    with_scratch(options.workspace, layout.bytes(), [&](std::byte* memory) {
+        const fused::Gradients<T, A, X> gradients{
+            .out = inputs.out,
+            .dout = inputs.dout,
+            .lse = inputs.lse,
+            .keys = KeyFeatures<T, A, X>::of(attention, problem, layout.width(), layout.keys(memory), executor),
+            .dq = problem.query_output(outputs.dq, problem.q.columns),
+            .dk = problem.key_output(outputs.dk, problem.k.columns),
+            .dv = problem.key_output(outputs.dv, problem.v.columns),
+            .parameters = options.gradient};
+        fused::Backward<T, A, X>(attention, problem, gradients, layout, memory, executor).run();
+    });
 }
 
 }  // namespace attend::detail

@@ -10,36 +10,23 @@
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
-/// The scalars that the fused kernel computes in; the reference computes in any.
-template <class T>
-concept Supported = std::is_same_v<T, float> || std::is_same_v<T, double>;
-
-/// How many blocks of a head go through the keys together at most: as many as it takes for what a tile of keys costs,
-/// to be split above all, to be little beside the products.
-template <class T, class A>
-inline constexpr Index most_team = may_go_by_parts<T, A> && OnlineNormalizer<typename A::NormalizerFunctor> ? 8 : 1;
-
 /// The workspace of a call: scratch for each worker, then what is left of each chunk of keys. From the shape alone, so
 /// that the need is known before the call.
-template <class T, class A, class X>
+template <class T>
 class Layout {
 public:
-    static constexpr bool splits = OnlineNormalizer<typename A::NormalizerFunctor>;
-
-    Layout(const A& attention, const Shape& shape, Index workers)
-        : shape_(shape), width_(features_of(attention.score(), shape)) {
-        const SequencePlan<T> plan(shape.group(), shape.queries, shape.keys, splits);
+    Layout(const Needs& needs, const Shape& shape, Index workers) : shape_(shape), needs_(needs) {
+        const SequencePlan<T> plan(shape.group(), shape.queries, shape.keys, needs.splits);
         const bool may_differ = shape.sequences > 1;  // sequences of a ragged batch have plans of their own
         lanes_ = may_differ ? plan.most_lanes : plan.lanes;
-        chunks_ = may_differ ? SequencePlan<T>(1, 1, shape.keys, splits).chunks : plan.chunks;
+        chunks_ = may_differ ? SequencePlan<T>(1, 1, shape.keys, needs.splits).chunks : plan.chunks;
         const Index tasks = shape.sequences * std::max(shape.heads * plan.blocks, shape.kv_heads * chunks_);
         workers_ = std::clamp<Index>(tasks, 1, workers);
-        parts_ =
-            may_go_by_parts<T, A> && (may_differ || plan.blocks > 1) && Products<T>::go_by_parts(width_, shape.d_v);
+        parts_ = needs.parts && (may_differ || plan.blocks > 1) && Products<T>::go_by_parts(needs.width, shape.d_v);
         if (parts_) {
             const Index blocks = shape.sequences * shape.heads * plan.blocks;
             const Index share = workers == 1 ? blocks : blocks / (tasks_of_worker * workers);
-            team_ = std::clamp<Index>(share, 1, std::min(most_team<T, A>, may_differ ? most_team<T, A> : plan.blocks));
+            team_ = std::clamp<Index>(share, 1, may_differ ? needs.most_team : std::min(needs.most_team, plan.blocks));
         }
         Arena worker, partial;
         worker.take<PlanCursor>(1);
@@ -48,10 +35,9 @@ public:
         scratch_bytes_ = worker.used();
         if (chunks_ > 1) Partial<T>(partial, shape, lanes_);
         partial_bytes_ = partial.used();
-        key_bytes_ = KeyFeatures<T, A, X>::bytes(shape, width_);
     }
 
-    Index width() const { return width_; }
+    const Needs& needs() const { return needs_; }
     /// Blocks of a team at most.
     Index team() const { return team_; }
     std::size_t bytes() const { return before_partials() + static_cast<std::size_t>(partials()) * partial_bytes_; }
@@ -72,8 +58,9 @@ public:
     }
     /// The scratch of a team's first block, or of one beside `first`.
     Scratch<T> scratch(Arena& arena, const Scratch<T>* first = nullptr) const {
-        return first == nullptr ? Scratch<T>(arena, shape_, lanes_, width_, whole_rows, exponentials, parts_)
-                                : Scratch<T>(arena, *first, shape_, lanes_, width_);
+        return first == nullptr
+                   ? Scratch<T>(arena, shape_, lanes_, needs_.width, needs_.whole_rows, needs_.exponentials, parts_)
+                   : Scratch<T>(arena, *first, shape_, lanes_, needs_.width);
     }
     Partial<T> partial(std::byte* memory, Index which) const {
         Arena arena(memory + before_partials() + static_cast<std::size_t>(which) * partial_bytes_);
@@ -83,10 +70,10 @@ public:
 private:
     /// So many, that all workers end at about the same time.
     static constexpr Index tasks_of_worker = 4;
-    static constexpr bool whole_rows = RowNormalizer<typename A::NormalizerFunctor>;
-    static constexpr bool exponentials = ExponentialScore<typename A::ScoreFunctor, T>;
 
-    std::size_t before_partials() const { return static_cast<std::size_t>(workers_) * scratch_bytes_ + key_bytes_; }
+    std::size_t before_partials() const {
+        return static_cast<std::size_t>(workers_) * scratch_bytes_ + needs_.key_bytes;
+    }
     /// What is left of chunks at most: a sequence with several has fewer than two for each `chunk_keys` of its keys.
     Index partials() const {
         if (chunks_ == 1) return 0;
@@ -95,10 +82,11 @@ private:
     }
 
     const Shape& shape_;  // a copy would wait for what has just been written
-    Index width_, workers_ = 1, lanes_ = 0, chunks_ = 1;
+    const Needs& needs_;
+    Index workers_ = 1, lanes_ = 0, chunks_ = 1;
     Index team_ = 1;
     bool parts_ = false;
-    std::size_t scratch_bytes_ = 0, partial_bytes_ = 0, key_bytes_ = 0;
+    std::size_t scratch_bytes_ = 0, partial_bytes_ = 0;
 };
 
 /// Output, sum and maximum of a team's blocks, into their scratch. `for_each` calls a function with each of them.
@@ -121,7 +109,7 @@ public:
 
     /// `rows` of each block, or what is left.
     TeamForward(const A& attention, const Problem<X>& problem, const StridedView<const Key>& keys, const LaneBlock& all,
-                Index rows, const Layout<T, A, X>& layout, Arena& arena, ReadAhead& ahead)
+                Index rows, const Layout<T>& layout, Arena& arena, ReadAhead& ahead)
         : all_(all) {
         for (Index from = 0; from < all.rows; from += rows) {
             const Scratch<T>* const first = count_ == 0 ? nullptr : &members_[0]->scratch;
@@ -145,11 +133,10 @@ private:
         BlockForward<T, A, X> block;
 
         Member(const A& attention, const Problem<X>& problem, const StridedView<const Key>& keys,
-               const LaneBlock& rows_, const Layout<T, A, X>& layout, Arena& arena, const Scratch<T>* first,
-               ReadAhead& ahead)
+               const LaneBlock& rows_, const Layout<T>& layout, Arena& arena, const Scratch<T>* first, ReadAhead& ahead)
             : rows(rows_),
               scratch(layout.scratch(arena, first)),
-              block(attention, problem, keys, rows, layout.width(), scratch, ahead) {}
+              block(attention, problem, keys, rows, layout.needs().width, scratch, ahead) {}
     };
 
     const LaneBlock& all_;
@@ -157,69 +144,107 @@ private:
     Index count_ = 0;
 };
 
-/// out = weights · v for every head, by blocks of queries.
+/// What a forward call writes.
+template <class T, class X>
+struct Results {
+    StridedView<X> out;
+    StridedView<T> lse, weights;  ///< may have no memory: not wanted then
+};
+
+/// One call: out = weights · v for every head, by blocks of queries.
 template <class T, class A, class X>
-void forward(const A& attention, const Problem<X>& problem, const Layout<T, A, X>& layout, const StridedView<X>& out,
-             const StridedView<T>& lse, std::byte* memory, const ExecutorRef& executor) {
+class Forward {
+public:
     using Keys = KeyFeatures<T, A, X>;
-    const StridedView<const typename Keys::Scalar> keys =
-        Keys::of(attention, problem, layout.width(), layout.keys(memory), executor);
-    const Plan<T, X> plan(problem, layout.splits, layout.team());
-    std::atomic<bool> any_split = false;
-    layout.start(memory);
-    executor.for_each(plan.tasks(), [&](Index task, Index worker) {
-        PlanCursor& cursor = layout.cursor(memory, worker);
-        const LaneBlock all = plan.block(task, cursor);
-        const bool wants_lse = lse.data != nullptr;
-        Arena arena = layout.arena(memory, worker);
+
+    Forward(const A& attention, const Problem<X>& problem, const Layout<T>& layout, const Results<T, X>& results,
+            std::byte* memory, const ExecutorRef& executor)
+        : attention_(attention),
+          problem_(problem),
+          layout_(layout),
+          results_(results),
+          memory_(memory),
+          executor_(executor),
+          keys_(Keys::of(attention, problem, layout.needs().width, layout.keys(memory), executor)),
+          plan_(problem, layout.needs().splits, layout.team()) {}
+
+    void run() {
+        layout_.start(memory_);
+        executor_.for_each(plan_.tasks(), [this](Index task, Index worker) { take(task, worker); });
+        if (!any_split_) return;
+        // The chunks of a block merge in order, whoever computed them.
+        layout_.start(memory_);
+        executor_.for_each(plan_.tasks(), [this](Index task, Index worker) { merge(task, worker); });
+    }
+
+private:
+    using Block = BlockForward<T, A, X>;
+
+    /// The blocks of one task over its keys.
+    void take(Index task, Index worker) {
+        PlanCursor& cursor = layout_.cursor(memory_, worker);
+        const LaneBlock all = plan_.block(task, cursor);
+        const bool wants_lse = results_.lse.data != nullptr;
+        Arena arena = layout_.arena(memory_, worker);
         ReadAhead ahead;
-        const auto expect = [&](auto& block) {
-            const Index next = task + executor.concurrency();  // which this worker is likely to take next
-            if (next >= plan.tasks()) return;
-            PlanCursor ahead_of = cursor;
-            block.expect(plan.block(next, ahead_of));
-        };
         if constexpr (most_team<T, A> > 1) {
-            if (layout.team() > 1 && all.by_parts) {
-                TeamForward<T, A, X> team(attention, problem, keys, all, plan.of(all.sequence).rows, layout, arena,
+            if (layout_.team() > 1 && all.by_parts) {
+                TeamForward<T, A, X> team(attention_, problem_, keys_, all, plan_.of(all.sequence).rows, layout_, arena,
                                           ahead);
                 bool is_first = true;
                 team.for_each([&](auto& block) {
-                    if (is_first) expect(block);
+                    if (is_first) expect_next(task, cursor, block);
                     is_first = false;
-                    block.expect_output(out);
+                    block.output().expect_output(results_.out);
                 });
                 team.run(wants_lse);
-                return team.for_each([&](auto& block) { block.finish(out, lse); });
+                return team.for_each([&](auto& block) { finish(block); });
             }
         }
-        const Scratch<T> scratch = layout.scratch(arena);
-        BlockForward<T, A, X> block(attention, problem, keys, all, layout.width(), scratch, ahead);
-        expect(block);
-        if (all.chunks == 1) block.expect_output(out);
+        const Scratch<T> scratch = layout_.scratch(arena);
+        Block block(attention_, problem_, keys_, all, layout_.needs().width, scratch, ahead);
+        expect_next(task, cursor, block);
+        if (all.chunks == 1) block.output().expect_output(results_.out);
         go_through_keys<T>(all, block.by_parts(), wants_lse, [&](auto&& f) { f(block); });
         if (all.chunks == 1) {
-            block.finish(out, lse);
+            finish(block);
         } else {
-            block.store(layout.partial(memory, all.partial + all.chunk));
-            any_split = true;
+            block.output().store(layout_.partial(memory_, all.partial + all.chunk));
+            any_split_ = true;
         }
-    });
-    if (!any_split) return;
-    // The chunks of a block merge in order, whoever computed them.
-    layout.start(memory);
-    executor.for_each(plan.tasks(), [&](Index task, Index worker) {
-        const LaneBlock block = plan.block(task, layout.cursor(memory, worker));
-        if (block.chunks == 1 || block.chunk > 0) return;
-        Arena arena = layout.arena(memory, worker);
-        const Scratch<T> scratch = layout.scratch(arena);
+    }
+    /// Of the first chunk of a block: takes in the others.
+    void merge(Index task, Index worker) {
+        const LaneBlock all = plan_.block(task, layout_.cursor(memory_, worker));
+        if (all.chunks == 1 || all.chunk > 0) return;
+        Arena arena = layout_.arena(memory_, worker);
+        const Scratch<T> scratch = layout_.scratch(arena);
         ReadAhead ahead;
-        BlockForward<T, A, X> forward(attention, problem, keys, block, layout.width(), scratch, ahead);
-        forward.load(layout.partial(memory, block.partial));
-        for (Index chunk = 1; chunk < block.chunks; ++chunk)
-            forward.merge(layout.partial(memory, block.partial + chunk));
-        forward.finish(out, lse);
-    });
-}
+        Block block(attention_, problem_, keys_, all, layout_.needs().width, scratch, ahead);
+        block.output().load(layout_.partial(memory_, all.partial));
+        for (Index chunk = 1; chunk < all.chunks; ++chunk)
+            block.output().merge(layout_.partial(memory_, all.partial + chunk));
+        if (results_.weights.data != nullptr) block.load_queries();
+        finish(block);
+    }
+    void finish(Block& block) { block.finish(results_.out, results_.lse, results_.weights); }
+    /// Asks for what the task that this worker is likely to take next begins with.
+    void expect_next(Index task, const PlanCursor& cursor, Block& block) const {
+        const Index next = task + executor_.concurrency();
+        if (next >= plan_.tasks()) return;
+        PlanCursor ahead_of = cursor;
+        block.output().expect(plan_.block(next, ahead_of), keys_);
+    }
+
+    const A& attention_;
+    const Problem<X>& problem_;
+    const Layout<T>& layout_;
+    const Results<T, X>& results_;
+    std::byte* memory_;
+    const ExecutorRef& executor_;
+    StridedView<const typename Keys::Scalar> keys_;
+    Plan<T, X> plan_;
+    std::atomic<bool> any_split_ = false;
+};
 
 }  // namespace attend::detail::fused

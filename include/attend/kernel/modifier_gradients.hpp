@@ -31,12 +31,12 @@ void for_each_tile_modifier(const std::tuple<Ms...>& modifiers, std::tuple<Ms...
 /// ds, the gradients of the final scores of a tile, into those of the `raw` ones that came in, key after key; and the
 /// gradients of the modifiers' parameters, where they are wanted. `kept` has room for a tile for each modifier of whole
 /// tiles: for the gradients of what it made.
-template <class Scores, class T, class... Ms>
-void modifiers_backward(const std::tuple<Ms...>& modifiers, const Scores& scores, const KeyRange& keys, const T* raw,
-                        T* ds, T* kept, std::tuple<Ms...>* gradient) {
-    const Index lanes = scores.lanes();
+template <class T, class X, class... Ms>
+void modifiers_backward(const std::tuple<Ms...>& modifiers, const BlockRows<T, X>& rows, const KeyRange& keys,
+                        const T* raw, T* ds, T* kept, std::tuple<Ms...>* gradient) {
+    const Index lanes = rows.lanes;
     for (Index j = 0; j < keys.count; ++j, raw += lanes) {
-        scores.for_each_packet(keys.begin + j, [&](Index lane, const Position& p, Index count) {
+        rows.for_each_packet(keys.begin + j, [&](Index lane, const Position& p, Index count) {
             T* const at = ds + j * lanes + lane;
             const auto s = Lanes<T>::of(simd::load(raw + lane, count, T(0)));
             const auto ds_out = Lanes<T>::of(simd::load(at, count, T(0)));
@@ -44,14 +44,14 @@ void modifiers_backward(const std::tuple<Ms...>& modifiers, const Scores& scores
                 const auto tile = static_cast<Index>(tile_modifiers<std::tuple<Ms...>, T>(i));
                 simd::store<T>(kept + (tile * key_block + j) * lanes + lane, d.packet, count);
             };
-            const auto ds_in = backward_on_lanes(modifiers, s, Scores::lanes_of(p, count), ds_out, gradient, keep);
+            const auto ds_in = backward_on_lanes(modifiers, s, rows.lanes_of(p, count), ds_out, gradient, keep);
             simd::store<T>(at, ds_in.packet, count);
         });
     }
     if (gradient == nullptr) return;
     for_each_tile_modifier<T>(modifiers, *gradient, [&](const auto& m, auto& of_m, Index tile) {
-        scores.for_each_packet(keys.begin, [&](Index lane, const Position& p, Index count) {
-            m.backward_on_tile(kept + tile * key_block * lanes + lane, lanes, keys.count, Scores::lanes_of(p, count),
+        rows.for_each_packet(keys.begin, [&](Index lane, const Position& p, Index count) {
+            m.backward_on_tile(kept + tile * key_block * lanes + lane, lanes, keys.count, rows.lanes_of(p, count),
                                of_m);
         });
     });

@@ -221,18 +221,29 @@ template <class T, class X>
     refuse(named(output_name, output), " aliases ", named(input_name, input),
            ": give the call memory of its own to write to");
 }
-/// Throws where an output shares memory with an input.
+/// An operand or an output of a call by its name, and where its memory stands: found once for all comparisons.
+template <class T>
+struct Place {
+    const StridedView<T>& view;
+    std::string_view name;
+    Reach reach;
+    const void* object = nullptr;  ///< of an output: the matrix that may be resized
+
+    Place(const StridedView<T>& view_, std::string_view name_) : view(view_), name(name_), reach(view_) {}
+    Place(const Output<T>& output, std::string_view name_)
+        : view(output.given()), name(name_), reach(output.given()), object(output.object()) {}
+};
+template <class T>
+Place(const Output<T>&, std::string_view) -> Place<T>;
+
+/// Throws where an output shares memory with what else the call reads or writes.
 template <class T, class X>
-ATTEND_ALWAYS_INLINE inline void require_apart(const Output<T>& output, std::string_view output_name,
-                                               const StridedView<X>& input, std::string_view input_name) {
-    if (output && may_overlap(output.given(), input)) refuse_alias(output_name, output.given(), input_name, input);
-}
-template <class T, class X>
-ATTEND_ALWAYS_INLINE inline void require_apart(const Output<T>& a, std::string_view a_name, const Output<X>& b,
-                                               std::string_view b_name) {
-    require_apart(a, a_name, b.given(), b_name);
+ATTEND_ALWAYS_INLINE inline void require_apart(const Place<T>& output, const Place<X>& other) {
+    if (output.reach.meets(other.reach) && footprints_may_overlap(output.view, other.view))
+        refuse_alias(output.name, output.view, other.name, other.view);
     // Two outputs that are one empty matrix have no memory yet; the second resize would free that of the first.
-    if (a.object() != nullptr && a.object() == b.object()) refuse_alias(a_name, a.given(), b_name, b.given());
+    if (output.object != nullptr && output.object == other.object)
+        refuse_alias(output.name, output.view, other.name, other.view);
 }
 
 template <class Q, class K, class V>

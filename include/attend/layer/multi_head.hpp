@@ -271,9 +271,10 @@ private:
         apart(tape.k, "the tape's k"), apart(tape.v, "the tape's v"), apart(tape.context, "the tape's context");
         apart(tape.lse, "the tape's lse"), apart(tape.dq, "the tape's dq"), apart(tape.dk, "the tape's dk");
         apart(tape.dv, "the tape's dv"), apart(tape.dcontext, "the tape's dcontext");
-        detail::for_each_parameter(*this, [&](const auto& matrix) {
+        const auto parameter = [&](const detail::ParameterName&, const auto& matrix) {
             if constexpr (detail::DenseMemory<decltype(matrix)>) apart(matrix, "a parameter of the block");
-        });
+        };
+        detail::walk_parameters(*this, {}, parameter);
     }
     void check_forward(Index rows, Index keys, const Output<T>& y, const Options& options,
                        const detail::SequencesRef& key_sequences, const Tape& tape) const {
@@ -286,7 +287,7 @@ private:
         problem.check_pair_output(options.weights, "weights");
         check_apart(y, "y", tape);
         check_apart(options.weights, "weights", tape);
-        detail::require_apart(options.weights, "weights", y, "y");
+        detail::require_apart(detail::Place(options.weights, "weights"), detail::Place(y, "y"));
     }
     template <class DY>
     void check_backward(const Tape& tape, Index keys, const DY& dy, const Output<T>& dx, const Output<T>& dmemory,
@@ -317,21 +318,21 @@ private:
         dmemory.check("dmemory", 1, 1, keys, shape_.d_memory);
         check_apart(dx, "dx", tape);
         check_apart(dmemory, "dmemory", tape);
-        detail::require_apart(dx, "dx", dmemory, "dmemory");
+        detail::require_apart(detail::Place(dx, "dx"), detail::Place(dmemory, "dmemory"));
         if (options.gradient == nullptr) return;
         options.gradient->check_parameters();
-        detail::check_gradient(*this, *options.gradient, [&](const auto& matrix, Index i) {
-            if constexpr (detail::DenseMemory<decltype(matrix)>) {
-                const auto view = detail::view_of(matrix.data(), matrix);
-                const auto apart = [&](const auto& other, std::string_view name) {
-                    if (detail::may_overlap(view, other))
-                        detail::refuse_alias("gradient: " + detail::parameter_name(*options.gradient, i), view, name,
-                                             other);
-                };
-                apart(dx.given(), "dx"), apart(dmemory.given(), "dmemory");
-                apart(detail::view_of(dy.data(), dy), "dy");
-            }
-        });
+        detail::check_gradient(*this, *options.gradient,
+                               [&](const auto& matrix, const detail::ParameterName& parameter) {
+                                   if constexpr (detail::DenseMemory<decltype(matrix)>) {
+                                       const auto view = detail::view_of(matrix.data(), matrix);
+                                       const auto apart = [&](const auto& other, std::string_view name) {
+                                           if (detail::may_overlap(view, other))
+                                               detail::refuse_alias("gradient: " + parameter.text(), view, name, other);
+                                       };
+                                       apart(dx.given(), "dx"), apart(dmemory.given(), "dmemory");
+                                       apart(detail::view_of(dy.data(), dy), "dy");
+                                   }
+                               });
     }
     static detail::SequencesRef sequences_of(const std::vector<Index>& offsets) {
         return detail::SequencesRef(std::span<const Index>(offsets));

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <iterator>
+#include <limits>
 #include <type_traits>
 
 #include <attend/core/lanes.hpp>
@@ -18,7 +19,10 @@ namespace attend::inline ATTEND_ABI::detail {
 /// `polynomial` holds q, highest power first: minimax in the relative error of e^r, found with Sollya's `fpminimax`,
 /// for coefficients of the format itself.
 template <class T>
-struct ExpConstants;
+struct ExpConstants {  // of other types, whose e^x is their own
+    static constexpr T ln2 = T(0.693147180559945309417232121458176568L);
+    static constexpr T least_normal = T(std::numeric_limits<T>::min_exponent) * ln2, least_factor = least_normal / 2;
+};
 
 template <>
 struct ExpConstants<float> {
@@ -115,15 +119,19 @@ simd::Packet<T> exp_packet(const simd::Packet<T>& x) {
 template <class T>
 ATTEND_ALWAYS_INLINE inline simd::Packet<T> exp_of_nonpositive(const simd::Packet<T>& x,
                                                                T least = ExpConstants<T>::least_normal) {
-    using C = ExpConstants<T>;
-    using Parts = ExpParts<T>;
-    const auto c = [](T constant) ATTEND_ALWAYS_INLINE { return simd::broadcast(constant); };
-    const auto n_rounder = simd::as_written(simd::madd(x, c(Parts::log2e), c(Parts::rounder)));
-    const auto n = simd::sub(n_rounder, c(Parts::rounder));
-    const auto r = simd::madd(n, c(-(C::ln2_upper + C::ln2_lower)), x);
-    const auto power = simd::shift_left<C::mantissa_bits>(n_rounder);
-    const auto e_r_less_1 = simd::madd(Parts::polynomial(r), simd::mul(r, r), r);
-    return simd::zero_below<T>(simd::madd(e_r_less_1, power, power), x, least);
+    if constexpr (!std::is_same_v<T, float> && !std::is_same_v<T, double>) {
+        return x < least ? T(0) : exp_packet<T>(x);
+    } else {
+        using C = ExpConstants<T>;
+        using Parts = ExpParts<T>;
+        const auto c = [](T constant) ATTEND_ALWAYS_INLINE { return simd::broadcast(constant); };
+        const auto n_rounder = simd::as_written(simd::madd(x, c(Parts::log2e), c(Parts::rounder)));
+        const auto n = simd::sub(n_rounder, c(Parts::rounder));
+        const auto r = simd::madd(n, c(-(C::ln2_upper + C::ln2_lower)), x);
+        const auto power = simd::shift_left<C::mantissa_bits>(n_rounder);
+        const auto e_r_less_1 = simd::madd(Parts::polynomial(r), simd::mul(r, r), r);
+        return simd::zero_below<T>(simd::madd(e_r_less_1, power, power), x, least);
+    }
 }
 
 /// e^{a − b} on each lane, and 1 for equal infinities, whose difference would be NaN.

@@ -1,4 +1,4 @@
-#include <attend/kernel/reference.hpp>
+// A call does what its parts say: weights, LSE, output and gradients of small cases, written out.
 
 #include <attend/attend.hpp>
 

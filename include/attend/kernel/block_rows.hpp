@@ -1,0 +1,88 @@
+#pragma once
+/// \file
+/// Which query stands in which lane of a block, and what of a block's passes needs to know no more than that: nothing
+/// here depends on the attention, so that it is compiled once for all of them.
+
+#include <algorithm>
+
+#include <attend/core/lanes.hpp>
+#include <attend/kernel/plan.hpp>
+
+namespace attend::inline ATTEND_ABI::detail::fused {
+
+inline constexpr Index key_block = 64;
+
+template <class T>
+using StridedBlock = Eigen::Map<RowMatrix<T>, Eigen::Unaligned, Eigen::OuterStride<>>;
+
+/// The queries of a block, in lanes.
+template <class T, class X>
+class BlockRows {
+public:
+    static constexpr Index w = simd::width<T>;
+
+    const Problem<X>& problem;
+    const LaneBlock& block;
+    Index lanes;  ///< whole packets
+
+    BlockRows(const Problem<X>& problem_, const LaneBlock& block_)
+        : problem(problem_), block(block_), lanes((block_.count() + w - 1) / w * w) {}
+
+    Position position(Index lane, Index key) const {
+        const Index head = lane / block.rows;
+        return problem.row_position(block.sequence, block.head + head, block.row + lane - head * block.rows).at(key);
+    }
+    /// Rows of head h of the block over some keys.
+    Tile tile(Index head, Index row, Index rows, Index begin, Index keys) const {
+        const Index query = problem.shape.query_offset + block.row + row;
+        return {query,           query + rows,      begin,         begin + keys,
+                block.row + row, block.head + head, block.kv_head, block.sequence};
+    }
+    /// The block's rows of its head h, in what goes with the queries.
+    template <class View>
+    auto of(const View& view, Index h) const {
+        return rows_of(problem, view, block, h);
+    }
+
+    /// Calls `f(lane, position, count)` for the packets of queries of each head: `position` is the first one's.
+    template <class F>
+    void for_each_packet(Index key, F&& f) const {
+        for (Index h = 0; h < block.heads; ++h) {
+            const Position first = problem.row_position(block.sequence, block.head + h, block.row).at(key);
+            for (Index i = 0; i < block.rows; i += w) {
+                Position p = first;
+                p.query += i;
+                p.row += i;
+                f(h * block.rows + i, p, std::min(w, block.rows - i));
+            }
+        }
+    }
+    static LanePosition<T> lanes_of(const Position& p, Index count) {
+        return {{p.query, 1, count}, p.key, {p.row, 1, count}, p.head, p.kv_head, p.sequence};
+    }
+
+    /// Multiplies the weights of a tile, or their gradients, by the factors of dropout; `apart`: between keys.
+    void drop(Index begin, Index keys, T* weights, Index apart) const {
+        if (!problem.dropout) return;
+        for_each_packet(begin, [&](Index lane, const Position& p, Index count) {
+            problem.dropout.apply(weights + lane, apart, keys, lanes_of(p, count));
+        });
+    }
+};
+
+/// A mask, asked pair by pair where speed does not count; its type is not known here.
+class PairTest {
+public:
+    template <class Mask>
+    explicit PairTest(const Mask& mask)
+        : mask_(&mask), sees_([](const void* given, const Position& p) {
+              return static_cast<bool>((*static_cast<const Mask*>(given))(p));
+          }) {}
+    bool operator()(const Position& p) const { return sees_(mask_, p); }
+
+private:
+    const void* mask_;
+    bool (*sees_)(const void*, const Position&);
+};
+
+}  // namespace attend::detail::fused

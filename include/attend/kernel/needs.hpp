@@ -1,0 +1,60 @@
+#pragma once
+/// \file
+/// What a call asks of its plan and its workspace besides its shape: all that these know of an attention.
+
+#include <concepts>
+#include <cstddef>
+
+#include <attend/kernel/key_features.hpp>
+#include <attend/kernel/on_lanes.hpp>
+#include <attend/kernel/pair_scores.hpp>
+#include <attend/kernel/products.hpp>
+
+namespace attend::inline ATTEND_ABI::detail::fused {
+
+/// Whether the products of an attention can go by parts. A sigmoid's weights may all be so small that nothing of their
+/// parts would be left.
+template <class T, class A>
+inline constexpr bool may_go_by_parts = Products<T>::have_parts && A::ScoreFunctor::pairing == Pairing::dot &&
+                                        !PairNormalizer<typename A::NormalizerFunctor>;
+
+/// How many blocks of a head go through the keys together at most: as many as it takes for what a tile of keys costs,
+/// to be split above all, to be little beside the products.
+template <class T, class A>
+inline constexpr Index most_team = may_go_by_parts<T, A> && OnlineNormalizer<typename A::NormalizerFunctor> ? 8 : 1;
+
+struct Needs {
+    Index width = 0;            ///< features of a query and of a key
+    std::size_t key_bytes = 0;  ///< of the features of all keys, where they are not the keys themselves
+    Index most_team = 1;
+    Index tile_modifiers = 0;
+    bool splits = false;        ///< results over parts of the keys can be merged
+    bool whole_rows = false;    ///< the normalizer needs rows of scores whole
+    bool exponentials = false;  ///< of the features, for pairs that are formed from them
+    bool parts = false;         ///< products may go by parts
+    bool modifies = false;
+};
+template <class T, class A, class X>
+Needs needs_of(const A& attention, const Shape& shape) {
+    using N = typename A::NormalizerFunctor;
+    constexpr bool has_logit = requires(const N& normalizer, Index head) {
+        { normalizer.logit(head) } -> std::convertible_to<double>;
+    };
+    static_assert(has_logit || !HasLogit<N>,
+                  "attend: this normalizer has a logit that does not fit: it needs double logit(Index head) const");
+    static_assert(has_logit || !OnlineNormalizer<N> || !HasParameters<N>,
+                  "attend: this online normalizer has parameters, but no logit that they could act by: leave `online` "
+                  "out, or add double logit(Index head) const and add_logit_gradient");
+    const Index width = features_of(attention.score(), shape);
+    return {.width = width,
+            .key_bytes = KeyFeatures<T, A, X>::bytes(shape, width),
+            .most_team = most_team<T, A>,
+            .tile_modifiers = static_cast<Index>(tile_modifiers<decltype(A::modifiers.each), T>()),
+            .splits = OnlineNormalizer<N>,
+            .whole_rows = RowNormalizer<N>,
+            .exponentials = ExponentialScore<typename A::ScoreFunctor, T>,
+            .parts = may_go_by_parts<T, A>,
+            .modifies = A::ModifierChain::count > 0};
+}
+
+}  // namespace attend::detail::fused
