@@ -17,6 +17,7 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
 const Layout layout{.queries = 4, .keys = 5, .heads = 2, .kv_heads = 1};
+const Layout no_keys{.queries = 3, .keys = 0, .heads = 2, .kv_heads = 1};
 constexpr Index empty_row = 1;
 
 template <class T>
@@ -24,97 +25,135 @@ bool all_zero(const Eigen::DenseBase<T>& x) {
     return (x.derived().array() == 0).all();
 }
 
+/// A call's results, of whatever attention: it is its type that takes long to compile, so what checks them has none.
+struct Results {
+    Outputs<double> y;
+    RowMatrix<double> dq, dk, dv;
+    RowMatrix<double> dparameters;
+};
+template <class A>
+Results results_of(const A& attention, const Operands<double>& x) {
+    const Gradients<double, A> d = backward(attention, x);
+    return {forward(attention, x), d.dq, d.dk, d.dv, parameters_of(d.parameters)};
+}
+
 /// Row 1 is empty, the others are not.
+void check_one_empty_row(const Results& r) {
+    CHECK(all_zero(r.y.out.row(empty_row)));
+    CHECK((r.y.lse.row(empty_row).array() == -infinity).all());
+    CHECK(all_zero(r.dq.row(empty_row)));
+    for (Index head = 0; head < layout.heads; ++head)
+        CHECK(all_zero(r.y.weights.row(head * layout.queries + empty_row)));
+    for (const Index row : {0, 2, 3}) {
+        CHECK_FALSE(all_zero(r.y.out.row(row)));
+        CHECK((r.y.lse.row(row).array() > -infinity).all());
+    }
+}
 template <class A>
 void check_one_empty_row(const A& attention) {
-    const Operands<double> x = random_operands(layout, 1);
-    const Outputs<double> y = forward(attention, x);
-    const Gradients<double, A> d = backward(attention, x);
-    CHECK(all_zero(y.out.row(empty_row)));
-    CHECK((y.lse.row(empty_row).array() == -infinity).all());
-    CHECK(all_zero(d.dq.row(empty_row)));
-    for (Index head = 0; head < layout.heads; ++head) CHECK(all_zero(y.weights.row(head * layout.queries + empty_row)));
-    for (const Index row : {0, 2, 3}) {
-        CHECK_FALSE(all_zero(y.out.row(row)));
-        CHECK((y.lse.row(row).array() > -infinity).all());
-    }
+    check_one_empty_row(results_of(attention, random_operands(layout, 1)));
 }
 
 /// A loss may well be undefined where there is no output.
+void check_unfelt(const Results& of_nan, const Results& r) {
+    CHECK(same_bits(of_nan.dq, r.dq));
+    CHECK(same_bits(of_nan.dk, r.dk));
+    CHECK(same_bits(of_nan.dv, r.dv));
+    CHECK(same_bits(of_nan.dparameters, r.dparameters));
+}
 template <class A>
 void check_unfelt_gradient(const A& attention) {
     Operands<double> x = random_operands(layout, 1);
-    const Gradients<double, A> d = backward(attention, x);
+    const Results r = results_of(attention, x);
     x.dout.row(empty_row).setConstant(not_a_number);
-    CHECK(first_difference(backward(attention, x), d) == "");
+    check_unfelt(results_of(attention, x), r);
 }
 
 /// Every row is empty, so nothing has a gradient.
+void check_all_rows_empty(const Results& r, const Layout& shape) {
+    CHECK(r.y.out.rows() == shape.queries);
+    CHECK(all_zero(r.y.out));
+    CHECK(all_zero(r.y.weights));
+    CHECK((r.y.lse.array() == -infinity).all());
+    CHECK(all_zero(r.dq));
+    CHECK(all_zero(r.dk));
+    CHECK(all_zero(r.dv));
+    CHECK(all_zero(r.dparameters));
+}
 template <class A>
 void check_all_rows_empty(const A& attention, const Layout& shape = layout) {
-    const Operands<double> x = random_operands(shape, 2);
-    const Outputs<double> y = forward(attention, x);
-    const Gradients<double, A> d = backward(attention, x);
-    CHECK(y.out.rows() == shape.queries);
-    CHECK(all_zero(y.out));
-    CHECK(all_zero(y.weights));
-    CHECK((y.lse.array() == -infinity).all());
-    CHECK(all_zero(d.dq));
-    CHECK(all_zero(d.dk));
-    CHECK(all_zero(d.dv));
-    CHECK(all_zero(parameters_of(d.parameters)));
+    check_all_rows_empty(results_of(attention, random_operands(shape, 2)), shape);
 }
 
-template <class Normalizer>
-void check_normalizer(const Normalizer& normalizer) {
-    const auto but_one = scaled_dot_product >> mask([](Position p) { return p.row != empty_row; }) >> normalizer;
-    check_one_empty_row(but_one);
-    check_unfelt_gradient(but_one);
-    check_all_rows_empty(scaled_dot_product >> mask([](Position) { return false; }) >> normalizer);
-    check_all_rows_empty(scaled_dot_product >> normalizer, {.queries = 3, .keys = 0, .heads = 2, .kv_heads = 1});
+/// What a mask, or a bias of -infinity, hides.
+enum class Hidden { nothing, one_row, all_rows };
+
+auto mask_of(Hidden hidden) {
+    return mask([hidden](Position p) {
+        return hidden == Hidden::nothing || (hidden == Hidden::one_row && p.row != empty_row);
+    });
 }
+auto bias_of(Hidden hidden, const Layout& shape = layout) {
+    Eigen::MatrixXd values = Eigen::MatrixXd::Zero(shape.queries, shape.keys);
+    if (hidden == Hidden::one_row) values.row(empty_row).setConstant(-infinity);
+    if (hidden == Hidden::all_rows) values.setConstant(-infinity);
+    return bias(values);
+}
+
+/// `masked(hidden)` is an attention whose mask hides that.
+template <class Masked>
+void check_masks(const Masked& masked) {
+    check_one_empty_row(masked(Hidden::one_row));
+    check_unfelt_gradient(masked(Hidden::one_row));
+    check_all_rows_empty(masked(Hidden::all_rows));
+}
+
+/// By a mask, by a bias, and by having no keys. Each use of this costs a second of compiling, so that a score and a
+/// normalizer are checked at once.
+template <class Score, class Normalizer>
+void check_parts(const Score& score, const Normalizer& normalizer) {
+    const auto attention = [&](Hidden by_bias, Hidden by_mask, const Layout& shape = layout) {
+        return score >> bias_of(by_bias, shape) >> mask_of(by_mask) >> normalizer;
+    };
+    check_masks([&](Hidden hidden) { return attention(Hidden::nothing, hidden); });
+    check_all_rows_empty(attention(Hidden::all_rows, Hidden::nothing));
+    check_one_empty_row(attention(Hidden::one_row, Hidden::nothing));
+    check_all_rows_empty(attention(Hidden::nothing, Hidden::nothing, no_keys), no_keys);
+}
+
+/// Without modifiers.
+const auto general = [](Hidden hidden) { return GeneralAttention<double>(3, 3, 6) >> mask_of(hidden) >> softmax; };
 
 }  // namespace
 
-TEST_CASE("masks empty rows, as does having no keys, for every normalizer") {
-    check_normalizer(softmax);
-    check_normalizer(softmax_with_sink(Eigen::Vector2d(0.3, -1.0)));
-    check_normalizer(sigmoid(0.5));
-    check_normalizer(sparsemax);
-    check_normalizer(entmax15);
-    check_normalizer(top_k(2));
+TEST_CASE("masks and biases empty rows, as does having no keys, for every score and normalizer") {
+    check_parts(AdditiveAttention<double>(3, 3, 4, 5), softmax_with_sink(Eigen::Vector2d(0.3, -1.0)));
+    check_parts(scaled_dot_product, sigmoid(0.5));
+    check_parts(scaled_dot_product, sparsemax);
+    check_parts(dot_product, entmax15);
+    check_parts(dot_product, top_k(2));
+    check_masks(general);
+    check_all_rows_empty(general(Hidden::nothing), no_keys);
 }
 
-TEST_CASE("scores with parameters and maps have no gradients from empty rows") {
-    const auto nothing = mask([](Position) { return false; });
-    check_all_rows_empty(AdditiveAttention<double>(3, 3, 4, 5) >> nothing);
-    check_all_rows_empty(GeneralAttention<double>(3, 3, 6) >> nothing);
-    check_all_rows_empty(cosine(2.0) >> nothing);
-}
-
-TEST_CASE("modifiers empty rows with scores of -infinity") {
-    Eigen::MatrixXd one_row = Eigen::MatrixXd::Zero(4, 5), all_rows = Eigen::MatrixXd::Constant(4, 5, -infinity);
-    one_row.row(empty_row).setConstant(-infinity);
-    check_all_rows_empty(dot_product >> bias(all_rows));
-    check_all_rows_empty(dot_product >> bias(all_rows) >> softmax_with_sink(0.1));
-    check_all_rows_empty(dot_product >> bias(all_rows) >> sigmoid(0.5));
-    check_all_rows_empty(dot_product >> bias(all_rows) >> entmax15);
-    check_all_rows_empty(dot_product >> bias(all_rows) >> top_k(2));
-    check_all_rows_empty(dot_product >> adaptive_span(-3.0, 1.0));
-    check_one_empty_row(dot_product >> bias(one_row) >> sparsemax);
-}
-
-TEST_CASE("modifiers behind a score of -infinity have gradient 0 from it") {
-    const Eigen::MatrixXd all_rows = Eigen::MatrixXd::Constant(4, 5, -infinity);
-    check_all_rows_empty(dot_product >> bias(all_rows) >> scale(0.5));
-    check_all_rows_empty(dot_product >> bias(all_rows) >> scale(0.5) >> alibi(0.1) >> bias(all_rows));
+TEST_CASE("modifiers empty rows, and behind a score of -infinity they have gradient 0 from it") {
+    const auto attention = [](double span, Hidden before, double slope, Hidden behind, Hidden by_mask) {
+        return cosine(2.0) >> adaptive_span(span, 1.0) >> bias_of(before) >> scale(0.5) >> alibi(slope) >>
+               bias_of(behind) >> mask_of(by_mask);
+    };
+    constexpr double no_end = 100;
+    const Hidden nothing = Hidden::nothing;
+    check_all_rows_empty(attention(-3.0, nothing, 0, nothing, nothing));
+    check_all_rows_empty(attention(no_end, Hidden::all_rows, 0, nothing, nothing));
+    check_all_rows_empty(attention(no_end, Hidden::all_rows, 0.1, Hidden::all_rows, nothing));
+    check_one_empty_row(attention(no_end, Hidden::one_row, 0.1, nothing, nothing));
+    check_masks([&](Hidden hidden) { return attention(no_end, nothing, 0.1, nothing, hidden); });
 }
 
 TEST_CASE("an attention of no queries has no rows") {
     const Layout none{.queries = 0, .keys = 4};
-    const Operands<double> x = random_operands(none, 3);
-    const Gradients<double, ScaledDotProductAttention> d = backward(scaled_dot_product, x);
-    CHECK(forward(scaled_dot_product, x).out.rows() == 0);
-    CHECK((d.dk.rows() == 4 && all_zero(d.dk)));
-    CHECK((d.dv.rows() == 4 && all_zero(d.dv)));
+    const Results r = results_of(general(Hidden::nothing), random_operands(none, 3));
+    CHECK(r.y.out.rows() == 0);
+    CHECK((r.dk.rows() == 4 && all_zero(r.dk)));
+    CHECK((r.dv.rows() == 4 && all_zero(r.dv)));
 }

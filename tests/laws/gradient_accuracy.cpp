@@ -81,8 +81,8 @@ void check(const char* name, const A& attention, const Layout& layout) {
 }  // namespace
 
 TEST_CASE("errors of gradients in float are at most twice those of naive gradients in float, plus one rounding") {
-    std::printf("%-28s %4s %4s  %19s  %19s  %19s  %19s\n", "error in float, naive's", "n_q", "n_kv", "dq", "dk",
-                "dv", "parameters");
+    std::printf("%-28s %4s %4s  %19s  %19s  %19s  %19s\n", "error in float, naive's", "n_q", "n_kv", "dq", "dk", "dv",
+                "parameters");
     const Layout small{.queries = 20, .keys = 30, .d_q = 16, .d_k = 16, .d_v = 16, .heads = 2, .kv_heads = 1};
     const Layout large{
         .queries = 150, .keys = 200, .d_q = 32, .d_k = 32, .d_v = 24, .heads = 2, .kv_heads = 2, .query_offset = 50};

@@ -171,7 +171,7 @@ TEST_CASE("a buffer of workspace_bytes is enough, and one byte less is refused b
     check_need<double>(cosine(3.0) >> causal >> sparsemax);
     check_need<Eigen::half>(dot_product >> soft_cap(3.0) >> top_k(4));
     check_need<Eigen::half>(scaled_dot_product >> causal >> sigmoid(-2.0));
-    check_need<long double>(scaled_dot_product >> causal);  // which only the reference computes in
+    check_need<long double>(scaled_dot_product >> causal);
 }
 
 TEST_CASE("an LSE needs no more than the output") {

@@ -13,6 +13,13 @@ RowMatrix<double> random_rows(Index rows, Index columns, std::uint64_t seed) {
     return random_matrix<double>(random, rows, columns);
 }
 
+/// All blocks that are called have one type, of an attention with a modifier and a mask: a type takes seconds to
+/// compile. Blocks of 16 bits, and of the default attention, are called in multi_head_rounding.cpp.
+auto block_of(const MultiHeadShape& shape) {
+    const auto attention = scaled_dot_product >> alibi(0.3) >> causal;
+    return MultiHeadAttention<double, decltype(attention)>(shape, attention, 1);
+}
+
 const auto says = [](const std::string& text) { return Catch::Matchers::Message("attend: " + text); };
 
 /// Every matrix that a tape holds.
@@ -29,22 +36,20 @@ std::vector<const double*> memory_of(const MultiHeadTape<double>& tape) {
 }  // namespace
 
 TEST_CASE("a block is its attention over projected heads, and a projection of what they give") {
-    auto attention = scaled_dot_product >> causal;
-    MultiHeadAttention<double, decltype(attention)> block({.d_model = 8, .heads = 4, .kv_heads = 2, .d_head = 3},
-                                                          attention, 1);
+    auto block = block_of({.d_model = 8, .heads = 4, .kv_heads = 2, .d_head = 3});
     block.query_bias = random_rows(12, 1, 2);
     block.key_bias = random_rows(6, 1, 3);
     block.value_bias = random_rows(6, 1, 4);
     block.output_bias = random_rows(8, 1, 5);
     const RowMatrix<double> x = random_rows(5, 8, 6);
     const auto project = [](const RowMatrix<double>& rows, const auto& weight, const auto& bias) {
-        return RowMatrix<double>((rows * weight).rowwise() + bias.transpose());
+        return RowMatrix<double>(rows.lazyProduct(weight).rowwise() + bias.transpose());
     };
     const RowMatrix<double> q = project(x, block.query_weight, block.query_bias),
                             k = project(x, block.key_weight, block.key_bias),
                             v = project(x, block.value_weight, block.value_bias);
     RowMatrix<double> context, weights, block_weights, y;
-    attention(heads(q, 4), heads(k, 2), heads(v, 2), context, {.weights = weights});
+    block.attention(heads(q, 4), heads(k, 2), heads(v, 2), context, {.weights = weights});
     block.forward(x, y, {.weights = block_weights});
     CHECK(distance(y, project(context, block.output_weight, block.output_bias)) <= 1e-14);
     CHECK(distance(block_weights, weights) <= 1e-14);
@@ -53,10 +58,10 @@ TEST_CASE("a block is its attention over projected heads, and a projection of wh
 }
 
 TEST_CASE("equal heads equal one head, and a group of query heads equals as many heads with the same keys") {
-    const MultiHeadAttention<double> one({.d_model = 6, .heads = 1, .d_head = 4}, {}, 1);
+    const auto one = block_of({.d_model = 6, .heads = 1, .d_head = 4});
     const RowMatrix<double> x = random_rows(5, 6, 2);
-    MultiHeadAttention<double> three({.d_model = 6, .heads = 3, .d_head = 4}),
-        grouped({.d_model = 6, .heads = 3, .kv_heads = 1, .d_head = 4});
+    auto three = block_of({.d_model = 6, .heads = 3, .d_head = 4}),
+         grouped = block_of({.d_model = 6, .heads = 3, .kv_heads = 1, .d_head = 4});
     three.query_weight = grouped.query_weight = one.query_weight.replicate(1, 3);
     three.key_weight = one.key_weight.replicate(1, 3);
     three.value_weight = one.value_weight.replicate(1, 3);
@@ -68,9 +73,7 @@ TEST_CASE("equal heads equal one head, and a group of query heads equals as many
 }
 
 TEST_CASE("a ragged batch is a call for each of its sequences, positions included") {
-    auto attention = scaled_dot_product >> alibi(0.3) >> causal;
-    const MultiHeadAttention<double, decltype(attention)> block({.d_model = 8, .heads = 2, .rope = Rope{}}, attention,
-                                                                1);
+    const auto block = block_of({.d_model = 8, .heads = 2, .rope = Rope{}});
     const RowMatrix<double> x = random_rows(9, 8, 2), memory = random_rows(11, 8, 3), dy = random_rows(9, 8, 4);
     MultiHeadTape<double> tape;
     RowMatrix<double> y, dx, dmemory;
@@ -81,7 +84,7 @@ TEST_CASE("a ragged batch is a call for each of its sequences, positions include
     const auto check = [&](Index row, Index rows, Index key, Index keys) {
         RowMatrix<double> y_one, dx_one, dmemory_one;
         block.forward(x.middleRows(row, rows), memory.middleRows(key, keys), y_one, {.tape = &tape, .query_offset = 2});
-        block.backward(tape, dy.middleRows(row, rows), dx_one, dmemory_one);
+        block.backward(tape, RowMatrix<double>(dy.middleRows(row, rows)), dx_one, dmemory_one);
         CHECK(distance(y.middleRows(row, rows), y_one) <= 1e-14);
         CHECK(distance(dx.middleRows(row, rows), dx_one) <= 1e-14);
         CHECK(distance(dmemory.middleRows(key, keys), dmemory_one) <= 1e-14);
@@ -91,7 +94,7 @@ TEST_CASE("a ragged batch is a call for each of its sequences, positions include
 }
 
 TEST_CASE("a tape that is given again keeps its memory, and backward adds into what it is given") {
-    const MultiHeadAttention<double> block({.d_model = 8, .heads = 2}, {}, 1);
+    const auto block = block_of({.d_model = 8, .heads = 2});
     const RowMatrix<double> x = random_rows(6, 8, 2), memory = random_rows(7, 8, 3), dy = random_rows(6, 8, 4);
     MultiHeadTape<double> tape;
     RowMatrix<double> y, dx, dmemory;
@@ -113,17 +116,17 @@ TEST_CASE("a tape that is given again keeps its memory, and backward adds into w
 }
 
 TEST_CASE("results and their gradients may stand in any storage order") {
-    const MultiHeadAttention<double> block({.d_model = 8, .heads = 2}, {}, 1);
+    const auto block = block_of({.d_model = 8, .heads = 2});
     const RowMatrix<double> x = random_rows(6, 8, 2), dy = random_rows(6, 8, 3);
     MultiHeadTape<double> tape;
     RowMatrix<double> y, dx;
     block.forward(x, y, {.tape = &tape});
     block.backward(tape, dy, dx);
 
-    const Eigen::MatrixXd x_columns = x, dy_columns = dy;
+    const Eigen::MatrixXd x_columns = x, dy_beside_x = (Eigen::MatrixXd(6, 16) << dy, x).finished();
     Eigen::MatrixXd y_columns, dx_columns, dx_of_expression;
     block.forward(x_columns, y_columns, {.tape = &tape});
-    block.backward(tape, dy_columns, dx_columns);
+    block.backward(tape, dy_beside_x.leftCols(8), dx_columns);
     block.backward(tape, 2 * dy, dx_of_expression);
     CHECK(distance(y_columns, y) <= 1e-14);
     CHECK(distance(dx_columns, dx) <= 1e-14);
@@ -137,39 +140,12 @@ TEST_CASE("results and their gradients may stand in any storage order") {
     }
 }
 
-TEST_CASE("a block of 16 bits trains") {
-    const MultiHeadAttention<Eigen::half> block({.d_model = 8, .heads = 2}, {}, 1);
-    const MultiHeadAttention<double> exact = [&] {
-        MultiHeadAttention<double> copy({.d_model = 8, .heads = 2});
-        copy.query_weight = block.query_weight.cast<double>();
-        copy.key_weight = block.key_weight.cast<double>();
-        copy.value_weight = block.value_weight.cast<double>();
-        copy.output_weight = block.output_weight.cast<double>();
-        return copy;
-    }();
-    const RowMatrix<double> x = random_rows(6, 8, 2).cast<Eigen::half>().cast<double>();
-    MultiHeadTape<double> exact_tape;
-    MultiHeadTape<Eigen::half> tape;
-    RowMatrix<double> exact_y, exact_dx;
-    RowMatrix<Eigen::half> y, dx;
-    auto exact_gradient = zero_gradient(exact);
-    auto gradient = zero_gradient(block);
-    exact.forward(x, exact_y, {.tape = &exact_tape});
-    exact.backward(exact_tape, x, exact_dx, {.gradient = &exact_gradient});
-    block.forward(x.cast<Eigen::half>(), y, {.tape = &tape});
-    block.backward(tape, x.cast<Eigen::half>(), dx, {.gradient = &gradient});
-    CHECK(distance(y, exact_y) <= 1e-2);
-    CHECK(distance(dx, exact_dx) <= 1e-2);
-    CHECK(distance(gradient.value_weight, exact_gradient.value_weight) <= 2e-2);
-    CHECK(distance(gradient.output_weight, exact_gradient.output_weight) <= 2e-2);
-}
-
 TEST_CASE("a seed decides the weights: Xavier's, and biases of 0") {
     const MultiHeadShape shape{.d_model = 40, .heads = 5, .kv_heads = 1, .d_memory = 30};
     const MultiHeadAttention<float> a(shape, {}, 7), again(shape, {}, 7), other(shape, {}, 8);
-    CHECK(a.output_weight == again.output_weight);
-    CHECK(a.output_weight != other.output_weight);
-    CHECK(a.query_weight != a.output_weight);
+    CHECK((a.output_weight == again.output_weight));
+    CHECK((a.output_weight != other.output_weight));
+    CHECK((a.query_weight != a.output_weight));
     CHECK(a.query_bias.isZero(0));
     for (const auto* weight : {&a.query_weight, &a.key_weight, &a.value_weight, &a.output_weight}) {
         const double bound = std::sqrt(6.0 / static_cast<double>(weight->rows() + weight->cols()));
@@ -196,8 +172,7 @@ TEST_CASE("shapes that make no block are refused") {
 }
 
 TEST_CASE("inputs that do not fit the block or the tape are refused, and nothing is written") {
-    const MultiHeadAttention<double> block({.d_model = 4, .heads = 2, .d_memory = 6});
-    const MultiHeadAttention<double> self({.d_model = 4, .heads = 2});
+    const auto block = block_of({.d_model = 4, .heads = 2, .d_memory = 6}), self = block_of({.d_model = 4, .heads = 2});
     const RowMatrix<double> x = random_rows(3, 4, 1), memory = random_rows(5, 6, 2), narrow = random_rows(3, 2, 3);
     RowMatrix<double> y, dx;
     CHECK_THROWS_MATCHES(block.forward(x, y), std::invalid_argument,
@@ -207,7 +182,7 @@ TEST_CASE("inputs that do not fit the block or the tape are refused, and nothing
     RowMatrix<double> wrong = RowMatrix<double>::Ones(2, 4);
     CHECK_THROWS_MATCHES(self.forward(x, wrong), std::invalid_argument,
                          says("y (2x4) must be 3x4, or empty to be resized"));
-    CHECK(wrong == RowMatrix<double>::Ones(2, 4));
+    CHECK((wrong.array() == 1).all());
     CHECK(y.size() == 0);
 
     MultiHeadTape<double> tape;
@@ -225,9 +200,9 @@ TEST_CASE("inputs that do not fit the block or the tape are refused, and nothing
 }
 
 TEST_CASE("PyTorch weights that do not fit are refused, and the block keeps its own") {
-    MultiHeadAttention<float> block({.d_model = 4, .heads = 2}, {}, 1);
-    const MultiHeadAttention<float> before = block;
-    using Matrix = Eigen::MatrixXf;
+    auto block = block_of({.d_model = 4, .heads = 2});
+    const auto before = block;
+    using Matrix = Eigen::MatrixXd;
     const Matrix in_weight = Matrix::Ones(12, 4), in_bias = Matrix::Ones(12, 1), out_weight = Matrix::Ones(4, 4),
                  out_bias = Matrix::Ones(1, 4);
     const auto refuses = [&](const Matrix& iw, const Matrix& ib, const Matrix& ow, const Matrix& ob,
@@ -239,13 +214,13 @@ TEST_CASE("PyTorch weights that do not fit are refused, and the block keeps its 
     refuses(in_weight, in_bias, out_weight.leftCols(3), out_bias, "out_proj_weight (4x3) must be 4x4");
     refuses(in_weight, Matrix(), out_weight, out_bias,
             "in_proj_bias (0) and out_proj_bias (4) must hold 12 and 4 values");
-    CHECK(block.query_weight == before.query_weight);
-    CHECK(block.output_bias == before.output_bias);
+    CHECK((block.query_weight == before.query_weight));
+    CHECK((block.output_bias == before.output_bias));
     block.import_torch(in_weight, in_bias, out_weight, out_bias);
-    CHECK(block.query_weight == Matrix::Ones(4, 4));
-    CHECK(block.output_bias == Matrix::Ones(4, 1));
+    CHECK((block.query_weight.array() == 1).all());
+    CHECK((block.output_bias.array() == 1).all());
 
-    MultiHeadAttention<float> own_memory({.d_model = 4, .heads = 2, .d_memory = 6});
+    auto own_memory = block_of({.d_model = 4, .heads = 2, .d_memory = 6});
     CHECK_THROWS_MATCHES(
         own_memory.import_torch(in_weight, in_bias, out_weight, out_bias), std::invalid_argument,
         says("import_torch: a packed in_proj_weight needs a memory as wide as x, got d_model 4 and d_memory 6"));
