@@ -21,14 +21,17 @@ template <class T, class Use>
 void with_block(const Case& c, Use&& use) {
     const MultiHeadShape shape{
         .d_model = c.in("x").columns(), .heads = c.integer("heads"), .bias = c.has_in("in_proj_bias")};
-    // One type whether the case is causal or keeps every pair, by a window that keeps all or none beyond causal ones:
-    // a block takes many seconds to compile.
-    const auto attention =
-        scaled_dot_product >> (causal | (c.integer("causal") == 1 ? sliding_window(0, 0) : sliding_window(-1, -1)));
-    MultiHeadAttention<T, decltype(attention)> block(shape, attention);
-    block.import_torch(c.in("in_proj_weight").matrix<T>(), matrix_or_empty<T>(c, "in_proj_bias"),
-                       c.in("out_proj_weight").matrix<T>(), matrix_or_empty<T>(c, "out_proj_bias"));
-    use(block);
+    const auto load_and_use = [&](auto attention) {
+        MultiHeadAttention<T, decltype(attention)> block(shape, attention);
+        block.import_torch(c.in("in_proj_weight").matrix<T>(), matrix_or_empty<T>(c, "in_proj_bias"),
+                           c.in("out_proj_weight").matrix<T>(), matrix_or_empty<T>(c, "out_proj_bias"));
+        use(block);
+    };
+    if (c.integer("causal") == 1) {
+        load_and_use(scaled_dot_product >> causal);
+    } else {
+        load_and_use(scaled_dot_product);
+    }
 }
 
 /// The gradients of a block as PyTorch packs them: the inverse of `import_torch`.

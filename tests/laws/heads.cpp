@@ -110,12 +110,12 @@ TEST_CASE("equal heads are one head") {
 }
 
 TEST_CASE("modifiers and masks see the head and its key/value head") {
-    const Operands<double> x = random_operands(grouped, 5);
+    const Operands<float> x = random_operands<float>(grouped, 5);
     const auto kept = mask([](Position p) { return p.key == p.head; });
     const auto marked =
         modifier([](auto s, auto p) { return decltype(s)(0) * s + decltype(s)(10 * p.head + p.kv_head); });
     const auto y = forward(dot_product >> marked >> kept, x);
     for (Index head = 0; head < grouped.heads; ++head) {
-        CHECK((y.lse.col(head).array() == static_cast<double>(10 * head + head / group)).all());
+        CHECK((y.lse.col(head).array() == static_cast<float>(10 * head + head / group)).all());
     }
 }

@@ -3,6 +3,7 @@
 
 #include <attend/attend.hpp>
 
+#include <functional>
 #include <limits>
 
 #include <support/call.hpp>
@@ -29,49 +30,77 @@ std::string refused_call(const A& attention) {
     return forward_text;
 }
 
-const Eigen::VectorXd three = Eigen::VectorXd::Ones(3);
+const Eigen::VectorXd two = Eigen::VectorXd::Ones(2), three = Eigen::VectorXd::Ones(3);
 
 Eigen::MatrixXd ones(Index rows, Index columns) { return Eigen::MatrixXd::Ones(rows, columns); }
 RowMatrix<bool> truths(Index rows, Index columns) { return RowMatrix<bool>::Constant(rows, columns, true); }
 
+const Eigen::MatrixXd memory = ones(8, 6);
+const RowMatrix<bool> keep_memory = truths(4, 6);
+
+/// One of every part, all of which fit the call: a case changes one. An attention for each would take a second to
+/// compile.
+struct Parts {
+    Alibi<Eigen::VectorXd> slopes = alibi(two);
+    AdaptiveSpan<Eigen::VectorXd> spans = adaptive_span(two, 1.0);
+    RelativeBias<double> relative = relative_bias(ones(32, 1));
+    DenseBias<double> biases = bias(ones(4, 6));
+    BiasView<double> bias_view = bias(strided(memory.data(), {1, 2, 4, 6}, {0, 24, 6, 1}));
+    DenseMask keep = dense_mask(truths(4, 6)), hidden = keep;
+    DenseMaskView keep_view = dense_mask(strided(keep_memory.data(), {1, 1, 4, 6}, {0, 0, 6, 1}));
+    Lengths valid = lengths({6});
+    BlockSparse sparse = block_sparse(truths(1, 1), 4, 6);
+    Documents packed = documents({0, 6});
+    SlidingWindow window = sliding_window(-1, -1);
+    SoftmaxWithSink<Eigen::VectorXd> sink = softmax_with_sink(two);
+};
+std::string refused_parts(const std::function<void(Parts&)>& change) {
+    Parts p;
+    change(p);
+    return refused_call(dot_product >> p.slopes >> p.spans >> p.relative >> p.biases >> p.bias_view >>
+                        ((causal | ~p.hidden) & p.keep & p.keep_view & p.valid & p.sparse & p.packed & p.window) >>
+                        p.sink);
+}
+
 }  // namespace
 
 TEST_CASE("a parameter a head needs as many as there are heads") {
-    CHECK(refused_call(dot_product >> alibi(three)) ==
+    CHECK(refused_parts([](Parts& p) { p.slopes = alibi(three); }) ==
           "alibi: slope (3 values) must have one value a head, there are 2 heads");
-    CHECK(refused_call(dot_product >> adaptive_span(three, 1.0)) ==
+    CHECK(refused_parts([](Parts& p) { p.spans = adaptive_span(three, 1.0); }) ==
           "adaptive_span: span (3 values) must have one value a head, there are 2 heads");
-    CHECK(refused_call(dot_product >> softmax_with_sink(three)) ==
+    CHECK(refused_parts([](Parts& p) { p.sink = softmax_with_sink(three); }) ==
           "softmax_with_sink: sink (3 values) must have one value a head, there are 2 heads");
     CHECK(refused_call(dot_product >> sigmoid(three)) ==
           "sigmoid: bias (3 values) must have one value a head, there are 2 heads");
-    CHECK(refused_call(dot_product >> relative_bias(ones(32, 3))) ==
+    CHECK(refused_parts([](Parts& p) { p.relative = relative_bias(ones(32, 3)); }) ==
           "relative_bias: table (32x3) must have one column, or one for each of the 2 heads");
-    CHECK(refused_call(dot_product >> bias(ones(12, 6), 3)) == "bias: holds 3 heads, the call has 2");
-    CHECK(refused_call(dot_product >> alibi(Eigen::Vector2d(0.1, 0.2))) == "");
+    CHECK(refused_parts([](Parts& p) { p.biases = bias(ones(12, 6), 3); }) == "bias: holds 3 heads, the call has 2");
+    CHECK(refused_parts([](Parts& p) { p.slopes = alibi(Eigen::Vector2d(0.1, 0.2)); }) == "");
 }
 
 TEST_CASE("biases and masks of pairs need the shape of the pairs") {
-    CHECK(refused_call(dot_product >> bias(ones(6, 4))) == "bias (6x4) must be 4x6: a row a query, a column a key");
-    CHECK(refused_call(dot_product >> bias(ones(6, 6), 2)) ==
+    CHECK(refused_parts([](Parts& p) { p.biases = bias(ones(6, 4)); }) ==
+          "bias (6x4) must be 4x6: a row a query, a column a key");
+    CHECK(refused_parts([](Parts& p) { p.biases = bias(ones(6, 6), 2); }) ==
           "bias (6x6) must be 8x6: a row a query and head, a column a key");
-    CHECK(refused_call(dot_product >> dense_mask(truths(6, 4))) ==
+    CHECK(refused_parts([](Parts& p) { p.keep = dense_mask(truths(6, 4)); }) ==
           "dense_mask (6x4) must be 4x6: a row a query, a column a key");
-    const Eigen::MatrixXd values = ones(8, 6);
-    const RowMatrix<bool> keep = truths(4, 6);
-    CHECK(refused_call(dot_product >> bias(strided(values.data(), {1, 3, 4, 6}, {0, 0, 6, 1}))) ==
-          "bias (3 heads x 4x6) must be 2 heads x 4x6, or 1 where it serves all");
-    CHECK(refused_call(dot_product >> dense_mask(strided(keep.data(), {1, 1, 4, 5}, {0, 0, 6, 1}))) ==
-          "dense_mask (4x5) must be 2 heads x 4x6, or 1 where it serves all");
+    CHECK(refused_parts([](Parts& p) {
+              p.bias_view = bias(strided(memory.data(), {1, 3, 4, 6}, {0, 0, 6, 1}));
+          }) == "bias (3 heads x 4x6) must be 2 heads x 4x6, or 1 where it serves all");
+    CHECK(refused_parts([](Parts& p) {
+              p.keep_view = dense_mask(strided(keep_memory.data(), {1, 1, 4, 5}, {0, 0, 6, 1}));
+          }) == "dense_mask (4x5) must be 2 heads x 4x6, or 1 where it serves all");
     // A part inside a composed mask is asked too.
-    CHECK(refused_call(dot_product >> (causal | ~dense_mask(truths(4, 4)))) ==
+    CHECK(refused_parts([](Parts& p) { p.hidden = dense_mask(truths(4, 4)); }) ==
           "dense_mask (4x4) must be 4x6: a row a query, a column a key");
 }
 
 TEST_CASE("lengths need one for each sequence, no longer than the keys") {
-    CHECK(refused_call(dot_product >> lengths({3, 4})) == "lengths: 2 lengths for 1 sequences");
-    CHECK(refused_call(dot_product >> lengths({7})) == "lengths: a length of 7 is more than the 6 keys");
-    CHECK(refused_call(dot_product >> lengths({6})) == "");
+    CHECK(refused_parts([](Parts& p) { p.valid = lengths({3, 4}); }) == "lengths: 2 lengths for 1 sequences");
+    CHECK(refused_parts([](Parts& p) { p.valid = lengths({7}); }) == "lengths: a length of 7 is more than the 6 keys");
+    CHECK(refused_parts([](Parts& p) { p.valid = lengths({6}); }) == "");
 }
 
 TEST_CASE("modifiers refuse arguments that make no sense") {
@@ -112,17 +141,15 @@ TEST_CASE("normalizers and executors refuse arguments that make no sense") {
 }
 
 TEST_CASE("parts whose members were assigned in other shapes are refused") {
-    auto relative = relative_bias(ones(32, 1));
-    relative.table = ones(8, 1);
-    CHECK(refused_call(dot_product >> relative) == "table (8x1) must have a row for each of the 32 buckets");
-    auto sparse = block_sparse(truths(2, 2), 4, 4);
-    sparse.key_block = 0;
-    CHECK(refused_call(dot_product >> sparse) == "block_sparse: block sizes must be above 0, got 4 and 0");
-    auto packed = documents({0, 4});
-    packed.offsets.clear();
-    CHECK(refused_call(dot_product >> packed) ==
+    CHECK(refused_parts([](Parts& p) { p.relative.table = ones(8, 1); }) ==
+          "table (8x1) must have a row for each of the 32 buckets");
+    CHECK(refused_parts([](Parts& p) { p.sparse.key_block = 0; }) ==
+          "block_sparse: block sizes must be above 0, got 4 and 0");
+    CHECK(refused_parts([](Parts& p) { p.packed.offsets.clear(); }) ==
           "documents: needs offsets: where each document begins, then the end of the last");
-    CHECK(refused_call(dot_product >> SlidingWindow{-1, std::numeric_limits<Index>::min()}) ==
+    CHECK(refused_parts([](Parts& p) {
+              p.window = {-1, std::numeric_limits<Index>::min()};
+          }) ==
           "sliding_window: widths must be from -4611686018427387903 to 4611686018427387903, got left -1 and right "
           "-9223372036854775808");
     CHECK(refusal([] { relative_bias(ones(32, 1), {.max_distance = std::numeric_limits<Index>::max()}); }) ==

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include <support/catch.hpp>
+#include <support/compare.hpp>
 #include <support/random.hpp>
 
 using namespace attend;
@@ -27,8 +28,8 @@ double roundings(const Eigen::MatrixBase<T>& got, const Exact& start, const Pair
     using Scalar = typename T::Scalar;
     Exact sum = start, magnitude = start.cwiseAbs();
     Eigen::Index terms = 1;
-    ((sum += pairs.first * pairs.second, magnitude += pairs.first.cwiseAbs() * pairs.second.cwiseAbs(),
-      terms += pairs.first.cols()),
+    ((sum += pairs.first.lazyProduct(pairs.second),
+      magnitude += pairs.first.cwiseAbs().lazyProduct(pairs.second.cwiseAbs()), terms += pairs.first.cols()),
      ...);
     const double half_digit = std::ldexp(1.0, -std::numeric_limits<Scalar>::digits),
                  float_digit = static_cast<double>(terms) * 0x1p-24,
@@ -73,6 +74,8 @@ TEMPLATE_TEST_CASE("projections and their gradients are rounded once", "", Eigen
                 dv = exact(tape.dv), dq = exact(tape.dq);
     CHECK(roundings(tape.q, below_each_other(block.query_bias, rows), product(exact(x), exact(block.query_weight))) <=
           1);
+    CHECK(roundings(tape.k, below_each_other(block.key_bias, keys), product(exact(memory), exact(block.key_weight))) <=
+          1);
     CHECK(roundings(tape.v, below_each_other(block.value_bias, keys),
                     product(exact(memory), exact(block.value_weight))) <= 1);
     CHECK(roundings(y, below_each_other(block.output_bias, rows),
@@ -103,6 +106,32 @@ TEMPLATE_TEST_CASE("self-attention adds three products into dx and rounds once",
     CHECK(roundings(dx, zero(40, 24), product(exact(tape.dq), exact(block.query_weight.transpose())),
                     product(exact(tape.dk), exact(block.key_weight.transpose())),
                     product(exact(tape.dv), exact(block.value_weight.transpose()))) <= 1);
+}
+
+TEST_CASE("a block of 16 bits trains") {
+    // What lies between the projections, against its formulas in double; the tests above check the projections.
+    const MultiHeadAttention<Eigen::half> block({.d_model = 24, .heads = 2}, {}, 1);
+    const RowMatrix<Eigen::half> x = numbers<Eigen::half>(40, 24, 2), dy = numbers<Eigen::half>(40, 24, 3);
+    MultiHeadTape<Eigen::half> tape;
+    RowMatrix<Eigen::half> y, dx;
+    block.forward(x, y, {.tape = &tape});
+    block.backward(tape, dy, dx);
+    const double scale = 1 / std::sqrt(12.0);
+    for (Index head = 0; head < 2; ++head) {
+        const auto part = [&](const RowMatrix<Eigen::half>& all) { return exact(all.middleCols(12 * head, 12)); };
+        const auto near = [](const Exact& got, const Exact& expected) {
+            return distance(got, expected) <= 2e-3 * magnitude(expected);
+        };
+        const Exact q = part(tape.q), k = part(tape.k), v = part(tape.v), dout = part(tape.dcontext);
+        Exact p = (scale * q.lazyProduct(k.transpose())).array().exp();
+        p.array().colwise() /= p.rowwise().sum().eval().array();
+        const Exact out = p.lazyProduct(v), dp = dout.lazyProduct(v.transpose()),
+                    ds = p.array() * (dp.array().colwise() - out.cwiseProduct(dout).rowwise().sum().array());
+        CHECK(near(part(tape.context), out));
+        CHECK(near(part(tape.dq), scale * ds.lazyProduct(k)));
+        CHECK(near(part(tape.dk), scale * ds.transpose().lazyProduct(q)));
+        CHECK(near(part(tape.dv), p.transpose().lazyProduct(dout)));
+    }
 }
 
 TEST_CASE("the gradient of the output's bias of 1000 rows of 1 is 1000, in bfloat16 too") {
