@@ -118,6 +118,7 @@ void check_parts(const Score& score, const Normalizer& normalizer) {
     check_masks([&](Hidden hidden) { return attention(Hidden::nothing, hidden); });
     check_all_rows_empty(attention(Hidden::all_rows, Hidden::nothing));
     check_one_empty_row(attention(Hidden::one_row, Hidden::nothing));
+    check_unfelt_gradient(attention(Hidden::one_row, Hidden::nothing));
     check_all_rows_empty(attention(Hidden::nothing, Hidden::nothing, no_keys), no_keys);
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <attend/kernel/block_score_gradients.hpp>
 #include <attend/kernel/key_gradients.hpp>
@@ -35,12 +36,18 @@ public:
         if (q_stride > width) std::fill_n(z.scores.mapped, rows.lanes * q_stride, T(0));
         if (dout_stride > d_v) std::fill_n(z.dout_rows, rows.lanes * dout_stride, T(0));
     }
-    /// Puts the block's rows of dout into place, and into lanes; the features of q stand there already.
-    ATTEND_NOINLINE void load(const StridedView<const X>& douts) {
+    /// Puts the block's rows of dout into place, and into lanes; the features of q stand there already. An empty row,
+    /// whose LSE is −∞, has no gradients, whatever its dout.
+    ATTEND_NOINLINE void load(const StridedView<const X>& douts, const StridedView<const T>& lses) {
         const Index count = rows.block.count(), q_stride = z.scores.mapped_stride, dout_stride = keys.dv_stride;
         for (Index h = 0; h < rows.block.heads; ++h) {
-            StridedBlock<T>(z.dout_rows + h * rows.block.rows * dout_stride, rows.block.rows, d_v,
-                            Eigen::OuterStride<>(dout_stride)) = rows.of(douts, h).template cast<T>();
+            StridedBlock<T> to(z.dout_rows + h * rows.block.rows * dout_stride, rows.block.rows, d_v,
+                               Eigen::OuterStride<>(dout_stride));
+            to = rows.of(douts, h).template cast<T>();
+            const auto lse = rows.of(lses, h);
+            for (Index i = 0; i < rows.block.rows; ++i) {
+                if (lse(i, 0) == -std::numeric_limits<T>::infinity()) to.row(i).setZero();
+            }
         }
         rows_to_lanes(z.dout_rows, dout_stride, count, d_v, T(1), z.dout, rows.lanes);
         finite = all_finite<T>({z.scores.mapped, q_stride, 1}, count, width) &&
@@ -133,7 +140,7 @@ public:
         const amx::Tiles tiles(scores_.multiplier().by_parts());
         products_.clear();
         scores_.load_queries(true);
-        products_.load(gradients_.dout);
+        products_.load(gradients_.dout, gradients_.lse);
         bool first = true;
         score_gradients_.for_each_tile([&](Index begin, Index keys, Cover cover, const T* p, const T* ds) {
             add_products(begin, keys, cover, p, ds, first);

@@ -100,16 +100,6 @@ public:
             simd::store(z_.delta + i, sum);
         }
     }
-    /// Rows that have seen nothing have no δ.
-    void end_delta(const StridedView<const T>& lses) const {
-        for (Index h = 0; h < rows_.block.heads; ++h) {
-            const auto lse = rows_.of(lses, h);
-            for (Index i = 0; i < rows_.block.rows; ++i) {
-                if (lse(i, 0) == -std::numeric_limits<T>::infinity()) z_.delta[h * rows_.block.rows + i] = T(0);
-            }
-        }
-    }
-
     /// p = e^{s − lse} and ds = p (dp − δ) of a tile. A weight of 0 gives nothing, whatever its dp.
     ATTEND_NOINLINE void weigh(Index keys) const {
         for (Index i = 0; i < rows_.lanes; i += w) {
@@ -272,7 +262,6 @@ private:
                 sums_.add_to_delta(keys);
             });
         }
-        sums_.end_delta(gradients_.lse);
         for (Index h = 0; h < block.heads; ++h) add_logit_gradients(block.head + h, h * block.rows);
     }
     void add_logit_gradients([[maybe_unused]] Index head, [[maybe_unused]] Index first) const {
