@@ -46,13 +46,39 @@ TEST_CASE("one query over many keys merges chunks into the whole row's result") 
     }
 }
 
-TEST_CASE("a score of +∞ takes all weight") {
+TEST_CASE("a score of +∞ takes all weight, and several share it") {
     Operands<float> x = random_operands<float>({.queries = 3, .keys = 100, .d_q = 1, .d_k = 1, .d_v = 2}, 5);
     x.q.setOnes();
+    RowMatrix<float> weights = RowMatrix<float>::Zero(3, 100);
     x.k(70, 0) = std::numeric_limits<float>::infinity();
-    const auto y = forward(dot_product, x);
+    weights.col(70).setOnes();
+    auto y = forward(dot_product, x);
     CHECK(same_bits(y.out, RowMatrix<float>(x.v.row(70).replicate(3, 1))));
     CHECK((y.lse.array() == std::numeric_limits<float>::infinity()).all());
+    CHECK(same_bits(y.weights, weights));
+
+    x.k(20, 0) = x.k(70, 0);
+    weights.col(20) = weights.col(70) /= 2;
+    y = forward(dot_product, x);
+    CHECK(distance(y.out, (x.v.row(20) + x.v.row(70)).replicate(3, 1) / 2) < 1e-7);
+    CHECK(same_bits(y.weights, weights));
+}
+
+TEST_CASE("weights are 0 for keys that nobody sees and that a shorter sequence has not, whatever stood there") {
+    const Operands<double> x = random_operands({.queries = 9, .keys = 300, .d_q = 4, .d_k = 4, .d_v = 2}, 7);
+    const auto attention = scaled_dot_product >> prefix(70);
+    RowMatrix<double> out, weights = RowMatrix<double>::Constant(9, 200, std::numeric_limits<double>::quiet_NaN());
+    attention(x.q, x.k, x.v, out,
+              {.weights = weights, .sequences = sequences({0, 6, 9}), .key_sequences = sequences({0, 200, 300})});
+    CHECK((weights.leftCols(70).array() > 0).all());
+    CHECK((weights.rightCols(130).array() == 0).all());
+
+    RowMatrix<double> wide = RowMatrix<double>::Constant(9, 200, std::numeric_limits<double>::quiet_NaN());
+    scaled_dot_product(x.q, x.k, x.v, out,
+                       {.weights = wide, .sequences = sequences({0, 6, 9}), .key_sequences = sequences({0, 200, 300})});
+    CHECK((wide.topRows(6).array() > 0).all());
+    CHECK((wide.bottomRows(3).leftCols(100).array() > 0).all());
+    CHECK((wide.bottomRows(3).rightCols(100).array() == 0).all());
 }
 
 TEST_CASE("storage order does not change a bit") {

@@ -4,6 +4,7 @@
 /// here depends on the attention, so that it is compiled once for all of them.
 
 #include <algorithm>
+#include <memory>
 
 #include <attend/core/lanes.hpp>
 #include <attend/kernel/plan.hpp>
@@ -75,7 +76,7 @@ class PairTest {
 public:
     template <class Mask>
     explicit PairTest(const Mask& mask)
-        : mask_(&mask), sees_([](const void* given, const Position& p) {
+        : mask_(std::addressof(mask)), sees_([](const void* given, const Position& p) {
               return static_cast<bool>((*static_cast<const Mask*>(given))(p));
           }) {}
     bool operator()(const Position& p) const { return sees_(mask_, p); }

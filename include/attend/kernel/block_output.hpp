@@ -1,0 +1,214 @@
+#pragma once
+/// \file
+/// What the forward pass of a block does without knowing its attention: it weighs values, and writes the output, the
+/// LSE and the weights.
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <new>
+
+#include <attend/kernel/partial.hpp>
+#include <attend/kernel/read_ahead.hpp>
+
+namespace attend::inline ATTEND_ABI::detail::fused {
+
+/// A tile of keys and values, as the blocks that share it read it: what it takes to read it so is done once.
+template <class T>
+struct KeyTile {
+    Index begin, keys;
+    RowOperand<T> k;          ///< features of the keys, keys × width
+    BroadcastMatrix<T> rows;  ///< values, keys × d_v
+    RowOperand<T> v;          ///< the same as operand of a product, d_v × keys
+    bool has_k = false, has_v = false;
+
+    KeyTile(Index begin_, Index end) : begin(begin_), keys(std::min(key_block, end - begin_)) {}
+};
+
+/// What a block's forward pass knows without its attention: its scratch, its values and its output.
+template <class T, class X>
+class BlockOutput {
+public:
+    const BlockRows<T, X>& rows;
+    const Scratch<T>& z;
+    bool few;  ///< features or keys stand in lanes instead of queries
+    Slice<const X> v;
+    ReadAhead& ahead;
+    bool first = true;  ///< no tile has been taken in
+
+    BlockOutput(const BlockRows<T, X>& rows_, const Scratch<T>& scratch, bool few_, ReadAhead& ahead_)
+        : rows(rows_),
+          z(scratch),
+          few(few_),
+          v(rows.problem.key_slice(rows.problem.v, rows.block.sequence, rows.block.kv_head)),
+          ahead(ahead_) {}
+
+    /// Asks for what a block will need first, which this worker is likely to take next; `keys` are the call's features.
+    template <class Key>
+    ATTEND_NOINLINE void expect(const LaneBlock& next, const StridedView<const Key>& keys) {
+        const Problem<X>& problem = rows.problem;
+        const Index count = std::min(key_block, next.key_end - next.key_begin);
+        ahead.later(problem.key_slice(problem.v, next.sequence, next.kv_head).middleRows(next.key_begin, count),
+                    problem.key_slice(keys, next.sequence, next.kv_head).middleRows(next.key_begin, count));
+        for (Index h = next.head; h < next.head + next.heads; ++h)
+            ahead.later(problem.query_slice(problem.q, next.sequence, h).middleRows(next.row, next.rows));
+    }
+    /// Asks for the rows that `write` will write.
+    void expect_output(const StridedView<X>& out) {
+        for (Index h = 0; h < (few ? 0 : rows.block.heads); ++h) ahead.later(rows.of(out, h));
+    }
+
+    /// Output, sum and maximum of no keys, into the scratch.
+    void start() const {
+        set_lanes(z.largest, rows.lanes, std::numeric_limits<T>::lowest());
+        set_lanes(z.sum, rows.lanes, T(0));
+    }
+    /// Takes in scores that make no weights by their sum.
+    ATTEND_NOINLINE void add_to_lse(Index keys, const ScoreStrides& apart) const {
+        if (!few) return add_to_sums(z, keys, rows.lanes);
+        for (Index i = 0; i < rows.block.count(); ++i) {
+            T row[key_block];
+            for (Index j = 0; j < keys; ++j) row[j] = z.s[i * apart.query + j * apart.key];
+            weigh_row(row, keys, z.largest[i], z.sum[i], z.factor[i]);
+        }
+    }
+
+    /// o = factor ∘ o + weights after dropout · values. `sees` tells who sees values that are not finite.
+    ATTEND_NOINLINE void add_weighted_values(KeyTile<T>& tile, Cover cover, LaneOperand<T>& weights,
+                                             const ScoreStrides& apart, const Products<T>& products,
+                                             const PairTest& sees) {
+        rows.drop(tile.begin, tile.keys, weights.data, apart.key);
+        const T* const factor = first ? nullptr : z.factor;
+        const auto values = v.middleRows(tile.begin, tile.keys);
+        first = false;
+        if (!tile.has_v) {
+            tile.has_v = true;
+            ::new (&tile.rows) BroadcastMatrix<T>(readable(values, z.v, few ? Reading::row_by_row : Reading::often));
+            if (!few) tile.v = {{tile.rows.data, tile.rows.depth_stride, tile.rows.row_stride}};
+        }
+        if (cover == Cover::some && !all_finite(tile.rows, tile.keys, v.cols())) [[unlikely]] {
+            add_visible_values(tile, values, weights, factor, apart, products, sees);
+            tile.has_v = false;
+        } else {
+            add_values(tile, weights, factor, apart, products);
+        }
+    }
+    /// The output of no keys where there was no tile.
+    void end() const {
+        if (first) std::fill(z.o, z.o + v.cols() * rows.lanes, T(0));
+    }
+
+    /// Leaves what has been seen so far, or starts from it, or takes in the keys that another task has seen.
+    void store(const Partial<T>& partial) const { partial.keep(z, rows.lanes, v.cols()); }
+    void load(const Partial<T>& partial) const { partial.restore(z, rows.lanes, v.cols()); }
+    void merge(const Partial<T>& other) const {
+        few ? other.add_to_rows(z, rows.block.count(), v.cols()) : other.add_to_lanes(z, rows.lanes, v.cols());
+    }
+
+    /// Writes factor ∘ o, and the LSEs that stand in `sum`.
+    void write(const StridedView<X>& out, const StridedView<T>& lse) const {
+        for (Index h = 0; h < rows.block.heads; ++h) {
+            const Index from = h * rows.block.rows;
+            if (lse.data != nullptr) {
+                auto lses = rows.of(lse, h);
+                for (Index i = 0; i < rows.block.rows; ++i) lses(i, 0) = z.sum[from + i];
+            }
+            auto to = rows.of(out, h);
+            if (few) {
+                for (Index i = 0; i < rows.block.rows; ++i)
+                    scale_row(z.o + (from + i) * v.cols(), v.cols(), z.factor[from + i],
+                              to.data() + i * to.outerStride(), to.innerStride());
+            } else {
+                lanes_to_rows(z.o, rows.lanes, from, z.factor, rows.block.rows, v.cols(), to.data(), to.outerStride(),
+                              to.innerStride());
+            }
+        }
+    }
+
+    /// Of a tile of scores, e^{s − largest}: the weights but for `factor`. Those who have seen nothing have no weight.
+    ATTEND_NOINLINE void weigh_again(T* s, Index keys, const ScoreStrides& apart) const {
+        constexpr Index w = simd::width<T>;
+        const auto weigh = [](T* at, const simd::Packet<T>& largest) ATTEND_ALWAYS_INLINE {
+            const auto score = simd::min(simd::load(at), simd::broadcast(std::numeric_limits<T>::max()));
+            simd::store(at, exp_of_nonpositive<T>(simd::sub(score, largest)));
+        };
+        if (!few) {
+            for (Index j = 0; j < keys; ++j) {
+                for (Index i = 0; i < rows.lanes; i += w) weigh(s + j * rows.lanes + i, simd::load(z.largest + i));
+            }
+            return;
+        }
+        for (Index i = 0; i < rows.block.count(); ++i) {
+            T row[key_block + w] = {};
+            T* const at = s + i * apart.query;
+            for (Index j = 0; j < keys; ++j) row[j] = at[j * apart.key];
+            for (Index j = 0; j < keys; j += w) weigh(row + j, simd::broadcast(z.largest[i]));
+            for (Index j = 0; j < keys; ++j) at[j * apart.key] = row[j];
+        }
+    }
+    /// Writes factor ∘ weights of a tile, after dropout, into the block's rows of the weights.
+    ATTEND_NOINLINE void write_weights(Index begin, Index keys, const T* weights, const ScoreStrides& apart,
+                                       const StridedView<T>& to) const {
+        for (Index h = 0; h < rows.block.heads; ++h) {
+            auto of_head = rows.of(to, h).middleCols(begin, keys);
+            const Index from = h * rows.block.rows;
+            if (!few) {
+                lanes_to_rows(weights, rows.lanes, from, z.factor, rows.block.rows, keys, of_head.data(),
+                              of_head.outerStride(), of_head.innerStride());
+                continue;
+            }
+            for (Index i = 0; i < rows.block.rows; ++i) {
+                for (Index j = 0; j < keys; ++j)
+                    of_head(i, j) = z.factor[from + i] * weights[j * apart.key + (from + i) * apart.query];
+            }
+        }
+    }
+    /// The weights of keys that nobody sees, or that a shorter sequence has not.
+    void hide_weights(Index begin, Index end, const StridedView<T>& to) const {
+        for (Index h = 0; h < rows.block.heads; ++h) rows.of(to, h).middleCols(begin, end - begin).setZero();
+    }
+
+private:
+    void add_values(KeyTile<T>& tile, LaneOperand<T>& weights, const T* factor, const ScoreStrides& apart,
+                    const Products<T>& products) const {
+        const Index keys = tile.keys;
+        if (few) {
+            add_rows<T>({tile.rows.data, tile.rows.row_stride, keys, v.cols()}, weights.data, rows.block.count(), apart,
+                        factor, z.o);
+        } else {
+            RowOperand<T>& values = tile.v;
+            if (products.by_parts(keys)) {
+                products.prepare(values, v.cols(), keys, z.v_parts);
+                products.prepare(weights, keys, rows.lanes, z.weight_parts);
+            }
+            products.multiply(values, v.cols(), keys, weights, rows.lanes, z.o, {.factor = factor, .ahead = &ahead});
+        }
+    }
+    /// The sum of weighted values of a lane and a feature.
+    T& output(Index lane, Index a) const { return few ? z.o[lane * v.cols() + a] : z.o[a * rows.lanes + lane]; }
+    /// The same with values that are not finite, which a weight of 0 does not hide: they are left out, with the bits
+    /// that finite ones would give to those who must not see them, and added to those who see them.
+    template <class Rows>
+    void add_visible_values(const KeyTile<T>& tile, const Rows& values, LaneOperand<T>& weights, const T* factor,
+                            const ScoreStrides& apart, const Products<T>& products, const PairTest& sees) const {
+        Eigen::Map<RowMatrix<T>> finite(z.v, values.rows(), values.cols());
+        finite = values.template cast<T>();
+        for (T& value : finite.reshaped()) value = std::isfinite(value) ? value : T(0);
+        KeyTile<T> without(tile.begin, tile.begin + tile.keys);
+        without.rows = {z.v, values.cols(), 1};
+        without.v = {{z.v, 1, values.cols()}};
+        add_values(without, weights, factor, apart, products);
+        for (Index j = 0; j < values.rows(); ++j) {
+            for (Index a = 0; a < values.cols(); ++a) {
+                const T value = static_cast<T>(values(j, a));
+                if (std::isfinite(value)) continue;
+                for (Index lane = 0; lane < rows.block.count(); ++lane) {
+                    if (!sees(rows.position(lane, tile.begin + j))) continue;
+                    output(lane, a) += weights.data[j * apart.key + lane * apart.query] * value;
+                }
+            }
+        }
+    }
+};
+
+}  // namespace attend::detail::fused
