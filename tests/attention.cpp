@@ -12,6 +12,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_attention {
 namespace {
 
 /// A user's parts: the library knows them only by core/concepts.hpp.
@@ -174,3 +175,5 @@ TEST_CASE("a user's normalizer decides the weights") {
     const auto y = forward(dot_product >> user::MeanRelu{}, x);
     CHECK(distance(y.weights, (x.q * x.k.transpose()).cwiseMax(0.0) / 6.0) < 1e-15);
 }
+
+}  // namespace test_attention

@@ -14,6 +14,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_onnx {
 namespace {
 
 template <class T>
@@ -150,3 +151,5 @@ TEST_CASE("what a mask is too short for is masked") {
     in.nonpad_kv_seqlen = OnnxTensor<Index>();
     CHECK_FALSE(same_bits(y.values, OnnxAttention<float>({}, in).out.Y.values));
 }
+
+}  // namespace test_onnx

@@ -8,6 +8,8 @@
 #include <support/refusal.hpp>
 
 using namespace attend;
+
+namespace test_dropout {
 using attend::detail::DropoutFactors;
 
 namespace {
@@ -83,3 +85,5 @@ TEST_CASE("a rate of 0 does nothing, others must be below 1") {
     for (const double rate : {-0.1, 1.0, std::numeric_limits<double>::quiet_NaN()})
         CHECK(test::refusal([&] { DropoutFactors(Dropout{.rate = rate}); }).starts_with("dropout: the rate must be"));
 }
+
+}  // namespace test_dropout

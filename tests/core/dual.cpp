@@ -8,6 +8,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_dual {
 namespace {
 
 using D = Dual<double>;
@@ -87,3 +88,5 @@ TEST_CASE("branches compare values and carry the derivative of what they choose"
     CHECK(select(x < y, y, x).derivative() == 3.0);
     CHECK(abs(D::variable(0.0)).derivative() == 0.0);
 }
+
+}  // namespace test_dual

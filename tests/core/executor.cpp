@@ -22,6 +22,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_executor {
 namespace {
 
 /// A user's executor: a thread for every task.
@@ -264,3 +265,5 @@ TEST_CASE("a pool that takes no more tasks is waited for, and its exception reac
         CHECK(calls == room);
     }
 }
+
+}  // namespace test_executor

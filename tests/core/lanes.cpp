@@ -9,6 +9,8 @@
 
 #include <support/catch.hpp>
 
+namespace test_lanes {
+
 // As one writes them: not all users are warned of the conversions that the language makes of numbers.
 #pragma GCC diagnostic ignored "-Wconversion"
 
@@ -119,3 +121,5 @@ TEST_CASE("comparisons of positions are exact at any distance") {
         }
     }
 }
+
+}  // namespace test_lanes

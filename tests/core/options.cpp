@@ -18,6 +18,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_options {
 namespace {
 
 /// Takes the memory that was freed last and fills it, as the code between storing and using would.
@@ -200,3 +201,5 @@ TEST_CASE("heads move a temporary without a copy, and only where they divide its
     STATIC_REQUIRE(std::is_same_v<decltype(heads(y, 4)), StridedView<const float>>);
     CHECK(view.data == y.data());
 }
+
+}  // namespace test_options

@@ -8,6 +8,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_output {
 namespace {
 
 /// 2 sequences × 3 heads × 4 rows × 5 columns, as a call would ask for them.
@@ -137,3 +138,5 @@ TEST_CASE("a call writes the same to every kind of output") {
     CHECK(same_bits(wide.topRows(3), weights));
     CHECK(wide.bottomRows(3).isZero());
 }
+
+}  // namespace test_output

@@ -7,6 +7,8 @@
 
 using namespace attend;
 using namespace attend::test;
+
+namespace test_overlap {
 using attend::detail::may_overlap;
 
 namespace {
@@ -124,3 +126,5 @@ TEST_CASE("what has no element overlaps nothing") {
     CHECK_FALSE(may_overlap(all, strided(memory, {1, 1, 2, 0}, {0, 0, 2, 1})));
     CHECK_FALSE(may_overlap(StridedView<double>(), all));
 }
+
+}  // namespace test_overlap

@@ -6,6 +6,7 @@
 
 using namespace attend;
 
+namespace test_parameters {
 namespace {
 
 /// "name rows×columns" of every parameter, in order.
@@ -91,3 +92,5 @@ TEST_CASE("a zero gradient has the value's shapes, is 0, and keeps what is no pa
     CHECK(zero_gradient(block).output_weight.isZero(0));
     CHECK(zero_gradient(block).shape().heads == 2);
 }
+
+}  // namespace test_parameters

@@ -4,6 +4,8 @@
 
 #include <support/catch.hpp>
 
+namespace test_philox {
+
 using attend::detail::philox;
 using Words = std::array<std::uint64_t, 4>;
 
@@ -23,3 +25,5 @@ TEST_CASE("known answers") {
     CHECK(words_of({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, 0x299f31d0a4093822) ==
           Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
 }
+
+}  // namespace test_philox

@@ -10,6 +10,8 @@
 
 using namespace attend;
 using namespace attend::test;
+
+namespace test_product {
 using attend::detail::add_product;
 
 namespace {
@@ -91,3 +93,5 @@ TEMPLATE_TEST_CASE("outer products of rows sum in float and are rounded once, wh
     add_outer_products(narrow, x, dy);
     CHECK(off(narrow) <= rounding + in_float);
 }
+
+}  // namespace test_product

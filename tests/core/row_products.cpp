@@ -6,6 +6,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_row_products {
 namespace {
 
 /// The largest |got − right| as a share of half the distance between the 16-bit numbers beside the right one.
@@ -46,3 +47,5 @@ TEST_CASE("a row's bits do not depend on the rows beside it") {
     detail::add_row_products<float>(x.middleRows(17, 1), weight, one);
     CHECK(all.row(17) == one.row(0));
 }
+
+}  // namespace test_row_products

@@ -12,6 +12,7 @@
 using namespace attend;
 namespace simd = attend::detail::simd;
 
+namespace test_simd {
 namespace {
 
 template <class T>
@@ -120,3 +121,5 @@ TEMPLATE_TEST_CASE("sum and largest run over all lanes", "", float, double, long
     CHECK(simd::largest<TestType>(count_from(TestType(1))) == n);
     CHECK(simd::largest<TestType>(simd::sub(simd::broadcast(TestType(0)), count_from(TestType(1)))) == TestType(-1));
 }
+
+}  // namespace test_simd

@@ -8,6 +8,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_view {
 namespace {
 
 template <class T>
@@ -136,3 +137,5 @@ TEST_CASE("a stride of 0 repeats: one key head for all, without a copy") {
     const RowMatrix<double> out = scaled_dot_product(heads(q, 2), repeated(k), repeated(v));
     CHECK(same_bits(out, scaled_dot_product(heads(q, 2), k, v)));
 }
+
+}  // namespace test_view

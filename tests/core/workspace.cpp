@@ -12,6 +12,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_workspace {
 namespace {
 
 bool is_aligned(const std::byte* pointer) {
@@ -119,3 +120,5 @@ TEST_CASE("a buffer without an aligned byte holds nothing") {
     CHECK(workspace.bytes() == 0);
     CHECK_THROWS_AS(workspace.data(1), std::length_error);
 }
+
+}  // namespace test_workspace

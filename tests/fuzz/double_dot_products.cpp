@@ -2,6 +2,6 @@
 
 namespace {
 
-const bool added = (fuzz::add_dot_products<double>(), true);
+const bool added_dot_products = (fuzz::add_dot_products<double>(), true);
 
 }  // namespace

@@ -2,6 +2,6 @@
 
 namespace {
 
-const bool added = (fuzz::add_modifiers<double>(), true);
+const bool added_modifiers = (fuzz::add_modifiers<double>(), true);
 
 }  // namespace

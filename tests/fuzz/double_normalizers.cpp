@@ -2,6 +2,6 @@
 
 namespace {
 
-const bool added = (fuzz::add_normalizers<double>(), true);
+const bool added_normalizers = (fuzz::add_normalizers<double>(), true);
 
 }  // namespace

@@ -2,6 +2,6 @@
 
 namespace {
 
-const bool added = (fuzz::add_pair_scores<double>(), true);
+const bool added_pair_scores = (fuzz::add_pair_scores<double>(), true);
 
 }  // namespace

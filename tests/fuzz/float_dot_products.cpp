@@ -2,6 +2,6 @@
 
 namespace {
 
-const bool added = (fuzz::add_dot_products<float>(), true);
+const bool added_dot_products = (fuzz::add_dot_products<float>(), true);
 
 }  // namespace

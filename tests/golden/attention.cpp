@@ -10,6 +10,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_attention {
 namespace {
 
 struct Operands {
@@ -138,3 +139,5 @@ TEST_CASE("golden attentions: output, weights, LSE and every gradient, with the 
     });
     comparison.finish();
 }
+
+}  // namespace test_attention

@@ -8,6 +8,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_attention_float {
+
 TEST_CASE("golden attentions in float are as exact as a plain float expression") {
     const Case c = GENERATE(from_range(attention_cases()));
     Comparison comparison(c);
@@ -30,3 +32,5 @@ TEST_CASE("golden attentions in float are as exact as a plain float expression")
         if (c.outputs.count("lse") != 0) comparison.check_float("lse", lse, comparison.error("lse", naive.lse));
     });
 }
+
+}  // namespace test_attention_float

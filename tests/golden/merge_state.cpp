@@ -6,6 +6,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_merge_state {
 namespace {
 
 template <class T>
@@ -53,3 +54,5 @@ TEST_CASE("golden merges") {
     comparison.check_float("out", in_float.out, comparison.error("out", naive.out));
     comparison.check_float("lse", in_float.lse, comparison.error("lse", naive.lse));
 }
+
+}  // namespace test_merge_state

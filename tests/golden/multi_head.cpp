@@ -7,6 +7,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_multi_head {
 namespace {
 
 std::vector<Case> multi_head_cases() { return golden_cases_of("multi_head"); }
@@ -133,3 +134,5 @@ TEST_CASE("golden multi-head blocks in float are as exact as plain float express
             comparison.check_float("weights", weights, comparison.error("weights", naive.weights));
     });
 }
+
+}  // namespace test_multi_head

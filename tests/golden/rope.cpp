@@ -6,6 +6,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_rope {
 namespace {
 
 std::vector<Case> rope_cases() { return golden_cases_of("rope"); }
@@ -39,3 +40,5 @@ TEST_CASE("golden RoPE in float: a cos − b sin with every operand and operatio
     INFO(c.name);
     CHECK(distance(x, c.out("out").matrix<double>()) <= bound);
 }
+
+}  // namespace test_rope

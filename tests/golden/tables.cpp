@@ -6,6 +6,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_tables {
+
 TEST_CASE("golden ALiBi slopes") {
     const Case c = GENERATE(from_range(golden_cases_of("alibi_slopes")));
     Comparison comparison(c);
@@ -24,3 +26,5 @@ TEST_CASE("golden T5 buckets, every one of them") {
     INFO(c.name);
     CHECK(buckets == expected);
 }
+
+}  // namespace test_tables

@@ -9,6 +9,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_backward {
+
 TEST_CASE("a score of +∞ takes all weight, and infinite ones share it") {
     Operands<double> x = random_operands<double>({.queries = 3, .keys = 100, .d_q = 1, .d_k = 1, .d_v = 2}, 5);
     x.q.setOnes();
@@ -19,3 +21,5 @@ TEST_CASE("a score of +∞ takes all weight, and infinite ones share it") {
     CHECK(distance(d.dv.row(70), share) <= 1e-15);
     CHECK((d.dv.middleRows(21, 49).array() == 0).all());
 }
+
+}  // namespace test_backward

@@ -10,6 +10,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_few_rows {
 namespace {
 
 template <class T>
@@ -78,3 +79,5 @@ TEMPLATE_TEST_CASE("outputs of a few rows are rescaled, and the weighted values 
         CHECK((x.o - weighted).cwiseAbs().maxCoeff() <= tolerance<TestType> * double(x.keys));
     });
 }
+
+}  // namespace test_few_rows

@@ -10,6 +10,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_forward {
 namespace {
 
 /// Against the definition, in double.
@@ -88,3 +89,5 @@ TEST_CASE("storage order does not change a bit") {
     (scaled_dot_product >> causal)(q, k, v, out);
     CHECK(same_bits(RowMatrix<float>(out), forward(scaled_dot_product >> causal, x).out));
 }
+
+}  // namespace test_forward

@@ -6,6 +6,8 @@
 
 using namespace attend;
 using namespace attend::test;
+
+namespace test_lane_block {
 using attend::detail::lanes_to_rows;
 using attend::detail::rows_to_lanes;
 
@@ -85,3 +87,5 @@ TEST_CASE("lanes go back into rows of 16 bits") {
         }
     }
 }
+
+}  // namespace test_lane_block

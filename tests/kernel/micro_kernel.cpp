@@ -8,6 +8,8 @@
 
 using namespace attend;
 using namespace attend::test;
+
+namespace test_micro_kernel {
 using attend::detail::multiply;
 
 namespace {
@@ -66,3 +68,5 @@ TEST_CASE("a row and a lane have the same bits in any tile") {
         }
     }
 }
+
+}  // namespace test_micro_kernel

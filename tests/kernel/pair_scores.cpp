@@ -11,6 +11,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_pair_scores {
 namespace {
 
 template <class T>
@@ -78,3 +79,5 @@ TEMPLATE_TEST_CASE("features without an exponential change no other score", "", 
         }
     }
 }
+
+}  // namespace test_pair_scores

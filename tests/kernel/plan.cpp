@@ -5,6 +5,8 @@
 #include <support/catch.hpp>
 
 using namespace attend;
+
+namespace test_plan {
 using attend::detail::LaneBlock;
 using attend::detail::Plan;
 using attend::detail::PlanCursor;
@@ -137,3 +139,5 @@ TEST_CASE("a sequence is cut in the same way whatever else the batch holds") {
         CHECK(next == all.size());
     }
 }
+
+}  // namespace test_plan

@@ -6,6 +6,8 @@
 
 using namespace attend;
 using namespace attend::test;
+
+namespace test_problem {
 using attend::detail::Problem;
 using attend::detail::SequencesRef;
 
@@ -102,3 +104,5 @@ TEST_CASE("outputs of pairs hold the heads' blocks below each other") {
     problem.query_slice(view, 0, 1).setConstant(1.0);
     CHECK((weights.topRows(3).isZero(0) && weights.bottomRows(3).isOnes(0)));
 }
+
+}  // namespace test_problem

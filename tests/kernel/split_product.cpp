@@ -16,6 +16,7 @@ using namespace attend;
 using namespace attend::test;
 using namespace attend::detail;
 
+namespace test_split_product {
 namespace {
 
 struct Factors {
@@ -137,3 +138,5 @@ TEST_CASE("what is not finite reaches its row and its lane, and no bit of anothe
         }
     }
 }
+
+}  // namespace test_split_product

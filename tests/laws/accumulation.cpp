@@ -8,6 +8,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_accumulation {
 namespace {
 
 const Layout layout{.queries = 5, .keys = 6, .heads = 2, .kv_heads = 1};
@@ -56,3 +57,5 @@ TEST_CASE("gradients go into blocks of other matrices and touch nothing beside t
     CHECK(same_bits(dq, dq_alone));
     CHECK(same_bits(dkv, dkv_alone));
 }
+
+}  // namespace test_accumulation

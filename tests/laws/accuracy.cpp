@@ -13,6 +13,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_accuracy {
 namespace {
 
 /// What one writes with Eigen and nothing else.
@@ -76,3 +77,5 @@ TEST_CASE("errors in float are at most twice those of the naive expression, plus
         check(row);
     }
 }
+
+}  // namespace test_accuracy

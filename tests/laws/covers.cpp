@@ -12,6 +12,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_covers {
 namespace {
 
 /// A mask of any type, so that expressions of masks can be drawn at run time.
@@ -99,3 +100,5 @@ TEST_CASE("the cover of combined masks agrees with their pairs") {
     }
     CHECK(decided > 2000);
 }
+
+}  // namespace test_covers

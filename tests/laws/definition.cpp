@@ -11,6 +11,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_definition {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -96,3 +97,5 @@ TEST_CASE("memory grows with the tokens, not with the pairs") {
     };
     CHECK(bytes(800) < 2 * bytes(400) + 64);
 }
+
+}  // namespace test_definition

@@ -13,6 +13,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_dropout {
 namespace {
 
 constexpr Dropout some{.rate = 0.4, .seed = 99};
@@ -122,3 +123,5 @@ TEST_CASE("a block's tape remembers what was dropped") {
         CHECK(std::abs(slope - dx.data()[i]) <= 1e-8);
     }
 }
+
+}  // namespace test_dropout

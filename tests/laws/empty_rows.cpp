@@ -11,6 +11,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_empty_rows {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -158,3 +159,5 @@ TEST_CASE("an attention of no queries has no rows") {
     CHECK((r.dk.rows() == 4 && all_zero(r.dk)));
     CHECK((r.dv.rows() == 4 && all_zero(r.dv)));
 }
+
+}  // namespace test_empty_rows

@@ -13,6 +13,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_errors {
 namespace {
 
 using Matrix = RowMatrix<double>;
@@ -360,3 +361,5 @@ TEST_CASE("offsets that no Sequences has checked are checked by the call") {
     CHECK(with({-5, 4}) == "sequences: offsets must start at 0");
     c.check_untouched();
 }
+
+}  // namespace test_errors

@@ -13,6 +13,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_features_once {
 namespace {
 
 std::atomic<Index> mapped_rows;
@@ -68,3 +69,5 @@ TEST_CASE("every key is mapped once a call, forward and backward") {
         }
     }
 }
+
+}  // namespace test_features_once

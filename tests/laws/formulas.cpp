@@ -10,6 +10,8 @@
 #include <support/call.hpp>
 #include <support/catch.hpp>
 
+namespace test_formulas {
+
 // As one writes them: not all users are warned of the conversions that the language makes of numbers.
 #pragma GCC diagnostic ignored "-Wconversion"
 
@@ -70,3 +72,5 @@ TEST_CASE("formulas of distances are the same for packs and for pairs") {
 TEST_CASE("formulas of distances are what plain loops give") {
     check_against_loop<double>([](auto p) { return -0.1F * abs(p.query - p.key); });
 }
+
+}  // namespace test_formulas

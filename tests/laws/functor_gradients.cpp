@@ -10,6 +10,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_functor_gradients {
 namespace {
 
 const Layout plain{.queries = 4, .keys = 5, .d_q = 3, .d_k = 3, .d_v = 2};
@@ -94,3 +95,5 @@ TEST_CASE("modifiers and normalizers with a parameter a head have exact gradient
     check({.spans = Eigen::Vector4d(0.4, 1.3, 2.7, 9.0)}, 24);
     check_gradients(dot_product >> sigmoid(random(4, 1)), random_operands(grouped, 35));
 }
+
+}  // namespace test_functor_gradients

@@ -13,6 +13,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_gradient_accuracy {
 namespace {
 
 struct Errors {
@@ -107,3 +108,5 @@ TEST_CASE("errors of gradients in float are at most twice those of naive gradien
         check("additive", AdditiveAttention<double>(d, d, 24, 5) >> causal, layout);
     }
 }
+
+}  // namespace test_gradient_accuracy

@@ -9,6 +9,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_gradients {
 namespace {
 
 const Layout two_heads{.queries = 4, .keys = 5, .heads = 2, .kv_heads = 2};
@@ -76,3 +77,5 @@ TEST_CASE("compositions of the cosine and of a user's score have exact gradients
     const auto near = score([](auto q, auto k) { return -0.5 * (q - k) * (q - k); });
     check_everywhere(near >> alibi(0.15) >> (causal & ~prefix(1)) >> softmax, 520);
 }
+
+}  // namespace test_gradients

@@ -10,6 +10,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_half_parameters {
 namespace {
 
 /// `exact` is the same attention in double, on the same numbers.
@@ -45,3 +46,5 @@ TEMPLATE_TEST_CASE("gradients of 16-bit parameters have one rounding", "", Eigen
                           scaled_dot_product >> bias(values.template cast<double>().eval()),
                           {.queries = 40, .keys = 20, .d_q = 4, .d_k = 4, .d_v = 3, .heads = 3, .kv_heads = 3});
 }
+
+}  // namespace test_half_parameters

@@ -8,6 +8,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_heads {
 namespace {
 
 // Odd widths: the heads of one matrix start at every alignment.
@@ -119,3 +120,5 @@ TEST_CASE("modifiers and masks see the head and its key/value head") {
         CHECK((y.lse.col(head).array() == static_cast<float>(10 * head + head / group)).all());
     }
 }
+
+}  // namespace test_heads

@@ -10,6 +10,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_idle_lanes {
 namespace {
 
 /// Every gradient of the first rows alone, and beside more of them whose gradient of the output is 0.
@@ -115,3 +116,5 @@ TEST_CASE("parameters of formulas that are undefined at 0 get their gradient alo
     check_rows_alone(scaled_dot_product >> Logarithm{} >> alibi(0.1) >> (causal & prefix(5)),
                      positive_operands<float>(19));
 }
+
+}  // namespace test_idle_lanes

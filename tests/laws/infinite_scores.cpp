@@ -20,6 +20,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_infinite_scores {
 namespace {
 
 constexpr Index rows = 9, keys = 6, changed = 2;  // more than a packet, and not whole packets
@@ -148,3 +149,5 @@ TEST_CASE("a constant has no derivative, however steep the function of it, alone
     CHECK(slope_at([](auto s) { return 1 / decltype(s)(0) + 0 * s; }) == 0);
     CHECK(slope_at([](auto s) { return pow(decltype(s)(0), -1) + 0 * s; }) == 0);
 }
+
+}  // namespace test_infinite_scores

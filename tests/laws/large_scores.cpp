@@ -10,6 +10,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_large_scores {
 namespace {
 
 /// The scores of a row and a constant, whose sums are exact: gradients must not feel it.
@@ -74,3 +75,5 @@ TEST_CASE("gradients over parts of the keys, by the LSE of the whole row, are th
         CHECK(distance(dv_rest, whole.dv.bottomRows(25)) <= 1e-12);
     }
 }
+
+}  // namespace test_large_scores

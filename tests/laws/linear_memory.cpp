@@ -14,6 +14,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_linear_memory {
+
 #if defined(__unix__)
 namespace {
 
@@ -51,3 +53,5 @@ TEST_CASE("16 384 tokens train in a small part of the memory of their score matr
     CHECK(distance(dv.colwise().sum(), x.dout.colwise().sum()) <= 1e-3 * magnitude(x.dout.colwise().sum()));
 }
 #endif
+
+}  // namespace test_linear_memory

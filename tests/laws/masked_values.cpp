@@ -13,6 +13,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_masked_values {
 namespace {
 
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
@@ -143,3 +144,5 @@ TEST_CASE("a visible NaN shows through every normalizer") {
     CHECK(shows(cosine_by_rows(hides_nothing(), {entmax15})));
     CHECK(shows(cosine_by_rows(hides_nothing(), {top_k(2)})));
 }
+
+}  // namespace test_masked_values

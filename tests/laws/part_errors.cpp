@@ -13,6 +13,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_part_errors {
 namespace {
 
 /// A call of 4 queries and 6 keys with 2 heads, of a part that does not fit.
@@ -158,3 +159,5 @@ TEST_CASE("parts whose members were assigned in other shapes are refused") {
           "t5_bucket: needs at least 4 buckets and a max_distance above half of them, got 0 buckets and max_distance "
           "128");
 }
+
+}  // namespace test_part_errors

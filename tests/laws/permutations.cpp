@@ -12,6 +12,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_permutations {
 namespace {
 
 const Layout layout{.queries = 4, .keys = 7, .d_q = 3, .d_k = 3, .d_v = 4, .heads = 2, .kv_heads = 2};
@@ -62,3 +63,5 @@ TEST_CASE("permuting keys with their values changes nothing") {
     check_keys_are_a_set(score([](auto q, auto k) { return -(q - k) * (q - k); }) >> entmax15, 6);
     check_keys_are_a_set(dot_product >> top_k(3), 7);
 }
+
+}  // namespace test_permutations

@@ -11,6 +11,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_positions {
 namespace {
 
 const Layout layout{.queries = 7, .keys = 7, .d_q = 5, .d_k = 5, .d_v = 3};
@@ -194,3 +195,5 @@ TEST_CASE("positions are exact to the last that is allowed, and beyond it refuse
     CHECK(distance(far.weights, plain.weights) <= 1e-6);
     CHECK(distance(far.lse, plain.lse.array() + 2.0f) <= 1e-5);
 }
+
+}  // namespace test_positions

@@ -15,6 +15,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_same_bits {
 namespace {
 
 const Layout ragged{.queries = 9,
@@ -171,3 +172,5 @@ TEST_CASE("what a workspace held before does not matter") {
         CHECK(same_bits(out, y.out));
     }
 }
+
+}  // namespace test_same_bits

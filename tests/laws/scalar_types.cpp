@@ -12,6 +12,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_scalar_types {
 namespace {
 
 const Layout layout{.queries = 9, .keys = 12, .d_q = 8, .d_k = 8, .d_v = 5, .heads = 2, .kv_heads = 2};
@@ -129,3 +130,5 @@ TEST_CASE("long double keeps its digits") {
     for (Index i = 0; i < ds.rows(); ++i) ds.row(i).array() *= dp.row(i).array() - plain.weights.row(i).dot(dp.row(i));
     CHECK(error(backward(scaled_dot_product, x).dq, Matrix(ds * x.k / 2)) < rounding);
 }
+
+}  // namespace test_scalar_types

@@ -12,6 +12,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_shapes {
 namespace {
 
 constexpr double rounding = 1e-13;
@@ -180,3 +181,5 @@ TEST_CASE("a batch of no sequences is a call like others, forward and backward")
     CHECK_THROWS_AS(dot_product(view(0, 3, 4), view(0, 5, 4), view(0, 5, 2), view(2, 3, 2)), std::invalid_argument);
     CHECK_THROWS_AS(dot_product(view(2, 3, 4), view(2, 5, 4), view(2, 5, 2), view(0, 3, 2)), std::invalid_argument);
 }
+
+}  // namespace test_shapes

@@ -8,6 +8,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_splitting {
 namespace {
 
 constexpr double rounding = 1e-14;
@@ -74,3 +75,5 @@ TEST_CASE("states that took in the keys of a row one by one merge to that row") 
         CHECK(std::abs(both.lse() - whole.lse(i, 0)) < rounding * magnitude(whole.lse));
     }
 }
+
+}  // namespace test_splitting

@@ -16,6 +16,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_workspace {
 namespace {
 
 constexpr std::array passes{Pass::forward, Pass::weights, Pass::backward};
@@ -279,3 +280,5 @@ TEST_CASE("a batch needs memory for its rows and for the tasks that run at a tim
         CHECK(scaled_dot_product.workspace_bytes(one, 64, pass) == scaled_dot_product.workspace_bytes(one, 1, pass));
     }
 }
+
+}  // namespace test_workspace

@@ -6,6 +6,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_multi_head {
 namespace {
 
 RowMatrix<double> random_rows(Index rows, Index columns, std::uint64_t seed) {
@@ -225,3 +226,5 @@ TEST_CASE("PyTorch weights that do not fit are refused, and the block keeps its 
         own_memory.import_torch(in_weight, in_bias, out_weight, out_bias), std::invalid_argument,
         says("import_torch: a packed in_proj_weight needs a memory as wide as x, got d_model 4 and d_memory 6"));
 }
+
+}  // namespace test_multi_head

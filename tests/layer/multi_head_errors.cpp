@@ -13,6 +13,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_multi_head_errors {
 namespace {
 
 using Matrix = RowMatrix<double>;
@@ -225,3 +226,5 @@ TEST_CASE("y may be x, and dx may be dy, as behind a residual connection") {
     r.block.backward(r.tape, both, both);
     CHECK(distance(both, r.dy + dx) <= 1e-14);
 }
+
+}  // namespace test_multi_head_errors

@@ -7,6 +7,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_multi_head_gradients {
 namespace {
 
 struct Inputs {
@@ -119,3 +120,5 @@ TEST_CASE("ragged batches, self and cross") {
     cross.key_sequences = {0, 5, 8};
     check_block(block, cross);
 }
+
+}  // namespace test_multi_head_gradients

@@ -13,6 +13,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_multi_head_rounding {
 namespace {
 
 using Exact = RowMatrix<double>;
@@ -144,3 +145,5 @@ TEST_CASE("the gradient of the output's bias of 1000 rows of 1 is 1000, in bfloa
     block.backward(tape, ones, dx, {.gradient = &gradient});
     CHECK((gradient.output_bias.cast<double>().array() == 1000).all());
 }
+
+}  // namespace test_multi_head_rounding

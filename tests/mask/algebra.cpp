@@ -8,6 +8,7 @@
 
 using namespace attend;
 
+namespace test_algebra {
 namespace {
 
 constexpr Position positions[] = {
@@ -69,3 +70,5 @@ TEST_CASE("masks without data can be combined at compile time and take no room")
     STATIC_REQUIRE_FALSE(both({.query = 5, .key = 4}));
     STATIC_REQUIRE(sizeof(causal & prefix(3)) == sizeof(Prefix));
 }
+
+}  // namespace test_algebra

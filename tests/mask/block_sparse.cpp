@@ -6,6 +6,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_block_sparse {
+
 TEST_CASE("whole blocks of absolute positions are kept, and nothing beyond them") {
     const RowMatrix<bool> blocks{{true, false}, {true, true}, {false, true}};
     const BlockSparse mask = block_sparse(blocks, 2, 3);
@@ -26,3 +28,5 @@ TEST_CASE("blocks know the cover of every tile exactly") {
         REQUIRE(mask.cover(tile) == exact_cover(mask, tile));
     }
 }
+
+}  // namespace test_block_sparse

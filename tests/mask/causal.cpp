@@ -6,6 +6,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_causal {
+
 TEST_CASE("causal keeps keys up to the query's position") {
     for (Index query = -2; query < 6; ++query) {
         for (Index key = 0; key < 6; ++key) CHECK(causal({.query = query, .key = key}) == (key <= query));
@@ -19,3 +21,5 @@ TEST_CASE("causal knows the cover of every tile exactly") {
         REQUIRE(causal.cover(tile) == exact_cover(causal, tile));
     }
 }
+
+}  // namespace test_causal

@@ -8,6 +8,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_dense {
+
 TEST_CASE("true keeps, by row and key") {
     const auto mask = dense_mask(RowMatrix<bool>{{true, false, true}, {false, false, true}});
     CHECK(mask({.query = 100, .key = 0, .row = 0, .head = 3}));
@@ -37,3 +39,5 @@ TEST_CASE("a view of foreign booleans is read through its strides, a size of 1 s
     memory[12 + 4 + 3] = true;
     CHECK(view(2, 1)({.key = 3, .row = 1, .sequence = 1}));
 }
+
+}  // namespace test_dense

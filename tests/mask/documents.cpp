@@ -7,6 +7,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_documents {
+
 TEST_CASE("pairs within one document are kept") {
     const Documents mask = documents({2, 5, 5, 9});
     const auto document_of = [](Index position) {
@@ -37,3 +39,5 @@ TEST_CASE("packed documents are as many calls") {
     ragged.layout.sequences = ragged.layout.key_sequences = {0, 3, 7};
     CHECK(distance(forward(dot_product >> documents({0, 3, 7}), x).out, forward(dot_product, ragged).out) < 1e-15);
 }
+
+}  // namespace test_documents

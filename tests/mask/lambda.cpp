@@ -7,6 +7,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_lambda {
+
 TEST_CASE("a predicate of the position is a mask") {
     const Layout layout{.queries = 5, .keys = 7, .heads = 4, .kv_heads = 2, .query_offset = 1};
     const auto kept = [](Position p) {
@@ -29,3 +31,5 @@ TEST_CASE("a predicate that says what a mask of the library says gives its bits"
     CHECK(first_difference(forward(dot_product >> mask([](Position p) { return p.key <= p.query; }), x),
                            forward(ours, x)) == "");
 }
+
+}  // namespace test_lambda

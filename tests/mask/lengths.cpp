@@ -7,6 +7,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_lengths {
+
 TEST_CASE("lengths keep the first keys of each sequence") {
     const Lengths mask = lengths({3, 0, 5});
     for (const Index sequence : {0, 1, 2}) {
@@ -35,3 +37,5 @@ TEST_CASE("a padded batch is the ragged batch without the padding") {
     y.v.topRows(2) = x.v.topRows(2), y.v.middleRows(4, 3) = x.v.bottomRows(3);
     CHECK(distance(forward(dot_product >> lengths({2, 3}), y).out, forward(dot_product, x).out) < 1e-15);
 }
+
+}  // namespace test_lengths

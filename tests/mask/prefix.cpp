@@ -6,6 +6,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_prefix {
+
 TEST_CASE("a prefix is its first keys, for every query") {
     for (const Index query : {-3, 0, 100}) {
         for (Index key = 0; key < 6; ++key) CHECK(prefix(4)({.query = query, .key = key}) == (key < 4));
@@ -21,3 +23,5 @@ TEST_CASE("a prefix knows the cover of every tile exactly") {
         REQUIRE(mask.cover(tile) == exact_cover(mask, tile));
     }
 }
+
+}  // namespace test_prefix

@@ -6,6 +6,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_sliding_window {
+
 TEST_CASE("a window of n keeps query − key < n, and what comes after the query") {
     const SlidingWindow window = sliding_window(3);
     CHECK(window({.query = 10, .key = 8}));
@@ -33,3 +35,5 @@ TEST_CASE("a window knows the cover of every tile exactly") {
         REQUIRE(window.cover(tile) == exact_cover(window, tile));
     }
 }
+
+}  // namespace test_sliding_window

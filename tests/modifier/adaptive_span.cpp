@@ -8,6 +8,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_adaptive_span {
+
 TEST_CASE("an adaptive span adds log clamp((ramp + span − |query − key|) / ramp, 0, 1)") {
     const auto modifier = adaptive_span(3.0, 4.0);
     for (Index key = 0; key < 20; ++key) {
@@ -34,3 +36,5 @@ TEST_CASE("weights are those of the softmax times the ramp, and 0 beyond it") {
     }
     CHECK(distance(spanned.weights, ramped) < 1e-15);
 }
+
+}  // namespace test_adaptive_span

@@ -4,6 +4,8 @@
 
 using namespace attend;
 
+namespace test_alibi {
+
 TEST_CASE("ALiBi subtracts slope · (query − key)") {
     const auto one_slope = alibi(0.25);
     CHECK(one_slope(1.0, Position{.query = 9, .key = 5}) == 0.0);
@@ -40,3 +42,5 @@ TEST_CASE("slopes of other numbers go on with every second slope of twice the po
         for (Index h = n; h < heads; ++h) CHECK(slopes[h] == twice[2 * (h - n)]);
     }
 }
+
+}  // namespace test_alibi

@@ -9,6 +9,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_bias {
+
 TEST_CASE("a bias is added by row and key, not by absolute position") {
     const auto biased = bias(Eigen::MatrixXd{{1, 2, 3}, {4, 5, 6}});
     CHECK(biased(10.0, Position{.query = 100, .key = 2, .row = 1}) == 16.0);
@@ -55,3 +57,5 @@ TEST_CASE("shorter sequences use the upper left corner of a bias") {
     CHECK(distance(y.weights.row(0).leftCols(2), softmax(values.topLeftCorner(1, 2).eval())) < 1e-15);
     CHECK(distance(y.weights.bottomRows(3), softmax(values)) < 1e-15);
 }
+
+}  // namespace test_bias

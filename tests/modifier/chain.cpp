@@ -10,6 +10,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_chain {
+
 TEST_CASE("modifiers apply in the order in which they are written") {
     const auto add_one = modifier([](auto s, auto) { return s + 1; });
     CHECK((dot_product >> scale(3.0) >> add_one).modifiers(2.0, Position{}) == 7.0);
@@ -34,3 +36,5 @@ TEST_CASE("backward follows the chain rule from the last modifier to the first")
     CHECK(std::get<0>(gradient.each).factor == 10.0 * 12.0);                 // y = ½ (a s)²: dy/da = a s²
     CHECK(std::get<2>(gradient.each).factor == 10.0 * 36.0);                 // y = b (3 s)²: dy/db = 9 s²
 }
+
+}  // namespace test_chain

@@ -10,6 +10,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_lambda {
+
 TEST_CASE("a formula of the score and its position is a modifier") {
     const auto attention =
         dot_product >> modifier([](auto s, auto p) { return s - 0.1f * tanh(decltype(s)(p.query - p.key)); });
@@ -45,3 +47,5 @@ TEST_CASE("a formula of one plain scalar type serves forward calls") {
     const Eigen::MatrixXf keys = Eigen::RowVectorXf::LinSpaced(4, 0.0f, 3.0f).replicate(3, 1);
     CHECK(distance(attention(x.q, x.k, x.v), (dot_product >> bias(keys))(x.q, x.k, x.v)) < 1e-6);
 }
+
+}  // namespace test_lambda

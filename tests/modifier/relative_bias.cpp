@@ -4,6 +4,7 @@
 
 using namespace attend;
 
+namespace test_relative_bias {
 namespace {
 
 const RelativeBuckets one_way{.buckets = 32, .max_distance = 128, .bidirectional = false};
@@ -45,3 +46,5 @@ TEST_CASE("a relative bias adds the table's entry of the bucket and the head") {
         }
     }
 }
+
+}  // namespace test_relative_bias

@@ -6,6 +6,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_scale {
+
 TEST_CASE("scale multiplies the score") {
     CHECK(scale(2.5)(4.0, Position{}) == 10.0);
     CHECK(scale(0.5)(-3.0f, Position{}) == -1.5f);
@@ -20,3 +22,5 @@ TEST_CASE("scaling by 0 weighs all keys alike") {
     const Operands<double> x = random_operands({.queries = 3, .keys = 8}, 2);
     CHECK((forward(dot_product >> scale(0.0), x).weights.array() == 0.125).all());
 }
+
+}  // namespace test_scale

@@ -7,6 +7,8 @@
 
 using namespace attend;
 
+namespace test_soft_cap {
+
 TEST_CASE("a soft cap is cap · tanh(s / cap), with slope 1 − tanh²") {
     const SoftCap cap = soft_cap(2.0);
     for (const double s : {-7.0, -1.0, -0.1, 0.0, 0.3, 2.0, 5.0}) {
@@ -38,3 +40,5 @@ TEST_CASE("an infinite score moves the cap's gradient by its sign") {
     soft_cap(3.0).backward(-infinity, Position{}, 0.5, gradient);
     CHECK(gradient.cap == 1.5);
 }
+
+}  // namespace test_soft_cap

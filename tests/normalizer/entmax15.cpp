@@ -11,6 +11,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_entmax15 {
 namespace {
 
 /// τ by sorting (Peters, Niculae and Martins 2019): for a support of the k largest x = s/2, Σ (x − τ)² = 1 is a
@@ -54,3 +55,5 @@ TEST_CASE("entmax 1.5 reports the LSE of the scores") {
     CHECK(normalized(entmax15, {1.0, 2.0, -3.0}).lse == lse_of({1.0, 2.0, -3.0}));
     CHECK(normalized(entmax15, {-infinity}).lse == -infinity);
 }
+
+}  // namespace test_entmax15

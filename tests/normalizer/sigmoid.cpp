@@ -8,6 +8,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_sigmoid {
+
 using Row = std::vector<double>;
 
 TEST_CASE("weights are σ(s + bias), each by itself") {
@@ -37,3 +39,5 @@ TEST_CASE("each head has the bias at its place, and the LSE is that of the score
         CHECK(y.lse == lse_of({1.0, 0.0}));
     }
 }
+
+}  // namespace test_sigmoid

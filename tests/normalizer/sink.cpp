@@ -8,6 +8,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_sink {
+
 using Row = std::vector<double>;
 
 TEST_CASE("a sink takes weight as one more score would") {
@@ -39,3 +41,5 @@ TEST_CASE("each head has the sink at its place") {
         CHECK(y.lse == alone.lse);
     }
 }
+
+}  // namespace test_sink

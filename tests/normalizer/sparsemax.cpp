@@ -10,6 +10,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_sparsemax {
 namespace {
 
 /// τ by sorting (Martins and Astudillo 2016): the largest support whose smallest score is still above its τ.
@@ -47,3 +48,5 @@ TEST_CASE("sparsemax reports the LSE of the scores") {
     CHECK(normalized(sparsemax, {1.0, 2.0, -3.0}).lse == lse_of({1.0, 2.0, -3.0}));
     CHECK(normalized(sparsemax, {-infinity}).lse == -infinity);
 }
+
+}  // namespace test_sparsemax

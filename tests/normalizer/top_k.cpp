@@ -9,6 +9,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_top_k {
+
 using Row = std::vector<double>;
 
 TEST_CASE("the k largest scores share the weight as by softmax") {
@@ -51,3 +53,5 @@ TEST_CASE("absent scores take no place, infinite ones all weight, and NaN spread
     CHECK(normalized(top_k(2), {-infinity, -infinity}).lse == -infinity);
     for (const double p : normalized(top_k(1), {3.0, std::nan(""), 1.0}).weights) CHECK(std::isnan(p));
 }
+
+}  // namespace test_top_k

@@ -8,6 +8,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_rope {
 namespace {
 
 const Rope all_ropes[] = {{},
@@ -144,3 +145,5 @@ TEST_CASE("a width that is odd or too wide, and tables that do not fit, are refu
     CHECK_THROWS_AS(rotate(x, table(3, 4), table(3, 4), {}), std::invalid_argument);
     CHECK(x == RowMatrix<double>::Ones(3, 6));
 }
+
+}  // namespace test_rope

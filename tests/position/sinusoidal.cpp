@@ -7,6 +7,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_sinusoidal {
+
 TEST_CASE("the columns are the sines and cosines of Vaswani et al.") {
     const Index width = GENERATE(1, 2, 5, 6);
     const RowMatrix<double> encoding = sinusoidal<double>(7, width, 3, 100.0);
@@ -55,3 +57,5 @@ TEST_CASE("negative sizes are refused, and none give an empty encoding") {
     CHECK(sinusoidal<float>(0, 4).size() == 0);
     CHECK(sinusoidal<float>(4, 0).size() == 0);
 }
+
+}  // namespace test_sinusoidal

@@ -8,6 +8,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_additive {
 namespace {
 
 AdditiveAttention<double> with_bias(Index d_q, Index d_k, Index hidden, std::uint64_t seed) {
@@ -72,3 +73,5 @@ TEMPLATE_TEST_CASE("additive scores hold for features of any size", "", float, d
         }
     }
 }
+
+}  // namespace test_additive

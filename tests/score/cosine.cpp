@@ -7,6 +7,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_cosine {
+
 TEST_CASE("the cosine score is scale · q · k / (|q| |k|)") {
     Random random(1);
     const auto q = random_matrix<double>(random, 4, 5), k = random_matrix<double>(random, 3, 5);
@@ -45,3 +47,5 @@ TEST_CASE("the gradient of a vector is orthogonal to it, as its length does not 
     CHECK(d.dq.cwiseProduct(x.q).rowwise().sum().cwiseAbs().maxCoeff() < 1e-14);
     CHECK(d.dk.cwiseProduct(x.k).rowwise().sum().cwiseAbs().maxCoeff() < 1e-14);
 }
+
+}  // namespace test_cosine

@@ -8,6 +8,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_general {
+
 TEST_CASE("the general score is qᵀ W k") {
     Random random(1);
     const auto q = random_matrix<double>(random, 4, 5), k = random_matrix<double>(random, 3, 2);
@@ -33,3 +35,5 @@ TEST_CASE("the weight comes from its seed, uniform within Xavier's bound") {
     CHECK(std::abs(score.weight.mean()) < 4 * bound / std::sqrt(7200.0));
     CHECK(score.weight.squaredNorm() / 2400 == Approx(bound * bound / 3).epsilon(0.08));
 }
+
+}  // namespace test_general

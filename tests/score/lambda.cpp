@@ -7,6 +7,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_lambda {
+
 TEST_CASE("a formula of two features is summed over them") {
     Random random(1);
     const auto q = random_matrix<double>(random, 4, 5), k = random_matrix<double>(random, 3, 5);
@@ -34,3 +36,5 @@ TEST_CASE("minus half the squared distance weighs like the dot score of keys of 
     const auto near = score([](auto q, auto k) { return -0.5 * (q - k) * (q - k); });
     CHECK(distance(forward(near, x).weights, forward(dot_product, x).weights) < 1e-14);
 }
+
+}  // namespace test_lambda

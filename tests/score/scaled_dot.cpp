@@ -8,6 +8,8 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_scaled_dot {
+
 TEST_CASE("the scaled dot score is q · k / √d_k") {
     Random random(1);
     for (const Index d : {1, 4, 7}) {
@@ -32,3 +34,5 @@ TEST_CASE("the scale is a constant: nothing trains") {
     visit_parameters(attention, [&](std::string_view, const auto&) { ++parameters; });
     CHECK(parameters == 0);
 }
+
+}  // namespace test_scaled_dot

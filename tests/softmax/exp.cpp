@@ -14,6 +14,7 @@
 using namespace attend;
 namespace simd = attend::detail::simd;
 
+namespace test_exp {
 namespace {
 
 template <class T>
@@ -147,3 +148,5 @@ TEMPLATE_TEST_CASE("the exponential of a difference takes equal infinities for e
     CHECK(std::isnan(exp_difference(nan, infinity)));
     CHECK(std::isnan(exp_difference(TestType(0), nan)));
 }
+
+}  // namespace test_exp

@@ -11,6 +11,7 @@
 
 namespace simd = attend::detail::simd;
 
+namespace test_exp_of_nonpositive {
 namespace {
 
 template <class T>
@@ -50,3 +51,5 @@ TEST_CASE("e^x is exactly 0 below the normal numbers, 1 at 0, and NaN of NaN") {
     CHECK(std::isnan(exp_of(std::numeric_limits<float>::quiet_NaN())));
     CHECK(std::isnan(exp_of(std::numeric_limits<double>::quiet_NaN())));
 }
+
+}  // namespace test_exp_of_nonpositive

@@ -16,6 +16,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_online {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -288,3 +289,5 @@ TEST_CASE("outputs of a merge that reach into other rows of an input, or into ea
     CHECK((memory.array() == 7).all());
     CHECK(lse.size() == 0);
 }
+
+}  // namespace test_online

@@ -13,6 +13,8 @@
 
 using namespace attend;
 using namespace attend::test;
+
+namespace test_row {
 using attend::detail::softmax_row;
 
 namespace {
@@ -132,3 +134,5 @@ TEMPLATE_TEST_CASE("a row gives the same bits at every alignment, and writes not
         }
     }
 }
+
+}  // namespace test_row

@@ -14,6 +14,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_softmax {
 namespace {
 
 template <class T>
@@ -424,3 +425,5 @@ TEST_CASE("an out that is a shifted part of x is refused") {
         Catch::Matchers::Message("attend: out overlaps x (3x4): it must be x or have memory of its own"));
     CHECK((memory.array() == 7).all());
 }
+
+}  // namespace test_softmax

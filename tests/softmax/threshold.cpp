@@ -11,6 +11,7 @@
 using namespace attend;
 using namespace attend::test;
 
+namespace test_threshold {
 namespace {
 
 template <int power>
@@ -60,3 +61,5 @@ TEST_CASE("long rows of float sum to 1") {
         CHECK(std::abs(sum - 1) < 2e-5);  // √100000 roundings
     }
 }
+
+}  // namespace test_threshold

@@ -26,15 +26,15 @@ bool same_bits(const Eigen::DenseBase<A>& a, const Eigen::DenseBase<B>& b) {
 /// The largest |a − b|; +∞ where the shapes differ, or two entries that are not equal do not have a finite difference.
 template <class A, class B>
 double distance(const Eigen::DenseBase<A>& a, const Eigen::DenseBase<B>& b) {
-    constexpr double infinity = std::numeric_limits<double>::infinity();
-    if (a.rows() != b.rows() || a.cols() != b.cols()) return infinity;
+    constexpr double no_end = std::numeric_limits<double>::infinity();
+    if (a.rows() != b.rows() || a.cols() != b.cols()) return no_end;
     const RowMatrix<typename A::Scalar> x = a.derived().matrix();
     const RowMatrix<typename B::Scalar> y = b.derived().matrix();
     double most = 0;
     for (Index i = 0; i < x.size(); ++i) {
         const auto p = static_cast<double>(x.data()[i]), q = static_cast<double>(y.data()[i]);
         const double apart = p == q ? 0.0 : std::abs(p - q);
-        most = apart <= most ? most : apart < infinity ? apart : infinity;
+        most = apart <= most ? most : apart < no_end ? apart : no_end;
     }
     return most;
 }
