@@ -174,6 +174,13 @@ private:
         static_assert(one, "attend: all operands must have one scalar type: cast them first");
         return numbers && one;
     }
+    template <class T, class X>
+    static StridedView<const T> lse_gradient(const detail::Problem<X>& problem, const detail::AnyInput& dlse) {
+        if (!dlse) return {};
+        detail::require(OnlineNormalizer<N>,
+                        "dlse: these weights are no softmax, whose LSE alone has a gradient: leave it out");
+        return problem.query_input(dlse.as<T>("dlse"), "dlse", 1);
+    }
     template <class Q, class Key, class V, class Out, class Lse, class DOut>
     void add_gradients(const Q& q, const Key& k, const V& v, const Out& out, const Lse& lse, const DOut& dout,
                        Output<detail::ScalarOf<Q>>& dq, Output<detail::ScalarOf<Q>>& dk,
@@ -189,7 +196,8 @@ private:
         detail::run_backward(*this, problem,
                              {.out = problem.query_input(out_operand.view(), "out", problem.v.columns),
                               .dout = problem.query_input(dout_operand.view(), "dout", problem.v.columns),
-                              .lse = problem.query_input(lse_operand.view(), "lse", 1)},
+                              .lse = problem.query_input(lse_operand.view(), "lse", 1),
+                              .dlse = lse_gradient<detail::ScalarOf<Lse>>(problem, options.dlse)},
                              {dq, dk, dv}, options);
     }
 };

@@ -157,7 +157,7 @@ struct Setup {
     bool own_key_sequences = true, wants_parameters = true, wants_weights = false;
     Placed<X> q, k, v, dout, out, dq, dk, dv, weighed_out;
     Placed<X> matrix_out, matrix_dq, matrix_dk, matrix_dv;  ///< of a call of matrices
-    Placed<T> lse, weights;
+    Placed<T> lse, dlse, weights;
     std::vector<Parameter> parameters{};
     std::string complaint{};
 
@@ -211,6 +211,10 @@ void call_of_matrices(const A& attention, Setup<X>& s) {
     Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> lse;
     attend::ForwardOptions<T> forward{.lse = lse, .query_offset = s.x.offset};
     attend::BackwardOptions<A> backward{.query_offset = s.x.offset};
+    Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> dlse(s.call.dlse.rows, heads);
+    for (attend::Index i = 0; i < dlse.size(); ++i)
+        dlse.data()[i] = static_cast<T>(s.call.dlse(i % dlse.rows(), i / dlse.rows(), 0));
+    if (dlse.rows() > 0) backward.dlse = dlse;
     if (s.ragged()) forward.sequences = backward.sequences = sequences;
     if (s.ragged() && s.own_key_sequences) forward.key_sequences = backward.key_sequences = key_sequences;
     attention(attend::heads(q, heads), attend::heads(k, kv_heads), attend::heads(v, kv_heads), out, forward);
@@ -265,6 +269,7 @@ void call_all(const A& attention, Setup<X>& s) {
     });
     attend::BackwardOptions<A> options{.executor = executor, .query_offset = s.x.offset};
     if (s.wants_parameters) options.gradient = &gradient;
+    if (s.call.dlse.rows > 0) options.dlse = s.dlse.input();
     if (s.ragged()) options.sequences = sequences;
     if (s.ragged() && s.own_key_sequences) options.key_sequences = key_sequences;
     ExactWorkspace workspace = need(attend::Pass::backward);

@@ -87,6 +87,8 @@ Setup<X>::Setup(const Case& x_, const Wants& wants, const oracle::Attention& att
     call.k = drawn<X>(x, wants, key_begin.back(), x.kv_heads, x.d_k, 2, x.k_power);
     call.v = drawn<X>(x, wants, key_begin.back(), x.kv_heads, x.d_v, 3, x.v_power);
     call.dout = drawn<X>(x, wants, query_begin.back(), x.heads(), x.d_v, 4, 0);
+    if (attention.normalizer.kind == oracle::Weights::softmax && x.uniform_at(15) < 0.3)
+        call.dlse = drawn<X>(x, wants, query_begin.back(), x.heads(), 1, 5, 0);
     // What no pair sees holds what nobody may look at.
     if (x.poison != 0) {
         oracle::Tensor<char> seen_query(query_begin.back(), x.heads(), 1), seen_key(key_begin.back(), x.kv_heads, 1);
@@ -108,7 +110,7 @@ Setup<X>::Setup(const Case& x_, const Wants& wants, const oracle::Attention& att
                 }
             }
         };
-        hide(call.k, seen_key), hide(call.v, seen_key), hide(call.q, seen_query);
+        hide(call.k, seen_key), hide(call.v, seen_key), hide(call.q, seen_query), hide(call.dlse, seen_query);
     }
     expected = oracle::run(attention, call);
     place();
@@ -117,17 +119,21 @@ Setup<X>::Setup(const Case& x_, const Wants& wants, const oracle::Attention& att
 template <class X>
 void Setup<X>::place() {
     const Index heads = x.heads();
-    const auto put = [&](const oracle::Tensor<double>& all, Index rows, std::uint64_t what) {
-        Placed<X> placed(batch, all.heads, rows, all.width, layout(what));
+    const auto put_as = [&]<class N>(N, const oracle::Tensor<double>& all, Index rows, std::uint64_t what) {
+        Placed<N> placed(batch, all.heads, rows, all.width, layout(what));
         for (Index i = 0; i < all.rows; ++i) {
             for (Index h = 0; h < all.heads; ++h) {
-                for (Index a = 0; a < all.width; ++a) placed(i, h, a) = of<X>(all(i, h, a));
+                for (Index a = 0; a < all.width; ++a) placed(i, h, a) = of<N>(all(i, h, a));
             }
         }
         return placed;
     };
+    const auto put = [&](const oracle::Tensor<double>& all, Index rows, std::uint64_t what) {
+        return put_as(X(), all, rows, what);
+    };
     q = put(call.q, query_rows, 21), k = put(call.k, key_rows, 22), v = put(call.v, key_rows, 23);
     dout = put(call.dout, query_rows, 24);
+    if (call.dlse.rows > 0) dlse = put_as(T(), call.dlse, query_rows, 28);
     out = Placed<X>(batch, heads, query_rows, x.d_v, layout(25));
     weighed_out = Placed<X>(batch, heads, query_rows, x.d_v, layout(25));
     lse = Placed<T>(batch, heads, query_rows, 1, layout(26));
@@ -241,7 +247,10 @@ std::string check_oracle(const Composition& composition, const Case& x) {
     call.k = drawn<double>(x, composition.wants, x.keys, x.kv_heads, x.d_k, 2, 0);
     call.v = drawn<double>(x, composition.wants, x.keys, x.kv_heads, x.d_v, 3, 0);
     call.dout = drawn<double>(x, composition.wants, x.queries, x.heads(), x.d_v, 4, 0);
-    const oracle::Result right = oracle::run(composition.oracle(x), call);
+    const oracle::Attention attention = composition.oracle(x);
+    if (attention.normalizer.kind == oracle::Weights::softmax)
+        call.dlse = drawn<double>(x, composition.wants, x.queries, x.heads(), 1, 5, 0);
+    const oracle::Result right = oracle::run(attention, call);
     if (!right.weights_known || !right.gradients_known) return "";
     constexpr double step = 1e-5;
     std::string wrong;

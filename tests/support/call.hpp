@@ -26,6 +26,7 @@ template <class T>
 struct Operands {
     RowMatrix<T> q{}, k{}, v{}, dout{};
     Layout layout{};
+    RowMatrix<Compute<T>> dlse{};  ///< empty: none
 
     auto query_heads() const { return heads(q, layout.heads); }
     auto key_heads() const { return heads(k, layout.kv_heads); }
@@ -33,7 +34,12 @@ struct Operands {
 
     template <class U>
     Operands<U> cast() const {
-        return {q.template cast<U>(), k.template cast<U>(), v.template cast<U>(), dout.template cast<U>(), layout};
+        return {q.template cast<U>(),
+                k.template cast<U>(),
+                v.template cast<U>(),
+                dout.template cast<U>(),
+                layout,
+                dlse.template cast<Compute<U>>()};
     }
 };
 
@@ -82,6 +88,7 @@ void add_gradients(const A& attention, const Operands<T>& x, const Outputs<T>& y
                        heads(x.dout, x.layout.heads), d.dq, d.dk, d.dv,
                        {.executor = executor,
                         .gradient = &d.parameters,
+                        .dlse = x.dlse.size() == 0 ? attend::detail::AnyInput() : attend::detail::AnyInput(x.dlse),
                         .query_offset = x.layout.query_offset,
                         .sequences = attend::detail::SequencesRef(std::span(x.layout.sequences)),
                         .key_sequences = attend::detail::SequencesRef(std::span(x.layout.key_sequences)),

@@ -2,6 +2,7 @@
 /// \file
 /// Gradients by central differences, against those that backward gives.
 
+#include <cmath>
 #include <functional>
 #include <span>
 
@@ -10,14 +11,14 @@
 
 namespace attend::test {
 
-/// A loss, Σ out ∘ dout, whose gradient in `out` is `dout`, as a function of whatever `call` reads.
+/// A loss, Σ out ∘ dout + Σ lse ∘ dlse over rows that are not empty, as a function of whatever `call` reads.
 ///
 /// Sparse normalizers, top-k and the ends of a span have kinks. A difference across one says nothing, so every
 /// evaluation must find the zeros of the weights where they were at first: all points then lie on one smooth piece.
 class Loss {
 public:
-    Loss(std::function<Outputs<double>()> call, const RowMatrix<double>& dout)
-        : call_(std::move(call)), dout_(dout), weights_(call_().weights) {}
+    Loss(std::function<Outputs<double>()> call, const RowMatrix<double>& dout, const RowMatrix<double>& dlse = {})
+        : call_(std::move(call)), dout_(dout), dlse_(dlse), weights_(call_().weights) {}
 
     /// ∂/∂value by the five-point formula. Operands are of order 1, so that its error, of order step⁴, and the
     /// rounding, of order 1e-16 / step, both stay below 1e-11 for derivatives that are of order 1 too.
@@ -37,12 +38,15 @@ private:
     double evaluate() const {
         const Outputs<double> y = call_();
         REQUIRE(((y.weights.array() == 0) == (weights_.array() == 0)).all());
-        return y.out.cwiseProduct(dout_).sum();
+        double loss = y.out.cwiseProduct(dout_).sum();
+        for (Index i = 0; i < dlse_.size(); ++i)
+            if (std::isfinite(y.lse.data()[i])) loss += y.lse.data()[i] * dlse_.data()[i];
+        return loss;
     }
 
     std::function<Outputs<double>()> call_;
     const RowMatrix<double>& dout_;
-    RowMatrix<double> weights_;
+    RowMatrix<double> dlse_, weights_;
 };
 
 inline void check_slopes(const Loss& loss, std::span<double> values, std::span<const double> gradient,
@@ -63,7 +67,7 @@ auto span_of(Matrix& matrix) {
 template <class A>
 void check_gradients(A attention, Operands<double> x) {
     Gradients<double, A> d = backward(attention, x);
-    const Loss loss([&] { return forward(attention, x); }, x.dout);
+    const Loss loss([&] { return forward(attention, x); }, x.dout, x.dlse);
     check_slopes(loss, span_of(x.q), span_of(d.dq), "dq");
     check_slopes(loss, span_of(x.k), span_of(d.dk), "dk");
     check_slopes(loss, span_of(x.v), span_of(d.dv), "dv");

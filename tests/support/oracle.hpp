@@ -363,6 +363,7 @@ struct Attention {
 /// Operands of a call. Sequence s holds the rows [begin[s], begin[s + 1]).
 struct Call {
     Tensor<double> q, k, v, dout;
+    Tensor<double> dlse{};  ///< empty: none; of softmax with or without sinks
     std::vector<Index> query_begin, key_begin;
     Index query_offset = 0;
 
@@ -372,7 +373,7 @@ struct Call {
 struct Result {
     Tensor<Number> out, lse, weights, dq, dk, dv;  ///< weights: queries × heads × longest sequence of keys
     Row parameters;
-    double loss = 0;  ///< Σ dout · out
+    double loss = 0;  ///< Σ dout · out + Σ dlse lse, of rows that are not empty
     bool weights_known = true,
          gradients_known = true;  ///< false where a score stands so near to a kink that it may be on either side
 };
@@ -461,6 +462,11 @@ private:
         }
         Number sum = delta.number();
         sum.error += delta_error;
+        if (call_.dlse.rows > 0) {  // d lse / d score is the weight
+            const double dlse = call_.dlse(query_row, head, 0);
+            sum = sum - Number{dlse};
+            result_.loss += dlse * result_.lse(query_row, head, 0).value;
+        }
         dscores(seen, head, sum);
         Sums dmapped(mapped.size());
         for (Seen& x : seen) pair_backward(x, mapped, dmapped);

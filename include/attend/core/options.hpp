@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <attend/core/any_input.hpp>
 #include <attend/core/dropout.hpp>
 #include <attend/core/executor.hpp>
 #include <attend/core/output.hpp>
@@ -119,12 +120,15 @@ struct ForwardOptions {
 };
 
 /// Optional arguments of a backward call on an attention of type A. Held and borrowed as in `ForwardOptions`; the
-/// gradient is borrowed.
+/// gradients are borrowed.
 template <class A>
 struct BackwardOptions {
     Workspace* workspace = nullptr;
     detail::ExecutorRef executor = serial;
     A* gradient = nullptr;  ///< where the parameters' gradients are added: see `zero_gradient`
+    /// The gradient of a loss in the LSE, rows × heads as that, of attentions by softmax with or without a sink: of
+    /// what `merge` made of parts of the keys, or of a penalty on large scores.
+    detail::AnyInput dlse = {};
     Index query_offset = 0;
     detail::KeptSequences sequences = {};
     detail::KeptSequences key_sequences = {};

@@ -66,7 +66,7 @@ struct BackwardScratch {
 template <class T, class A, class X>
 struct Gradients {
     StridedView<const X> out, dout;
-    StridedView<const T> lse;
+    StridedView<const T> lse, dlse;              ///< no dlse: none
     StridedView<const KeyScalar<T, A, X>> keys;  ///< the features of all keys
     StridedView<X> dq, dk, dv;
     A* parameters;  ///< may be none

@@ -124,6 +124,7 @@ private:
                 sums_.add_to_delta(keys);
             });
         }
+        if (gradients_.dlse.data != nullptr) sums_.add_lse_gradient(gradients_.dlse);
         for (Index h = 0; h < block.heads; ++h) add_logit_gradients(block.head + h, h * block.rows);
     }
     void add_logit_gradients([[maybe_unused]] Index head, [[maybe_unused]] Index first) const {

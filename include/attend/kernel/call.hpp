@@ -96,7 +96,7 @@ void run_forward(const A& attention, const Problem<X>& problem, Output<X>& out, 
 template <class X>
 struct BackwardInputs {
     StridedView<const X> out, dout;
-    StridedView<const Compute<X>> lse;
+    StridedView<const Compute<X>> lse, dlse;  ///< no dlse: none
 };
 
 /// The outputs of a backward call.
@@ -115,16 +115,16 @@ ATTEND_NOINLINE void check_outputs(const Problem<X>& problem, const BackwardInpu
     problem.check_key_output(dv, "dv", problem.v.columns);
     const Place q(problem.q, "q"), k(problem.k, "k"), v(problem.v, "v"), out(inputs.out, "out"),
         dout(inputs.dout, "dout");
-    const Place lse(inputs.lse, "lse");
+    const Place lse(inputs.lse, "lse"), dlse(inputs.dlse, "dlse");
     const Place of_q(dq, "dq"), of_k(dk, "dk"), of_v(dv, "dv");
     for (const Place<X>* output : {&of_q, &of_k, &of_v}) {
         for (const Place<const X>* input : {&q, &k, &v, &out, &dout}) require_apart(*output, *input);
-        require_apart(*output, lse);
+        require_apart(*output, lse), require_apart(*output, dlse);
     }
     require_apart(of_q, of_k);
     require_apart(of_q, of_v);
     require_apart(of_k, of_v);
-    require_apart_from_workspace(workspace, q, k, v, out, dout, lse, of_q, of_k, of_v);
+    require_apart_from_workspace(workspace, q, k, v, out, dout, lse, dlse, of_q, of_k, of_v);
 }
 /// Throws where the gradient of a parameter has memory of something else of the call.
 template <class X, class P>
@@ -135,6 +135,7 @@ ATTEND_NOINLINE void check_apart(const StridedView<P>& gradient, const Parameter
     };
     apart(problem.q, "q"), apart(problem.k, "k"), apart(problem.v, "v");
     apart(inputs.out, "out"), apart(inputs.dout, "dout"), apart(inputs.lse, "lse");
+    apart(inputs.dlse, "dlse");
     apart(outputs.dq.given(), "dq"), apart(outputs.dk.given(), "dk"), apart(outputs.dv.given(), "dv");
 }
 
@@ -169,6 +170,7 @@ void run_backward(const A& attention, const Problem<X>& problem, const BackwardI
             .out = inputs.out,
             .dout = inputs.dout,
             .lse = inputs.lse,
+            .dlse = inputs.dlse,
             .keys = KeyFeatures<T, A, X>::of(attention, problem, layout.width(), layout.keys(memory), executor),
             .dq = problem.query_output(outputs.dq, problem.q.columns),
             .dk = problem.key_output(outputs.dk, problem.k.columns),

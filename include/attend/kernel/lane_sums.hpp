@@ -100,6 +100,13 @@ public:
             simd::store(z_.delta + i, sum);
         }
     }
+    /// The LSE's derivative in a score is its weight, so its gradient goes by δ: ds = p (dp − δ + dlse).
+    void add_lse_gradient(const StridedView<const T>& dlses) const {
+        for (Index h = 0; h < rows_.block.heads; ++h) {
+            const auto dlse = rows_.of(dlses, h);
+            for (Index i = 0; i < rows_.block.rows; ++i) z_.delta[h * rows_.block.rows + i] -= dlse(i, 0);
+        }
+    }
     /// p = e^{s − lse} and ds = p (dp − δ) of a tile. A weight of 0 gives nothing, whatever its dp.
     ATTEND_NOINLINE void weigh(Index keys) const {
         for (Index i = 0; i < rows_.lanes; i += w) {
@@ -109,13 +116,14 @@ public:
         }
     }
 
-    /// −Σ p δ of the sinks of rows from `first` on: p = e^{logit − lse}, and their dp is 0, as they have no value.
+    /// −Σ p δ of the sinks of rows from `first` on: p = e^{logit − lse}, and their dp is 0, as they have no value. A
+    /// weight of 0, as in an empty row, gives nothing, whatever its δ.
     double logit_gradient(double logit, Index first) const {
         double dlogit = 0;
         for (Index i = first; i < first + rows_.block.rows; ++i) {
-            if (z_.delta[i] == T(0)) continue;
             const double share = rescales_ ? static_cast<double>(z_.share[i]) : 1;
-            dlogit -= share * std::exp(logit - static_cast<double>(z_.lse[i])) * static_cast<double>(z_.delta[i]);
+            const double p = share * std::exp(logit - static_cast<double>(z_.lse[i]));
+            if (p != 0) dlogit -= p * static_cast<double>(z_.delta[i]);
         }
         return dlogit;
     }
