@@ -1,6 +1,9 @@
 #include <attend/attend.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
+#include <span>
 #include <type_traits>
 
 #include <support/call.hpp>
@@ -85,6 +88,34 @@ struct MeanRelu {
     }
 };
 
+/// A softmax with a learned temperature.
+struct Tempered {
+    static constexpr Kind kind = Kind::normalizer;
+
+    double temperature = 1;
+
+    static void parameters(auto& self, auto&& visit) { visit("temperature", self.temperature); }
+    template <class T>
+    T normalize(std::span<T> row, const RowPosition&) const {
+        T largest = -std::numeric_limits<T>::infinity();
+        for (T& s : row) largest = std::max(largest, s *= static_cast<T>(temperature));
+        const T sum = exponentials(row, largest);
+        for (T& p : row) p /= std::max(sum, std::numeric_limits<T>::min());
+        return largest + std::log(sum);
+    }
+    template <class T>
+    void backward(std::span<const T> p, std::span<T> dp, T lse, const RowPosition&, Tempered* gradient) const {
+        T delta = 0;
+        for (std::size_t j = 0; j < p.size(); ++j) delta += p[j] * dp[j];
+        for (std::size_t j = 0; j < p.size(); ++j) {
+            const T ds = p[j] * (dp[j] - delta);
+            if (gradient != nullptr && p[j] > T(0))
+                gradient->temperature += static_cast<double>(ds * (std::log(p[j]) + lse)) / temperature;
+            dp[j] = ds * static_cast<T>(temperature);
+        }
+    }
+};
+
 }  // namespace user
 }  // namespace
 
@@ -157,6 +188,7 @@ TEST_CASE("a user's parts compute, train and compose with the library's") {
     const Operands<double> x = random_operands(layout, 4);
     check_gradients(product >> user::Bend{0.3} >> soft_cap(3.0) >> (causal | user::Chessboard{}), x);
     check_gradients(dot_product >> user::Chessboard{} >> user::MeanRelu{0.7}, x);
+    check_gradients(dot_product >> user::Chessboard{} >> user::Tempered{0.7}, x);
 
     const Operands<double> one = random_operands({.queries = 4, .keys = 6}, 5);
     const auto y = forward(product >> user::Bend{0.3} >> user::Chessboard{}, one);
@@ -174,6 +206,9 @@ TEST_CASE("a user's normalizer decides the weights") {
     const Operands<double> x = random_operands({.queries = 4, .keys = 6}, 6);
     const auto y = forward(dot_product >> user::MeanRelu{}, x);
     CHECK(distance(y.weights, (x.q * x.k.transpose()).cwiseMax(0.0) / 6.0) < 1e-15);
+    const auto tempered = forward(dot_product >> user::Tempered{0.7}, x),
+               scaled = forward(dot_product >> scale(0.7), x);
+    CHECK(distance(tempered.weights, scaled.weights) < 1e-15);
 }
 
 }  // namespace test_attention

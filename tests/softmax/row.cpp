@@ -135,4 +135,29 @@ TEMPLATE_TEST_CASE("a row gives the same bits at every alignment, and writes not
     }
 }
 
+TEMPLATE_TEST_CASE("exponentials of a row", "", float, double, long double) {
+    using T = TestType;
+    constexpr T infinite = std::numeric_limits<T>::infinity();
+    Random random(3);
+    for (const Index n : {0, 1, 3, 4, 7, 8, 9, 16, 31, 100}) {
+        std::vector<T> row;
+        for (Index i = 0; i < n; ++i) row.push_back(static_cast<T>(std::ldexp(std::round((random.uniform() - 0.5) * 320), -4)));
+        const std::vector<T> scores = row;
+        const T shift = 2, sum = exponentials(std::span<T>(row), shift);
+        T expected = 0;
+        for (std::size_t i = 0; i < row.size(); ++i) {
+            const T right = static_cast<T>(std::exp(static_cast<long double>(scores[i] - shift)));
+            CHECK(std::abs(row[i] - right) <= 2 * std::numeric_limits<T>::epsilon() * right);
+            expected += right;
+        }
+        CHECK(std::abs(sum - expected) <= static_cast<T>(n + 2) * std::numeric_limits<T>::epsilon() * expected);
+    }
+    std::vector<T> row{-infinite, 3, infinite};
+    CHECK(exponentials(std::span<T>(row), infinite) == 1);
+    CHECK(row == std::vector<T>{0, 0, 1});
+    row = {-infinite, -infinite};
+    CHECK(exponentials(std::span<T>(row), -infinite) == 0);
+    CHECK(row == std::vector<T>{0, 0});
+}
+
 }  // namespace test_row

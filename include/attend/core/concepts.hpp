@@ -65,7 +65,7 @@ concept Modifier = OfKind<M, Kind::modifier>;
 /// Turns a row of scores (−∞ where masked) into weights, in place.
 /// `T normalize(std::span<T> row, const RowPosition&) const` returns the row's natural-log LSE;
 /// `void backward(std::span<const T> p, std::span<T> dp, T lse, const RowPosition&, Self* gradient) const` turns dp
-/// into ds.
+/// into ds. `exponentials` of softmax/row.hpp takes those of a row.
 template <class N>
 concept Normalizer =
     OfKind<N, Kind::normalizer> && requires(const std::remove_cvref_t<N>& normalizer, std::span<double> row,
