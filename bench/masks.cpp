@@ -23,6 +23,11 @@ const bool added = [] {
     add("causal", 8192, causal);
     add("causal_window64", 8192, causal & sliding_window(64));
     add("full", 4096, scaled_dot_product, scaled_dot_scores);
+    // The same pairs by a predicate, asked at each call, and once for all.
+    const auto by_predicate = mask([](Position p) { return p.key <= p.query; });
+    add("causal", 4096, causal);
+    add("causal_predicate", 4096, by_predicate);
+    add("causal_compiled", 4096, compiled(by_predicate, {.queries = 4096, .keys = 4096}));
     add("documents512", 4096, documents({0, 512, 1024, 1536, 2048, 2560, 3072, 3584, 4096}));
     return true;
 }();

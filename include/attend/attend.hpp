@@ -9,6 +9,7 @@
 #include <attend/mask/algebra.hpp>
 #include <attend/mask/block_sparse.hpp>
 #include <attend/mask/causal.hpp>
+#include <attend/mask/compiled.hpp>
 #include <attend/mask/dense.hpp>
 #include <attend/mask/documents.hpp>
 #include <attend/mask/lambda.hpp>

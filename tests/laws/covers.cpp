@@ -46,7 +46,9 @@ std::vector<AnyMask> random_masks(Random& random) {
             AnyMask::of(dense_mask(random_truths(random, 28, 40))),
             AnyMask::of(block_sparse(random_truths(random, 4, 5), 1 + index(6), 1 + index(6))),
             AnyMask::of(Everything{}),
-            AnyMask::of(mask([](Position p) { return (p.query + 2 * p.key + p.head) % 3 == 0; }))};
+            AnyMask::of(mask([](Position p) { return (p.query + 2 * p.key + p.head) % 3 == 0; })),
+            AnyMask::of(compiled(block_sparse(random_truths(random, 7, 10), 4, 4) & ~documents({0, 9 + index(9), 40}),
+                                 {.sequences = 3, .heads = 4, .kv_heads = 2, .queries = 28, .keys = 40}))};
 }
 
 AnyMask random_expression(Random& random, int depth) {
