@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <attend/core/concepts.hpp>
+#include <attend/core/errors.hpp>
 
 namespace attend::inline ATTEND_ABI {
 
