@@ -139,7 +139,8 @@ void merge(const OutA& out_a, const LseA& lse_a, const OutB& out_b, const LseB& 
         } else if (b == lowest) {
             out.row(i) = out_a.row(i).template cast<OutScalar>();
         } else {
-            const auto row_a = out_a.row(i).template cast<T>(), row_b = out_b.row(i).template cast<T>();
+            const auto row_a = out_a.row(i).template cast<T>();
+            const auto row_b = out_b.row(i).template cast<T>();
             out.row(i) = ((scale.a * row_a + scale.b * row_b) / sum).template cast<OutScalar>();
         }
     }
