@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds attend's tests in build/ and runs them, after installing what this machine lacks. Arguments go to ctest: -L core
-# What takes longest to compile is left to .ci/run: the example transformer_lm, and differential tests but for floats.
+# What takes longest is left to .ci/run: whole trainings, the example transformer_lm, differential tests but for floats.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../.scripts/prepare.sh"
 
