@@ -24,8 +24,8 @@ struct LaneMask {
 
     explicit LaneMask(const Packet& bits) : packet(bits) {}
     /// The same in every lane, as where a formula asks for the head.
-    template <std::same_as<bool> Bool>
-    LaneMask(Bool same) : packet(same ? yes() : detail::simd::broadcast(T(0))) {}
+    template <std::same_as<bool> Truth>
+    LaneMask(Truth same) : packet(same ? yes() : detail::simd::broadcast(T(0))) {}
     /// of(lane) of each lane.
     template <class F>
     static LaneMask each(F&& of) {
