@@ -141,7 +141,8 @@ TEMPLATE_TEST_CASE("exponentials of a row", "", float, double, long double) {
     Random random(3);
     for (const Index n : {0, 1, 3, 4, 7, 8, 9, 16, 31, 100}) {
         std::vector<T> row;
-        for (Index i = 0; i < n; ++i) row.push_back(static_cast<T>(std::ldexp(std::round((random.uniform() - 0.5) * 320), -4)));
+        for (Index i = 0; i < n; ++i)
+            row.push_back(static_cast<T>(std::ldexp(std::round((random.uniform() - 0.5) * 320), -4)));
         const std::vector<T> scores = row;
         const T shift = 2, sum = exponentials(std::span<T>(row), shift);
         T expected = 0;
