@@ -1,5 +1,6 @@
 #include <attend/attend.hpp>
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -77,6 +78,13 @@ TEST_CASE("a compiled mask serves one shape, and says so") {
           "from 0 on and 6");
     CHECK(refusal([&] { compiled(causal, {.heads = 3, .kv_heads = 2, .queries = 5, .keys = 6}); }) ==
           "compiled: the shape needs sequences, heads, kv_heads that divide them, queries and keys");
+    CHECK(refusal([&] {
+              compiled(causal,
+                       {.queries = attend::detail::most_position / 2, .keys = attend::detail::most_position / 2});
+          }).find("more pairs") != std::string::npos);
+    CHECK(refusal([&] {
+              compiled(causal, {.queries = 1, .keys = 1, .query_offset = std::numeric_limits<Index>::max()});
+          }).starts_with("compiled: query_offset must be from"));
     CHECK(refusal([&] { compiled(dense_mask(RowMatrix<bool>(2, 2)), {.queries = 5, .keys = 6}); }) ==
           "dense_mask (2x2) must be 5x6: a row a query, a column a key");
 }

@@ -10,6 +10,7 @@
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/errors.hpp>
+#include <attend/core/positions.hpp>
 
 namespace attend::inline ATTEND_ABI {
 
@@ -24,9 +25,16 @@ public:
     /// such a shape. O(sequences · heads · queries · keys), and a bit of memory for each pair of what is not alike.
     template <Mask M>
     CompiledMask(const M& mask, const Shape& shape) : shape_(shape) {
+        const auto size = [](Index n) { return static_cast<double>(n); };
         detail::require(shape.sequences > 0 && shape.heads > 0 && shape.kv_heads > 0 &&
                             shape.heads % shape.kv_heads == 0 && shape.queries >= 0 && shape.keys >= 0,
                         "compiled: the shape needs sequences, heads, kv_heads that divide them, queries and keys");
+        detail::check_position("compiled: query_offset", shape.query_offset);
+        detail::require(
+            size(shape.sequences) * size(shape.heads) * (size(shape.queries) + 64) * (size(shape.keys) + 16) <
+                size(detail::most_position),
+            "compiled: ", shape.sequences, " sequences of ", shape.heads, " heads of ", shape.queries, " queries and ",
+            shape.keys, " keys have more pairs than can be asked");
         detail::check_part(mask, shape);
         for (Index sequence = 0; sequence < shape.sequences; ++sequence) {
             for (Index head = 0; head < shape.heads; ++head) {
