@@ -13,8 +13,6 @@
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
-/// The LSE and δ of each lane of a block, and the weights that they make of scores: what does not depend on the
-/// attention.
 template <class T, class X>
 class LaneSums {
 public:
