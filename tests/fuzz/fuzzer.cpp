@@ -238,7 +238,13 @@ void attend_to(Bytes& bytes, const Shape& shape, const A& attention, const oracl
         return;  // accepted, as its elements lie between the operand's
     // Accepted: the shapes fit, so that the oracle can be asked.
     const Index batch = q.view().sequences, q_rows = q.view().rows, k_rows = k.view().rows;
-    oracle::Call call{read(q), read(k), read(v), read(dout), query_begin, key_begin, offset};
+    oracle::Call call{.q = read(q),
+                      .k = read(k),
+                      .v = read(v),
+                      .dout = read(dout),
+                      .query_begin = query_begin,
+                      .key_begin = key_begin,
+                      .query_offset = offset};
     if (!ragged) {
         call.query_begin = {0}, call.key_begin = {0};
         for (Index s = 1; s <= batch; ++s) call.query_begin.push_back(s * q_rows), call.key_begin.push_back(s * k_rows);
