@@ -165,7 +165,7 @@ void check_contract(const Executor& executor) {
 const Layout many_heads{
     .queries = 12, .keys = 15, .heads = 6, .kv_heads = 3, .sequences = {0, 4, 5, 12}, .key_sequences = {0, 5, 9, 15}};
 
-/// Everything but the parameters' gradients, which one thread adds up: so backward has threads too.
+/// Everything but the parameters' gradients: tests/laws/parameter_threads.cpp has those.
 template <class A>
 Gradients<double, A> backward_on(const A& attention, const Operands<double>& x, attend::detail::ExecutorRef executor) {
     const auto y = forward(attention, x);

@@ -82,4 +82,26 @@ Value zero_gradient(const Value& value) {
     return gradient;
 }
 
+namespace detail {
+
+/// to += from, parameter by parameter, of two values whose parameters have the same shapes.
+template <class Value>
+void add_parameters(Value& from, Value& to) {
+    Index at = 0;
+    const auto add = [&](const ParameterName&, auto& sum) {
+        Index i = 0;
+        const auto add_of_same_place = [&](const ParameterName&, auto& matrix) {
+            if constexpr (std::is_same_v<std::remove_cvref_t<decltype(matrix)>, std::remove_cvref_t<decltype(sum)>>) {
+                if (i == at) sum += matrix;
+            }
+            ++i;
+        };
+        walk_parameters(from, {}, add_of_same_place);
+        ++at;
+    };
+    walk_parameters(to, {}, add);
+}
+
+}  // namespace detail
+
 }  // namespace attend

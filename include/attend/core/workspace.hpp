@@ -12,10 +12,30 @@
 #include <attend/core/errors.hpp>
 
 namespace attend::inline ATTEND_ABI {
+namespace detail {
+
+/// Something of any type in a list, one of each.
+struct Kept {
+    const void* type;
+    std::unique_ptr<Kept> next;
+
+    Kept(const void* type_, std::unique_ptr<Kept> next_) : type(type_), next(std::move(next_)) {}
+    virtual ~Kept() = default;
+};
+template <class Value>
+struct KeptValue : Kept {
+    static constexpr char tag = 0;  // its address stands for the type
+    Value value{};
+
+    explicit KeptValue(std::unique_ptr<Kept> next_) : Kept(&tag, std::move(next_)) {}
+};
+
+}  // namespace detail
 
 /// Scratch memory for calls of one thread. It grows to the largest call it has served and then no call allocates; built
 /// on a buffer of the caller's it never grows, and a call that needs more throws `std::length_error` before writing.
-/// What a call needs, its attention's `workspace_bytes` tells.
+/// What a call needs, its attention's `workspace_bytes` tells. The sums that threads make of parameters' gradients are
+/// kept here too, on the heap, from the first such call on.
 class Workspace {
 public:
     static constexpr std::size_t alignment = 64;
@@ -60,6 +80,18 @@ public:
         }
         return data_;
     }
+    /// What calls leave here for the next: a value of a type of theirs, made by the first that asks for it.
+    template <class Value>
+    Value& kept() {
+        for (detail::Kept* kept = kept_.get(); kept != nullptr; kept = kept->next.get()) {
+            if (kept->type == &detail::KeptValue<Value>::tag)
+                return static_cast<detail::KeptValue<Value>*>(kept)->value;
+        }
+        auto made = std::make_unique<detail::KeptValue<Value>>(std::move(kept_));
+        Value& value = made->value;
+        kept_ = std::move(made);
+        return value;
+    }
 
 private:
     void release() {
@@ -69,11 +101,13 @@ private:
         std::swap(data_, other.data_);
         std::swap(bytes_, other.bytes_);
         std::swap(fixed_, other.fixed_);
+        std::swap(kept_, other.kept_);
     }
 
     std::byte* data_ = nullptr;
     std::size_t bytes_ = 0;
     bool fixed_ = false;
+    std::unique_ptr<detail::Kept> kept_;
 };
 
 namespace detail {

@@ -4,9 +4,11 @@
 /// with their product, except with normalizers that need a row whole.
 
 #include <algorithm>
+#include <limits>
 
 #include <attend/kernel/block_backward.hpp>
 #include <attend/kernel/forward.hpp>
+#include <attend/kernel/parameter_sums.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
@@ -87,32 +89,35 @@ public:
     BackwardTasks(const Problem<X>& problem, const BackwardLayout<T>& layout, std::byte* memory)
         : problem_(problem), layout_(layout), memory_(memory) {}
 
-    /// Calls `add_chunk(head, chunk, slot, worker)` for every chunk of every head, and when all of a head are done
-    /// `finish_tile(head, tile, first_slot)` for its tiles of keys.
+    /// Calls `add_chunk(head, chunk, slot, worker, group)` for every chunk of every head, and when all of a head are
+    /// done `finish_tile(head, tile, first_slot, group)` for its tiles of keys: those of a group one after the other.
+    /// There are `groups` for the chunks, and where a head has several chunks as many more for the tiles.
     template <class AddChunk, class FinishTile>
-    void run(const ExecutorRef& executor, AddChunk&& add_chunk, FinishTile&& finish_tile) const {
+    void run(const ExecutorRef& executor, Index groups, AddChunk&& add_chunk, FinishTile&& finish_tile) const {
         const Index heads = problem_.shape.sequences * problem_.shape.kv_heads, chunks = layout_.chunks();
         if (chunks == 1) {
-            executor.for_each(heads, [&](Index head, Index worker) {
-                add_chunk(head, 0, worker, worker);
-                for (Index tile = 0; tile < tiles(head); ++tile) finish_tile(head, tile, worker);
+            for_each(executor, 0, heads, groups, [&](Index head, Index worker, Index group) {
+                add_chunk(head, 0, worker, worker, group);
+                for (Index tile = 0; tile < tiles(head); ++tile) finish_tile(head, tile, worker, group);
             });
             return;
         }
+        const Index most_tiles = KeyGradients<T>::tiles(problem_.shape.keys);
         for (Index first = 0; first < heads; first += layout_.heads_at_once()) {
-            const Index count = std::min(layout_.heads_at_once(), heads - first);
+            const Index end = std::min(first + layout_.heads_at_once(), heads);
             // The last chunk first: under a causal mask it is the longest.
-            executor.for_each(count * chunks, [&](Index task, Index worker) {
-                const Index chunk = chunks - 1 - task % chunks;
-                add_chunk(first + task / chunks, chunk, task / chunks * chunks + chunk, worker);
+            for_each(executor, first * chunks, end * chunks, groups, [&](Index task, Index worker, Index group) {
+                const Index head = task / chunks, chunk = chunks - 1 - task % chunks;
+                add_chunk(head, chunk, (head - first) * chunks + chunk, worker, group);
             });
-            const Index most_tiles = KeyGradients<T>::tiles(problem_.shape.keys);
-            executor.for_each(count * most_tiles, [&](Index task, Index) {
+            for_each(executor, first * most_tiles, end * most_tiles, groups, [&](Index task, Index, Index group) {
                 const Index head = task / most_tiles, tile = task % most_tiles;
-                if (tile < tiles(first + head)) finish_tile(first + head, tile, head * chunks);
+                if (tile < tiles(head)) finish_tile(head, tile, (head - first) * chunks, group);
             });
         }
     }
+    /// So many groups serve tasks that share nothing.
+    static constexpr Index all_apart = std::numeric_limits<Index>::max() / 2;
 
     Index sequence(Index head) const { return head / problem_.shape.kv_heads; }
     Index kv_head(Index head) const { return head % problem_.shape.kv_heads; }
@@ -168,6 +173,16 @@ public:
     }
 
 private:
+    /// Calls `f(task, worker, group)` for tasks from `begin` on: of each group one after the other, whatever `begin`
+    /// is.
+    template <class F>
+    static void for_each(const ExecutorRef& executor, Index begin, Index end, Index groups, F&& f) {
+        executor.for_each(std::min(groups, end - begin), [&](Index i, Index worker) {
+            const Index group = (begin + i) % groups;
+            for (Index task = begin + i; task < end; task += groups) f(task, worker, group);
+        });
+    }
+
     const Problem<X>& problem_;
     const BackwardLayout<T>& layout_;
     std::byte* memory_;
@@ -187,16 +202,30 @@ public:
           executor_(executor),
           tasks_(problem, layout, memory) {}
 
-    void run() {
+    /// Adds the gradients of the parameters to `parameters`, which may be none. What the threads' sums of these take
+    /// stays in `workspace`, if there is one.
+    void run(A* parameters, Workspace* workspace) {
+        const bool shared = parameters != nullptr && has_parameters(*parameters);
+        const Index groups =
+            !shared ? BackwardTasks<T, X>::all_apart : parameter_groups(*parameters, problem_.shape, layout_.width());
+        // Chunks and tiles take turns as often as there is memory for: that must not show in the sums.
+        const Index first_of_tiles = KeyFeatures<T, A, X>::maps && layout_.chunks() > 1 ? groups : 0;
+        ParameterSums<A> sums(parameters, shared ? first_of_tiles + groups : 1, workspace, executor_);
+        const auto sum = [&](Index group) { return shared ? sums.of(group) : parameters; };
         tasks_.run(
-            executor_,
-            [this](Index head, Index chunk, Index slot, Index worker) { add_chunk(head, chunk, slot, worker); },
-            [this](Index head, Index tile, Index first_slot) { finish_tile(head, tile, first_slot); });
+            executor_, groups,
+            [&](Index head, Index chunk, Index slot, Index worker, Index group) {
+                add_chunk(head, chunk, slot, worker, sum(group));
+            },
+            [&](Index head, Index tile, Index first_slot, Index group) {
+                finish_tile(head, tile, first_slot, shared ? sum(first_of_tiles + group) : parameters);
+            });
+        sums.add_up();
     }
 
 private:
     /// All blocks of one chunk, their key gradients into `slot`.
-    void add_chunk(Index head, Index chunk, Index slot, Index worker) {
+    void add_chunk(Index head, Index chunk, Index slot, Index worker, A* parameters) {
         const Index s = tasks_.sequence(head), queries = problem_.queries(s), keys = problem_.keys(s);
         const BackwardPlan<T> plan = tasks_.plan(head);
         KeyGradients<T> sums = layout_.slot(memory_, slot);
@@ -206,19 +235,20 @@ private:
         const Index begin = plan.blocks * chunk / plan.chunks, end = plan.blocks * (chunk + 1) / plan.chunks;
         for (Index which = begin; which < end; ++which) {
             const LaneBlock block = tasks_.lane_block(plan.sequence, head, which);
-            BlockBackward<T, A, X>(attention_, problem_, gradients_, block, layout_.width(), scratch, sums).run();
+            BlockBackward<T, A, X>(attention_, problem_, gradients_, parameters, block, layout_.width(), scratch, sums)
+                .run();
         }
     }
 
     /// Adds up one tile of keys, and from the features' gradients makes those of the keys.
-    void finish_tile(Index head, Index tile, Index first_slot) {
+    void finish_tile(Index head, Index tile, Index first_slot, A* parameters) {
         const Index count = tasks_.tile_keys(head, tile);
         KeyGradients<T> sums = layout_.slot(memory_, first_slot);
         if (!tasks_.add_up(tile, count, first_slot, sums)) return;
         const StridedBlock<T> dk(sums.dk + tile * key_block * sums.dk_stride, count, layout_.width(),
                                  Eigen::OuterStride<>(sums.dk_stride));
         auto dk_rows = tasks_.rows(gradients_.dk, head, tile);
-        auto* const gradient = gradients_.parameters == nullptr ? nullptr : &gradients_.parameters->score();
+        auto* const gradient = parameters == nullptr ? nullptr : &parameters->score();
         map_keys_backward(attention_.score(), tasks_.rows(problem_.k, head, tile), dk, dk_rows, gradient);
         tasks_.add_values(sums, head, tile, gradients_.dv);
     }

@@ -69,7 +69,6 @@ struct Gradients {
     StridedView<const T> lse, dlse;              ///< no dlse: none
     StridedView<const KeyScalar<T, A, X>> keys;  ///< the features of all keys
     StridedView<X> dq, dk, dv;
-    A* parameters;  ///< may be none
 };
 
 }  // namespace attend::detail::fused

@@ -123,14 +123,16 @@ private:
 template <class T, class A, class X>
 class BlockBackward {
 public:
-    BlockBackward(const A& attention, const Problem<X>& problem, const Gradients<T, A, X>& gradients,
+    /// The gradients of the parameters are added to `parameters`, which may be none.
+    BlockBackward(const A& attention, const Problem<X>& problem, const Gradients<T, A, X>& gradients, A* parameters,
                   const LaneBlock& block, Index width, const BackwardScratch<T>& scratch,
                   const KeyGradients<T>& key_gradients)
         : attention_(attention),
           gradients_(gradients),
+          parameters_(parameters),
           rows_(problem, block),
           scores_(attention, rows_, gradients.keys, width, false, scratch.scores),
-          score_gradients_(attention, gradients, rows_, scores_, scratch),
+          score_gradients_(attention, gradients, parameters, rows_, scores_, scratch),
           z_(scratch),
           keys_(key_gradients),
           products_(rows_, scratch, key_gradients, scores_.multiplier(), width) {}
@@ -185,12 +187,11 @@ private:
             map_queries_backward(attention_.score(), rows_.of(rows_.problem.q, h), dmapped, dq, score_gradient());
         }
     }
-    auto* score_gradient() const {
-        return gradients_.parameters == nullptr ? nullptr : &gradients_.parameters->score();
-    }
+    auto* score_gradient() const { return parameters_ == nullptr ? nullptr : &parameters_->score(); }
 
     const A& attention_;
     const Gradients<T, A, X>& gradients_;
+    A* parameters_;
     BlockRows<T, X> rows_;
     Scores scores_;
     BlockScoreGradients<T, A, X> score_gradients_;

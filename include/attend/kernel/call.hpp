@@ -156,13 +156,12 @@ void run_backward(const A& attention, const Problem<X>& problem, const BackwardI
         if (options.gradient != nullptr) {
             auto sums = options.gradient->compute_form();
             run_backward(attention.compute_form(), problem, inputs, outputs,
-                         BackwardOptions<decltype(sums)>{.workspace = options.workspace, .gradient = &sums});
+                         BackwardOptions<decltype(sums)>{
+                             .workspace = options.workspace, .executor = options.executor, .gradient = &sums});
             return options.gradient->round_from(sums);
         }
     }
-    // Parameters are shared by all heads: one thread adds their gradients up, in order.
-    const bool shared = options.gradient != nullptr && has_parameters(*options.gradient);
-    const ExecutorRef executor = shared ? ExecutorRef(serial) : options.executor;
+    const ExecutorRef& executor = options.executor;
     const fused::Needs needs = fused::needs_of<T, A, X>(attention, problem.shape);
     const fused::BackwardLayout<T> layout(needs, problem.shape, executor.concurrency());
     with_scratch(options.workspace, layout.bytes(), [&](std::byte* memory) {
@@ -174,9 +173,9 @@ void run_backward(const A& attention, const Problem<X>& problem, const BackwardI
             .keys = KeyFeatures<T, A, X>::of(attention, problem, layout.width(), layout.keys(memory), executor),
             .dq = problem.query_output(outputs.dq, problem.q.columns),
             .dk = problem.key_output(outputs.dk, problem.k.columns),
-            .dv = problem.key_output(outputs.dv, problem.v.columns),
-            .parameters = options.gradient};
-        fused::Backward<T, A, X>(attention, problem, gradients, layout, memory, executor).run();
+            .dv = problem.key_output(outputs.dv, problem.v.columns)};
+        fused::Backward<T, A, X>(attention, problem, gradients, layout, memory, executor)
+            .run(options.gradient, options.workspace);
     });
 }
 
