@@ -3,6 +3,9 @@
 
 #include <attend/attend.hpp>
 
+#include <cstddef>
+#include <span>
+
 #include <support/call.hpp>
 #include <support/catch.hpp>
 #include <support/plain.hpp>
@@ -88,6 +91,17 @@ TEST_CASE("storage order does not change a bit") {
     Eigen::MatrixXf out;
     (scaled_dot_product >> causal)(q, k, v, out);
     CHECK(same_bits(RowMatrix<float>(out), forward(scaled_dot_product >> causal, x).out));
+}
+
+TEST_CASE("a worker's cursor goes along a ragged batch: after a call it stands at the last sequence") {
+    using attend::detail::PlanCursor;
+    const RowMatrix<float> x = RowMatrix<float>::Ones(12, 4);
+    RowMatrix<float> out;
+    alignas(Workspace::alignment) static std::byte memory[1 << 20];
+    Workspace workspace{std::span(memory)};
+    scaled_dot_product(x, x, x, out, {.workspace = &workspace, .sequences = sequences({0, 3, 6, 9, 12})});
+    const PlanCursor cursor = *attend::detail::Arena(memory).take<PlanCursor>(1);  // where fused::Layout has it
+    CHECK((cursor.sequence == 3 && cursor.tasks == 3));
 }
 
 }  // namespace test_forward

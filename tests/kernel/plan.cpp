@@ -1,5 +1,6 @@
 #include <attend/kernel/plan.hpp>
 
+#include <span>
 #include <vector>
 
 #include <support/catch.hpp>
@@ -138,6 +139,19 @@ TEST_CASE("a sequence is cut in the same way whatever else the batch holds") {
         }
         CHECK(next == all.size());
     }
+}
+
+TEST_CASE("a task of a ragged batch is looked for from the cursor on, not from the beginning") {
+    const std::vector<Index> offsets{0, 3, 6, 9, 12};
+    const SequencesRef all{std::span<const Index>(offsets)};
+    const Problem<float> problem = problem_of<float>({.queries = 12, .keys = 12}, all, all);
+    const Plan<float, float> plan(problem, false);
+    // A cursor that says something else of the sequences before than they hold shows that it is believed.
+    PlanCursor cursor{.sequence = 2, .tasks = 0, .partials = 0};
+    CHECK(plan.block(0, cursor).sequence == 2);
+    CHECK(cursor.sequence == 2);
+    CHECK(plan.block(1, cursor).sequence == 3);
+    CHECK((cursor.sequence == 3 && cursor.tasks == 1));
 }
 
 }  // namespace test_plan

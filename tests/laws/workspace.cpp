@@ -281,4 +281,31 @@ TEST_CASE("a batch needs memory for its rows and for the tasks that run at a tim
     }
 }
 
+TEST_CASE("the memory of a ragged batch does not grow with the number of its sequences, backward too") {
+    const AdditiveAttention<float> additive(64, 64, 16, 1);
+    for (const Index kv_heads : {1, 2, 8}) {
+        const auto shape = [=](Index sequences) {
+            return Shape{.sequences = sequences,
+                         .heads = 8,
+                         .kv_heads = kv_heads,
+                         .queries = 300,
+                         .keys = 8192,
+                         .d_q = 64,
+                         .d_k = 64,
+                         .d_v = 64,
+                         .key_rows = 100'000};
+        };
+        for (const Index workers : {1, 2}) {
+            CAPTURE(kv_heads, workers);
+            const auto need = [&](const auto& attention, Index sequences) {
+                return attention.workspace_bytes(shape(sequences), workers, Pass::backward);
+            };
+            CHECK(need(scaled_dot_product, 1000) == need(scaled_dot_product, 100));
+            CHECK(need(additive, 1000) == need(additive, 100));
+        }
+        const std::size_t features = 100'000u * static_cast<std::size_t>(kv_heads) * 16u * sizeof(float);
+        CHECK(additive.workspace_bytes(shape(1000)) < 4 * features + (std::size_t(64) << 20));
+    }
+}
+
 }  // namespace test_workspace
