@@ -30,6 +30,7 @@
 #include <attend/normalizer/top_k.hpp>
 #include <attend/position/rope.hpp>
 #include <attend/position/sinusoidal.hpp>
+#include <attend/prepared.hpp>
 #include <attend/softmax/online.hpp>
 #include <attend/softmax/softmax.hpp>
 #include <attend/version.hpp>

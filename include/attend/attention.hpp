@@ -26,6 +26,9 @@ namespace attend::inline ATTEND_ABI {
 /// The normalizer of an attention to which none was given.
 struct DefaultSoftmax : Softmax {};
 
+template <class A, class X>
+class Prepared;  // prepared.hpp
+
 /// softmax(modified, masked scores) · V, or with another normalizer: a plain value. Its parts are members, and the
 /// members of its score (`query_weight`, `scale`, …) are its own.
 ///
@@ -139,6 +142,16 @@ struct Attention : S {
         static_assert(one_lse, "attend: lse must have the scalar type that the attention computes in");
         if constexpr (operands_go_together<Q, Key, V, Out, DOut>() && one_lse)
             add_gradients(q, k, v, out, lse, dout, dq, dk, dv, options);
+    }
+
+    /// Keys and values made ready for any number of calls: their features are formed once. See prepared.hpp, which to
+    /// use this must be included.
+    template <detail::OperandLike Key, detail::OperandLike V>
+    auto prepare(const Key& k, const V& v, const detail::ExecutorRef& executor = serial) const {
+        using Keys = Prepared<Attention, detail::ScalarOf<Key>>;
+        constexpr bool known = requires { sizeof(Keys); };
+        static_assert(known, "attend: prepare needs #include <attend/prepared.hpp>");
+        if constexpr (known) return Keys(*this, k, v, executor);
     }
 
     /// The scratch memory, in bytes, of a call on operands of scalar X and that shape (of ragged sequences their number

@@ -9,6 +9,7 @@ set(floors  # lowest first
     "normalizer"
     "kernel"
     "attention.hpp"
+    "prepared.hpp"
     "layer"
     "attend.hpp")
 set(may_include_own_kind core softmax kernel layer)

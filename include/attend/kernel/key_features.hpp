@@ -11,8 +11,8 @@ namespace attend::inline ATTEND_ABI::detail {
 
 /// Whether a score maps keys of X to features of its own; otherwise they are their own features.
 template <class S, class T, class X>
-concept MapsKeys =
-    requires(const S& score, const Slice<const X>& k, Eigen::Map<RowMatrix<T>>& mapped) { score.map_keys(k, mapped); };
+concept MapsKeys = !TakesFeatures<S> && requires(const S& score, const Slice<const X>& k,
+                                                 Eigen::Map<RowMatrix<T>>& mapped) { score.map_keys(k, mapped); };
 
 /// The scalar of the features of keys.
 template <class T, class A, class X>
@@ -45,28 +45,35 @@ public:
         return arena.used();
     }
 
-    /// Maps the keys of all heads by tiles of rows, which the executor's threads share. A row's features do not depend
-    /// on its tile.
+    /// The features of a call's keys, formed in `memory`.
     static StridedView<const Scalar> of(const A& attention, const Problem<X>& problem, Index width, std::byte* memory,
                                         const ExecutorRef& executor) {
-        const StridedView<const X>& k = problem.k;
         if constexpr (maps) {
-            T* const to = reinterpret_cast<T*>(memory);
-            const Index tiles = (k.rows + tile - 1) / tile;
-            executor.for_each(k.sequences * k.heads * tiles, [&](Index task, Index) {
-                const Index head = task / tiles, begin = task % tiles * tile, rows = std::min(tile, k.rows - begin);
-                const Slice<const X> keys =
-                    rows_of(k, head / k.heads * k.sequence_stride + begin * k.row_stride, head % k.heads, rows);
-                Eigen::Map<RowMatrix<T>> mapped(to + (head * k.rows + begin) * width, rows, width);
-                attention.score().map_keys(keys, mapped);
-            });
-            return {to, k.sequences, k.heads, k.rows, width, k.heads * k.rows * width, k.rows * width, width, 1};
+            return map(attention.score(), problem.k, width, reinterpret_cast<T*>(memory), executor);
         } else {
-            static_assert(!HasMapKeys<typename A::ScoreFunctor>,
+            using S = typename A::ScoreFunctor;
+            static_assert(TakesFeatures<S> || !HasMapKeys<S>,
                           "attend: this score has map_keys that does not fit: it needs void map_keys(const auto& k, "
                           "auto& mapped) const");
-            return k;
+            return problem.k;
         }
+    }
+
+    /// Maps the keys of all heads to `to`, head after head, by tiles of rows, which the executor's threads share. A
+    /// row's features do not depend on its tile.
+    static StridedView<T> map(const typename A::ScoreFunctor& score, const StridedView<const X>& k, Index width, T* to,
+                              const ExecutorRef& executor)
+        requires maps
+    {
+        const Index tiles = (k.rows + tile - 1) / tile;
+        executor.for_each(k.sequences * k.heads * tiles, [&](Index task, Index) {
+            const Index head = task / tiles, begin = task % tiles * tile, rows = std::min(tile, k.rows - begin);
+            const Slice<const X> keys =
+                rows_of(k, head / k.heads * k.sequence_stride + begin * k.row_stride, head % k.heads, rows);
+            Eigen::Map<RowMatrix<T>> mapped(to + (head * k.rows + begin) * width, rows, width);
+            score.map_keys(keys, mapped);
+        });
+        return {to, k.sequences, k.heads, k.rows, width, k.heads * k.rows * width, k.rows * width, width, 1};
     }
 
 private:

@@ -31,7 +31,9 @@ void map_queries_backward(const S& score, const Rows& q, const Mapped& dmapped, 
 }
 template <class S, class Rows, class Mapped, class Gradient>
 void map_keys_backward(const S& score, const Rows& k, const Mapped& dmapped, Gradient& dk, S* gradient) {
-    if constexpr (requires { score.map_keys_backward(k, dmapped, dk, gradient); }) {
+    if constexpr (TakesFeatures<S>) {
+        dk += dmapped.template cast<typename Gradient::Scalar>();
+    } else if constexpr (requires { score.map_keys_backward(k, dmapped, dk, gradient); }) {
         score.map_keys_backward(k, dmapped, dk, gradient);
     } else {
         static_assert(

@@ -71,6 +71,7 @@ struct AdditiveScore {
                         ") and score_weight (", hidden, ") must agree on the hidden width");
     }
     Index features(Index, Index) const { return score_weight.size(); }
+    Index query_width() const { return query_weight.rows(); }
 
     template <class Rows, class Mapped>
     void map_queries(const Rows& q, Mapped& mapped) const {

@@ -44,6 +44,7 @@ struct GeneralScore {
                         detail::named("weight", weight.rows(), weight.cols()), " has rows and columns");
     }
     Index features(Index, Index d_k) const { return d_k; }
+    Index query_width() const { return weight.rows(); }
 
     template <class Rows, class Mapped>
     void map_queries(const Rows& q, Mapped& mapped) const {

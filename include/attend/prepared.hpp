@@ -1,0 +1,221 @@
+#pragma once
+/// \file
+/// Keys and values that many calls read: the memory of a decoder, which asks it at every step.
+
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include <attend/attention.hpp>
+
+namespace attend::inline ATTEND_ABI {
+namespace detail {
+
+/// A score whose keys are features of it, as it once made them of keys of width `d_k`.
+template <Score S>
+struct PreparedScore : S {
+    static constexpr bool keys_are_features = true;
+
+    Index d_k = 0;
+
+    PreparedScore(const S& score, Index d_k_) : S(score), d_k(d_k_) {}
+
+    void check(const Shape& features) const {
+        Shape shape = features;
+        shape.d_k = d_k;
+        const S& score = *this;
+        if constexpr (!requires { score.check(shape); })
+            require(shape.d_q == d_k, "q and the prepared k must have the same width, not ", shape.d_q, " and ", d_k);
+        check_part(score, shape);
+    }
+    Index features(Index d_q, Index) const {
+        Shape shape;
+        shape.d_q = d_q, shape.d_k = d_k;
+        return features_of(static_cast<const S&>(*this), shape);
+    }
+    /// That of the queries to come.
+    Index query_width() const {
+        if constexpr (requires(const S& score) { score.S::query_width(); }) {
+            return S::query_width();
+        } else {
+            return d_k;
+        }
+    }
+};
+
+/// A batch of heads in memory of its own: head after head of rows.
+template <class X>
+class OwnBatch {
+public:
+    template <class Y>
+    void resize(const StridedView<Y>& like, Index columns) {
+        view_ = {nullptr,
+                 like.sequences,
+                 like.heads,
+                 like.rows,
+                 columns,
+                 like.heads * like.rows * columns,
+                 like.rows * columns,
+                 columns,
+                 1};
+        values_.resize(like.sequences * like.heads * like.rows * columns);
+        view_.data = values_.data();
+    }
+    void copy(const StridedView<const X>& from) {
+        resize(from, from.columns);
+        for (Index head = 0; head < from.sequences * from.heads; ++head) this->head(head) = head_of(from, head);
+    }
+    void clear() { values_.setZero(); }
+
+    StridedView<X> view() {
+        view_.data = values_.data();  // which a move takes along
+        return view_;
+    }
+    StridedView<const X> view() const {
+        StridedView<const X> view = view_;
+        view.data = values_.data();
+        return view;
+    }
+    bool empty() const { return values_.size() == 0; }
+
+    /// Of all sequences' heads one.
+    Slice<X> head(Index head) { return head_of(view(), head); }
+    template <class Y>
+    static Slice<Y> head_of(const StridedView<Y>& view, Index head) {
+        return rows_of(view, head / view.heads * view.sequence_stride, head % view.heads, view.rows);
+    }
+
+private:
+    StridedView<X> view_{};
+    ColumnVector<X> values_;
+};
+
+}  // namespace detail
+
+/// What `attention.prepare(k, v)` gives: copies of k and v, the features that the attention's score makes of the keys,
+/// and the attention as it was then. A call on it gives what `attention(q, k, v)` would, to the bit, and does not map
+/// the keys again: of an additive score on n keys a call with one query then costs O(n · hidden), not
+/// O(n · d_k · hidden).
+///
+///     auto memory = attention.prepare(k, v);
+///     for (…) memory(q, out, {.lse = lse});
+///     for (…) memory.backward(q, out, lse, dout, dq);
+///     memory.add_gradients(dk, dv, &gradient);
+///
+/// Calls on a const one may run at the same time. O(n · (d_k + d_v + features)) memory, and as much of features and d_v
+/// again from the first `backward` on. For float and double.
+template <class A, class X>
+class Prepared {
+public:
+    using Inner = Attention<detail::PreparedScore<typename A::ScoreFunctor>, typename A::ModifierChain,
+                            std::remove_cvref_t<decltype(A::mask)>, typename A::NormalizerFunctor>;
+
+    template <detail::OperandLike Key, detail::OperandLike V>
+    Prepared(const A& attention, const Key& k, const V& v, const detail::ExecutorRef& executor = serial)
+        : Prepared(attention, detail::Operand(k), detail::Operand(v), executor) {}
+
+    /// As the attention's own calls, without keys and values.
+    template <detail::OperandLike Q>
+    auto operator()(const Q& q, ForwardOptions<X> options = {}) const {
+        return inner_(q, features(), v_.view(), std::move(options));
+    }
+    template <detail::OperandLike Q>
+    void operator()(const Q& q, Output<X> out, ForwardOptions<X> options = {}) const {
+        inner_(q, features(), v_.view(), std::move(out), std::move(options));
+    }
+
+    /// Adds the gradient of q, and gathers those of the keys, the values and the parameters until `add_gradients`.
+    template <detail::OperandLike Q, detail::OperandLike Out, detail::OperandLike Lse, detail::OperandLike DOut>
+    void backward(const Q& q, const Out& out, const Lse& lse, const DOut& dout, Output<X> dq,
+                  BackwardOptions<Inner> options = {}) {
+        detail::require(options.gradient == nullptr,
+                        "gradient: prepared keys gather the parameters' gradients themselves: add_gradients adds them");
+        if (!gathered_) {
+            dfeatures_.resize(k_.view(), features().columns), dfeatures_.clear();
+            dv_.resize(v_.view(), v_.view().columns), dv_.clear();
+            gathered_.emplace(zero_gradient(inner_));
+        }
+        options.gradient = &*gathered_;
+        inner_.backward(q, features(), v_.view(), out, lse, dout, std::move(dq), dfeatures_.view(), dv_.view(),
+                        std::move(options));
+    }
+
+    /// Adds what has been gathered to the gradients of k, of v and, where one is given, of the attention; then nothing
+    /// is gathered any more. Empty gradients are resized and start at 0.
+    void add_gradients(Output<X> dk, Output<X> dv, A* gradient = nullptr) {
+        const StridedView<const X> k = k_.view(), v = v_.view();
+        check(dk, dv, gradient);
+        const StridedView<X> to_k = dk.as(k.sequences, k.heads, k.rows, k.columns),
+                             to_v = dv.as(v.sequences, v.heads, v.rows, v.columns);
+        if (!gathered_) return;
+        auto& score = static_cast<typename A::ScoreFunctor&>(gathered_->score());
+        for (Index head = 0; head < k.sequences * k.heads; ++head) {
+            detail::Slice<X> of_v = detail::OwnBatch<X>::head_of(to_v, head),
+                             of_k = detail::OwnBatch<X>::head_of(to_k, head);
+            of_v += dv_.head(head);
+            detail::map_keys_backward(static_cast<const typename A::ScoreFunctor&>(inner_.score()),
+                                      detail::OwnBatch<X>::head_of(k, head), dfeatures_.head(head), of_k, &score);
+        }
+        if (gradient != nullptr) {
+            detail::add_parameters(score, gradient->score());
+            detail::add_parameters(gathered_->modifiers, gradient->modifiers);
+            detail::add_parameters(gathered_->normalizer, gradient->normalizer);
+        }
+        gathered_.reset();
+    }
+
+private:
+    static_assert(std::is_same_v<Compute<X>, X>,
+                  "attend: prepare takes keys of float or double: features of 16-bit keys are no 16-bit numbers");
+    static constexpr bool maps = detail::KeyFeatures<X, A, X>::maps;
+
+    template <class Key, class V>
+    Prepared(const A& attention, const detail::Operand<Key>& k_operand, const detail::Operand<V>& v_operand,
+             const detail::ExecutorRef& executor)
+        : inner_(detail::PreparedScore<typename A::ScoreFunctor>(attention.score(), k_operand.view().columns),
+                 attention.modifiers, attention.mask, attention.normalizer) {
+        const StridedView<const X> k = k_operand.view(), v = v_operand.view();
+        if (k.sequences != v.sequences || k.heads != v.heads || k.rows != v.rows)
+            detail::refuse(detail::named("k", k), " and ", detail::named("v", v),
+                           " must have the same sequences and heads, and one row each for every key");
+        inner_.score().check({.heads = k.heads,
+                              .kv_heads = k.heads,
+                              .keys = k.rows,
+                              .d_q = inner_.query_width(),
+                              .d_k = k.columns,
+                              .d_v = v.columns});
+        k_.copy(k), v_.copy(v);
+        if constexpr (maps) {
+            features_.resize(k, inner_.features(inner_.query_width(), k.columns));
+            detail::KeyFeatures<X, A, X>::map(attention.score(), k, features_.view().columns, features_.view().data,
+                                              executor);
+        }
+    }
+
+    StridedView<const X> features() const { return maps ? features_.view() : k_.view(); }
+
+    void check(const Output<X>& dk, const Output<X>& dv, const A* gradient) const {
+        const StridedView<const X> k = k_.view(), v = v_.view();
+        detail::require(dk && dv, "the gradients dk and dv must be given");
+        dk.check("dk", k.sequences, k.heads, k.rows, k.columns);
+        dv.check("dv", v.sequences, v.heads, v.rows, v.columns);
+        detail::require_apart(detail::Place(dk, "dk"), detail::Place(dv, "dv"));
+        if (gradient == nullptr) return;
+        const auto apart = [&](const auto& matrix, const detail::ParameterName& name) {
+            if constexpr (detail::DenseMemory<decltype(matrix)>) {
+                const auto view = detail::view_of(matrix.data(), matrix);
+                if (detail::may_overlap(view, dk.given()) || detail::may_overlap(view, dv.given()))
+                    detail::refuse("gradient: ", name.text(), " has memory of dk or dv");
+            }
+        };
+        detail::check_gradient(static_cast<const typename A::ScoreFunctor&>(inner_.score()), gradient->score(), apart);
+        detail::check_gradient(inner_.modifiers, gradient->modifiers, apart);
+        detail::check_gradient(inner_.normalizer, gradient->normalizer, apart);
+    }
+
+    Inner inner_;
+    detail::OwnBatch<X> k_, v_, features_, dfeatures_, dv_;
+    std::optional<Inner> gathered_;
+};
+
+}  // namespace attend
