@@ -6,7 +6,8 @@
 /// Every part may also have
 /// - `void check(const Shape&) const`: throws what is wrong with a call of this shape, before anything is written;
 /// - `static void parameters(auto& self, auto&& visit)`: `visit("name", self.member)` for every parameter, a scalar
-///   or a dense Eigen object. The gradient of a part is a part of the same type whose parameters hold the gradients.
+///   or a dense Eigen object. The gradient of a part is a part of the same type whose parameters hold the gradients:
+///   threads that add to one at the same time have one each.
 
 #include <concepts>
 #include <span>

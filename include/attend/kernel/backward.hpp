@@ -202,30 +202,33 @@ public:
           executor_(executor),
           tasks_(problem, layout, memory) {}
 
-    /// Adds the gradients of the parameters to `parameters`, which may be none. What the threads' sums of these take
+    /// Adds the gradients of the parameters to `gradient`, which may be none. What the threads' sums of these take
     /// stays in `workspace`, if there is one.
-    void run(A* parameters, Workspace* workspace) {
-        const bool shared = parameters != nullptr && has_parameters(*parameters);
-        const Index groups =
-            !shared ? BackwardTasks<T, X>::all_apart : parameter_groups(*parameters, problem_.shape, layout_.width());
+    void run(A* gradient, Workspace* workspace) {
+        const Index groups = gradient == nullptr ? 0 : parameter_groups(*gradient, problem_.shape, layout_.width());
+        if (groups == 0)
+            return run_tasks(BackwardTasks<T, X>::all_apart, [](Index) { return ParameterGradients<A>(); });
         // Chunks and tiles take turns as often as there is memory for: that must not show in the sums.
-        const Index first_of_tiles = KeyFeatures<T, A, X>::maps && layout_.chunks() > 1 ? groups : 0;
-        ParameterSums<A> sums(parameters, shared ? first_of_tiles + groups : 1, workspace, executor_);
-        const auto sum = [&](Index group) { return shared ? sums.of(group) : parameters; };
-        tasks_.run(
-            executor_, groups,
-            [&](Index head, Index chunk, Index slot, Index worker, Index group) {
-                add_chunk(head, chunk, slot, worker, sum(group));
-            },
-            [&](Index head, Index tile, Index first_slot, Index group) {
-                finish_tile(head, tile, first_slot, shared ? sum(first_of_tiles + group) : parameters);
-            });
+        tiles_group_ = KeyFeatures<T, A, X>::maps && layout_.chunks() > 1 ? groups : 0;
+        ParameterSums<A> sums(*gradient, tiles_group_ + groups, workspace, executor_);
+        run_tasks(groups, [&](Index group) { return sums.of(group); });
         sums.add_up();
     }
 
 private:
+    template <class GradientsOf>
+    void run_tasks(Index groups, const GradientsOf& gradients_of) {
+        tasks_.run(
+            executor_, groups,
+            [&](Index head, Index chunk, Index slot, Index worker, Index group) {
+                add_chunk(head, chunk, slot, worker, gradients_of(group));
+            },
+            [&](Index head, Index tile, Index first_slot, Index group) {
+                finish_tile(head, tile, first_slot, gradients_of(tiles_group_ + group));
+            });
+    }
     /// All blocks of one chunk, their key gradients into `slot`.
-    void add_chunk(Index head, Index chunk, Index slot, Index worker, A* parameters) {
+    void add_chunk(Index head, Index chunk, Index slot, Index worker, const ParameterGradients<A>& parameters) {
         const Index s = tasks_.sequence(head), queries = problem_.queries(s), keys = problem_.keys(s);
         const BackwardPlan<T> plan = tasks_.plan(head);
         KeyGradients<T> sums = layout_.slot(memory_, slot);
@@ -241,15 +244,14 @@ private:
     }
 
     /// Adds up one tile of keys, and from the features' gradients makes those of the keys.
-    void finish_tile(Index head, Index tile, Index first_slot, A* parameters) {
+    void finish_tile(Index head, Index tile, Index first_slot, const ParameterGradients<A>& parameters) {
         const Index count = tasks_.tile_keys(head, tile);
         KeyGradients<T> sums = layout_.slot(memory_, first_slot);
         if (!tasks_.add_up(tile, count, first_slot, sums)) return;
         const StridedBlock<T> dk(sums.dk + tile * key_block * sums.dk_stride, count, layout_.width(),
                                  Eigen::OuterStride<>(sums.dk_stride));
         auto dk_rows = tasks_.rows(gradients_.dk, head, tile);
-        auto* const gradient = parameters == nullptr ? nullptr : &parameters->score();
-        map_keys_backward(attention_.score(), tasks_.rows(problem_.k, head, tile), dk, dk_rows, gradient);
+        map_keys_backward(attention_.score(), tasks_.rows(problem_.k, head, tile), dk, dk_rows, parameters.score);
         tasks_.add_values(sums, head, tile, gradients_.dv);
     }
 
@@ -260,6 +262,7 @@ private:
     std::byte* memory_;
     const ExecutorRef& executor_;
     BackwardTasks<T, X> tasks_;
+    Index tiles_group_ = 0;  ///< the first that tiles of keys add parameters' gradients to
 };
 
 }  // namespace attend::detail::fused

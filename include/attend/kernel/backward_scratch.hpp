@@ -62,6 +62,21 @@ struct BackwardScratch {
     }
 };
 
+/// Where the gradients of an attention's parameters are added, part by part; nowhere, or everywhere.
+template <class A>
+struct ParameterGradients {
+    typename A::ScoreFunctor* score = nullptr;
+    typename A::ModifierChain* modifiers = nullptr;
+    typename A::NormalizerFunctor* normalizer = nullptr;
+
+    ParameterGradients() = default;
+    template <class Value>
+    explicit ParameterGradients(Value& value)
+        : score(&value.score()), modifiers(&value.modifiers), normalizer(&value.normalizer) {}
+
+    bool wanted() const { return score != nullptr; }
+};
+
 /// What a backward call has beside its operands.
 template <class T, class A, class X>
 struct Gradients {

@@ -123,10 +123,9 @@ private:
 template <class T, class A, class X>
 class BlockBackward {
 public:
-    /// The gradients of the parameters are added to `parameters`, which may be none.
-    BlockBackward(const A& attention, const Problem<X>& problem, const Gradients<T, A, X>& gradients, A* parameters,
-                  const LaneBlock& block, Index width, const BackwardScratch<T>& scratch,
-                  const KeyGradients<T>& key_gradients)
+    BlockBackward(const A& attention, const Problem<X>& problem, const Gradients<T, A, X>& gradients,
+                  const ParameterGradients<A>& parameters, const LaneBlock& block, Index width,
+                  const BackwardScratch<T>& scratch, const KeyGradients<T>& key_gradients)
         : attention_(attention),
           gradients_(gradients),
           parameters_(parameters),
@@ -170,7 +169,7 @@ private:
             if (first) std::fill_n(z_.dq, products_.width * rows_.lanes, T(0));
             if (add == nullptr) std::fill_n(dk, keys * keys_.dk_stride, T(0));
             add_pair_gradients(attention_.score(), scores_.pair_tiles(k, keys), keys, ds, z_.dq, dk, keys_.dk_stride,
-                               score_gradient());
+                               parameters_.score);
         }
         if (!products_.finite) [[unlikely]]
             products_.add_visible_rows(begin, keys, p, ds, dk, dv, Scores::dot, sees);
@@ -184,14 +183,14 @@ private:
             lanes_to_rows(z_.dq, rows_.lanes, h * count, z_.ones, count, products_.width, mapped, stride, Index(1));
             const StridedBlock<T> dmapped(mapped, count, products_.width, Eigen::OuterStride<>(stride));
             auto dq = rows_.of(gradients_.dq, h);
-            map_queries_backward(attention_.score(), rows_.of(rows_.problem.q, h), dmapped, dq, score_gradient());
+            map_queries_backward(attention_.score(), rows_.of(rows_.problem.q, h), dmapped, dq, parameters_.score);
         }
     }
     auto* score_gradient() const { return parameters_ == nullptr ? nullptr : &parameters_->score(); }
 
     const A& attention_;
     const Gradients<T, A, X>& gradients_;
-    A* parameters_;
+    ParameterGradients<A> parameters_;
     BlockRows<T, X> rows_;
     Scores scores_;
     BlockScoreGradients<T, A, X> score_gradients_;

@@ -19,8 +19,9 @@ public:
     using Scores = BlockScores<T, A, X>;
     using N = typename A::NormalizerFunctor;
 
-    BlockScoreGradients(const A& attention, const Gradients<T, A, X>& gradients, A* parameters,
-                        const BlockRows<T, X>& rows, Scores& scores, const BackwardScratch<T>& scratch)
+    BlockScoreGradients(const A& attention, const Gradients<T, A, X>& gradients,
+                        const ParameterGradients<A>& parameters, const BlockRows<T, X>& rows, Scores& scores,
+                        const BackwardScratch<T>& scratch)
         : attention_(attention),
           gradients_(gradients),
           parameters_(parameters),
@@ -38,7 +39,7 @@ public:
         const auto finish = [&](Index begin, Index keys, Cover cover) {
             clear_idle_lanes(begin, keys);
             if constexpr (modifies) {
-                auto* const gradient = parameters_ == nullptr ? nullptr : &parameters_->modifiers.each;
+                auto* const gradient = parameters_.wanted() ? &parameters_.modifiers->each : nullptr;
                 modifiers_backward(attention_.modifiers.each, rows_, {begin, keys}, z_.raw + at(begin),
                                    z_.ds + at(begin), z_.kept, gradient);
             }
@@ -129,9 +130,9 @@ private:
     }
     void add_logit_gradients([[maybe_unused]] Index head, [[maybe_unused]] Index first) const {
         if constexpr (requires { attention_.normalizer.logit(head); }) {
-            if (parameters_ == nullptr) return;
+            if (!parameters_.wanted()) return;
             const double dlogit = sums_.logit_gradient(attention_.normalizer.logit(head), first);
-            attention_.normalizer.add_logit_gradient(head, dlogit, parameters_->normalizer);
+            attention_.normalizer.add_logit_gradient(head, dlogit, *parameters_.normalizer);
         }
     }
 
@@ -152,7 +153,7 @@ private:
     }
 
     void weigh_pairs(Index begin, Index keys) const {
-        auto* const gradient = parameters_ == nullptr ? nullptr : &parameters_->normalizer;
+        auto* const gradient = parameters_.normalizer;
         const auto zero = simd::broadcast(T(0));
         for (Index j = 0; j < keys; ++j) {
             T *const s = z_.p + j * rows_.lanes, *const ds = z_.ds + j * rows_.lanes;
@@ -175,7 +176,7 @@ private:
         const LaneBlock& block = rows_.block;
         const Index n = block.key_end, lanes = rows_.lanes;
         const auto size = static_cast<std::size_t>(n);
-        auto* const gradient = parameters_ == nullptr ? nullptr : &parameters_->normalizer;
+        auto* const gradient = parameters_.normalizer;
         for (Index lane = 0; lane < block.count(); ++lane) {
             for (Index j = 0; j < n; ++j) {
                 z_.row[j] = z_.p[j * lanes + lane];
@@ -195,7 +196,7 @@ private:
 
     const A& attention_;
     const Gradients<T, A, X>& gradients_;
-    A* parameters_;
+    ParameterGradients<A> parameters_;
     const BlockRows<T, X>& rows_;
     Scores& scores_;
     const BackwardScratch<T>& z_;

@@ -10,20 +10,42 @@
 #include <attend/core/executor.hpp>
 #include <attend/core/parameters.hpp>
 #include <attend/core/workspace.hpp>
+#include <attend/kernel/backward_scratch.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
+/// Of an attention the parts that may have parameters: not the mask, which may be large.
+template <class A>
+struct ParameterSum {
+    typename A::ScoreFunctor own_score;
+    typename A::ModifierChain modifiers;
+    typename A::NormalizerFunctor normalizer;
+
+    explicit ParameterSum(const A& gradient)
+        : own_score(gradient.score()), modifiers(gradient.modifiers), normalizer(gradient.normalizer) {}
+
+    typename A::ScoreFunctor& score() { return own_score; }
+};
+
+/// Calls `visit(ParameterName, matrix)` for the parameters of these parts of an attention or of a sum.
+template <class Value, class Visit>
+void walk_sum(Value& value, const Visit& visit) {
+    walk_parameters(value.score(), {}, visit);
+    walk_parameters(value.modifiers, {}, visit);
+    walk_parameters(value.normalizer, {}, visit);
+}
+
 /// Into how many groups the tasks of a call are put: a group's tasks add to one sum, one after the other, and at the
 /// end the sums are added in order. By the call's shape and the size of the parameters alone, so that the bits are the
-/// same for any number of threads: so many that clearing and adding a sum is little beside what is added to it.
+/// same for any number of threads: so many that clearing and adding a sum is little beside what is added to it. 0 where
+/// there are no parameters.
 template <class A>
 Index parameter_groups(const A& gradient, const Shape& shape, Index width) {
     constexpr double most = 64, work_of_group = 1 << 14, work_of_parameter = 64;
     double parameters = 0;
-    const auto count = [&](const ParameterName&, const auto& matrix) {
-        parameters += static_cast<double>(matrix.size());
-    };
-    walk_parameters(gradient, {}, count);
+    walk_sum(gradient,
+             [&](const ParameterName&, const auto& matrix) { parameters += static_cast<double>(matrix.size()); });
+    if (parameters == 0) return 0;
     const auto rows = [&](Index heads, Index n) {
         return static_cast<double>(shape.sequences) * static_cast<double>(heads) * static_cast<double>(n);
     };
@@ -33,40 +55,40 @@ Index parameter_groups(const A& gradient, const Shape& shape, Index width) {
     return static_cast<Index>(std::clamp(work / (work_of_group + work_of_parameter * parameters), 1.0, most));
 }
 
-/// Values for parameters of one shape: as many as calls have asked for at once.
+/// Sums for parameters of one shape: as many as calls have asked for at once.
 template <class A>
 class SumsOfShape {
 public:
+    using Sum = std::unique_ptr<ParameterSum<A>>;
+
     explicit SumsOfShape(const A& gradient) {
-        const auto note = [&](const ParameterName&, const auto& matrix) {
+        walk_sum(gradient, [&](const ParameterName&, const auto& matrix) {
             extents_.emplace_back(matrix.rows(), matrix.cols());
-        };
-        walk_parameters(gradient, {}, note);
+        });
     }
     bool fits(const A& gradient) const {
         std::size_t i = 0;
         bool same = true;
-        const auto compare = [&](const ParameterName&, const auto& matrix) {
+        walk_sum(gradient, [&](const ParameterName&, const auto& matrix) {
             same = same && i < extents_.size() && extents_[i] == std::pair<Index, Index>(matrix.rows(), matrix.cols());
             ++i;
-        };
-        walk_parameters(gradient, {}, compare);
+        });
         return same && i == extents_.size();
     }
-    std::unique_ptr<A>* at_least(std::size_t count, const A& gradient) {
-        while (sums_.size() < count) sums_.push_back(std::make_unique<A>(gradient));
+    Sum* at_least(std::size_t count, const A& gradient) {
+        while (sums_.size() < count) sums_.push_back(std::make_unique<ParameterSum<A>>(gradient));
         return sums_.data();
     }
 
 private:
     std::vector<std::pair<Index, Index>> extents_;
-    std::vector<std::unique_ptr<A>> sums_;
+    std::vector<Sum> sums_;
 };
 /// Those of attentions of one type: of several layers, say.
 template <class A>
 class KeptSums {
 public:
-    std::unique_ptr<A>* get(std::size_t count, const A& gradient) {
+    auto* get(std::size_t count, const A& gradient) {
         for (SumsOfShape<A>& sums : shapes_) {
             if (sums.fits(gradient)) return sums.at_least(count, gradient);
         }
@@ -84,30 +106,32 @@ private:
 template <class A>
 class ParameterSums {
 public:
-    /// `gradient` may be none: then there is none for any group.
-    ParameterSums(A* gradient, Index groups, Workspace* workspace, const ExecutorRef& executor) : gradient_(gradient) {
-        if (gradient == nullptr || groups < 2) return;
+    ParameterSums(A& gradient, Index groups, Workspace* workspace, const ExecutorRef& executor)
+        : gradient_(gradient), count_(groups - 1) {
+        if (count_ == 0) return;
         others_ = (workspace == nullptr ? own_ : workspace->kept<KeptSums<A>>())
-                      .get(static_cast<std::size_t>(groups - 1), *gradient);
-        count_ = groups - 1;
+                      .get(static_cast<std::size_t>(count_), gradient);
         executor.for_each(count_, [this](Index i, Index) {
-            const auto clear = [](const ParameterName&, auto& matrix) { matrix.setZero(); };
-            walk_parameters(other(i), {}, clear);
+            walk_sum(*others_[i], [](const ParameterName&, auto& matrix) { matrix.setZero(); });
         });
     }
 
-    A* of(Index group) { return gradient_ == nullptr || group == 0 ? gradient_ : &other(group - 1); }
+    ParameterGradients<A> of(Index group) {
+        return group == 0 ? ParameterGradients<A>(gradient_) : ParameterGradients<A>(*others_[group - 1]);
+    }
     /// Adds all to the first, in order.
     void add_up() {
-        for (Index i = 0; i < count_; ++i) add_parameters(other(i), *gradient_);
+        for (Index i = 0; i < count_; ++i) {
+            add_parameters(others_[i]->score(), gradient_.score());
+            add_parameters(others_[i]->modifiers, gradient_.modifiers);
+            add_parameters(others_[i]->normalizer, gradient_.normalizer);
+        }
     }
 
 private:
-    A& other(Index i) { return *others_[i]; }
-
-    A* gradient_;
+    A& gradient_;
     KeptSums<A> own_;
-    std::unique_ptr<A>* others_ = nullptr;
+    typename SumsOfShape<A>::Sum* others_ = nullptr;
     Index count_ = 0;
 };
 
