@@ -3,6 +3,7 @@
 #include <attend/prepared.hpp>
 
 #include <cmath>
+#include <limits>
 
 #include <attend/mask/causal.hpp>
 #include <attend/mask/lengths.hpp>
@@ -108,6 +109,12 @@ TEST_CASE("a call on prepared keys has the bits of one on the keys, and gathered
     check<double>(scaled_dot_product >> causal, 1e-12);
 }
 
+TEST_CASE("parameters of 16 bits beside prepared keys of float") {
+    // As wide as its features: keys that were mapped twice would not be refused.
+    check_calls<float>(AdditiveAttention<Eigen::half>(5, 5, 5, 1),
+                       {.queries = 6, .keys = 40, .d_q = 5, .d_k = 5, .d_v = 3}, 2e-2);
+}
+
 TEST_CASE("keys are mapped once for all calls") {
     Index count = 0;
     const auto attention = Counting{&count} >> causal;
@@ -140,6 +147,19 @@ TEST_CASE("prepared keys of a strided batch, and ones that outlive their matrice
     k.setConstant(std::nan(""));
     const auto memory = std::move(first);
     CHECK(same_bits(RowMatrix<double>(memory(batch(q))), right));
+}
+
+TEST_CASE("no keys at all") {
+    const auto attention = AdditiveAttention<double>(3, 4, 5, 3);
+    const RowMatrix<double> q = RowMatrix<double>::Ones(2, 3), none(0, 4), nothing(0, 2);
+    auto memory = attention.prepare(none, nothing);
+    RowMatrix<double> out, dq, dk, dv;
+    Eigen::VectorXd lse;
+    memory(q, out, {.lse = lse});
+    CHECK((out.isZero(0) && (lse.array() == -std::numeric_limits<double>::infinity()).all()));
+    memory.backward(q, out, lse, RowMatrix<double>::Ones(2, 2).eval(), dq);
+    memory.add_gradients(dk, dv);
+    CHECK((dq.isZero(0) && dk.rows() == 0 && dv.rows() == 0));
 }
 
 TEST_CASE("what does not fit prepared keys is refused, before anything is written") {

@@ -33,6 +33,14 @@ struct PreparedScore : S {
         shape.d_q = d_q, shape.d_k = d_k;
         return features_of(static_cast<const S&>(*this), shape);
     }
+    /// The same with parameters of C, where the score has some.
+    template <class C>
+    auto cast() const
+        requires requires(const S& score) { score.template cast<C>(); }
+    {
+        auto score = S::template cast<C>();
+        return PreparedScore<decltype(score)>(score, d_k);
+    }
     /// That of the queries to come.
     Index query_width() const {
         if constexpr (requires(const S& score) { score.S::query_width(); }) {
