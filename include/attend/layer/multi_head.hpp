@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <attend/attention.hpp>
 #include <attend/core/gradient_check.hpp>
+#include <attend/layer/multi_head_memory.hpp>
 #include <attend/layer/multi_head_projections.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -27,6 +30,7 @@ class MultiHeadAttention : public MultiHeadProjections<T> {
 
 public:
     using Tape = MultiHeadTape<T>;
+    using Memory = MultiHeadMemory<T, A>;
     using Options = MultiHeadOptions<T>;
     using BackwardOptions = MultiHeadBackwardOptions<MultiHeadAttention>;
 
@@ -52,8 +56,8 @@ public:
         return y;
     }
     /// Cross-attention: queries from x, keys and values from `memory`, n_kv × d_memory.
-    template <detail::Dense X, detail::Dense Memory>
-    RowMatrix<T> operator()(const X& x, const Memory& memory, Options options = {}) const {
+    template <detail::Dense X, detail::Dense M>
+    RowMatrix<T> operator()(const X& x, const M& memory, Options options = {}) const {
         RowMatrix<T> y;
         forward(x, memory, y, options);
         return y;
@@ -73,11 +77,11 @@ public:
         check_forward(x.rows(), x.rows(), y, options, options.sequences, tape);
         tape.x = x;
         tape.memory.resize(0, shape().d_memory);
-        tape.crosses = false;
+        tape.crosses = tape.prepared = false;
         run(tape, y, options, options.sequences);
     }
-    template <detail::Dense X, detail::Dense Memory>
-    void forward(const X& x, const Memory& memory, Output<T> y, Options options = {}) const {
+    template <detail::Dense X, detail::Dense M>
+    void forward(const X& x, const M& memory, Output<T> y, Options options = {}) const {
         Tape own;
         Tape& tape = options.tape == nullptr ? own : *options.tape;
         this->check_input(x, "x", shape().d_model, tape.x);
@@ -88,7 +92,56 @@ public:
         tape.x = x;
         tape.memory = memory;
         tape.crosses = true;
+        tape.prepared = false;
         run(tape, y, options, key_sequences);
+    }
+
+    /// A memory made ready for any number of calls: its keys and values are projected, and where the attention's score
+    /// maps keys mapped, once. `sequences` are those of its rows, where calls have such.
+    template <detail::Dense M>
+    Memory prepare(const M& memory, const detail::KeptSequences& sequences = {},
+                   const detail::ExecutorRef& executor = serial) const {
+        this->check_parameters();
+        this->check_input(memory, "memory", shape().d_memory, RowMatrix<T>());
+        const auto offsets = sequences.offsets();
+        problem_of(memory.rows(), memory.rows(), 0, sequences, sequences, {});
+        RowMatrix<T> rows = memory, k, v;
+        std::vector<Index> own(offsets.begin(), offsets.end());
+        this->project_memory(rows, own, k, v);
+        const Index g = shape().kv_heads;
+        return Memory(std::move(rows), std::move(own), attention.prepare(heads(k, g), heads(v, g), executor));
+    }
+    /// Cross-attention over a prepared memory: what a call on the memory itself gives, to the bit.
+    template <detail::Dense X, class M>
+        requires std::is_same_v<M, Memory>
+    RowMatrix<T> operator()(const X& x, const M& memory, Options options = {}) const {
+        RowMatrix<T> y;
+        forward(x, memory, y, options);
+        return y;
+    }
+    template <detail::Dense X, class M>
+        requires std::is_same_v<M, Memory>
+    void forward(const X& x, const M& memory, Output<T> y, Options options = {}) const {
+        check_sequences(memory, options);
+        Tape own;
+        Tape& tape = options.tape == nullptr ? own : *options.tape;
+        this->check_input(x, "x", shape().d_model, tape.x);
+        const detail::SequencesRef key_sequences = sequences_of(memory.sequences_);
+        check_forward(x.rows(), memory.rows(), y, options, key_sequences, tape);
+        tape.x = x;
+        tape.crosses = tape.prepared = true;
+        this->record(tape, options, key_sequences);
+        this->project_queries(tape);
+        memory.keys_(heads(tape.q, shape().heads), heads(tape.context, shape().heads),
+                     {.workspace = options.workspace,
+                      .executor = options.executor,
+                      .lse = tape.lse,
+                      .weights = options.weights,
+                      .query_offset = tape.query_offset,
+                      .sequences = sequences_of(tape.sequences),
+                      .key_sequences = key_sequences,
+                      .dropout = tape.dropout});
+        this->project_back(tape, y);
     }
 
     /// Given dy, the gradient of a loss in the result of the call that `tape` recorded, adds the gradient of x and with
@@ -99,19 +152,62 @@ public:
         detail::require(
             !tape.crosses,
             "backward: the tape holds a call with a memory: ask for its gradient too, backward(tape, dy, dx, dmemory)");
-        check_backward(tape, dy, dx, {}, options);
+        check_backward(tape, tape.x.rows(), dy, dx, {}, options);
         run_backward(tape, dy, options);
         this->add_inputs(tape, dx);
     }
     /// The same for cross-attention.
     template <detail::DenseMemory DY>
     void backward(Tape& tape, const DY& dy, Output<T> dx, Output<T> dmemory, BackwardOptions options = {}) const {
+        detail::require(!tape.prepared, "backward: the tape holds a call with a prepared memory: give it that");
         detail::require(
             tape.crosses,
             "backward: the tape holds a call without a memory, which has no gradient: backward(tape, dy, dx)");
-        check_backward(tape, dy, dx, dmemory, options);
+        check_backward(tape, tape.memory.rows(), dy, dx, dmemory, options);
         run_backward(tape, dy, options);
         this->add_inputs(tape, dx, dmemory);
+    }
+    /// The same for a prepared memory, which gathers its own gradients and those of the keys' and values' parameters
+    /// until `add_gradients`.
+    template <detail::DenseMemory DY, class M>
+        requires std::is_same_v<M, Memory>
+    void backward(Tape& tape, const DY& dy, Output<T> dx, M& memory, BackwardOptions options = {}) const {
+        detail::require(tape.prepared, "backward: the tape holds no call with a prepared memory");
+        check_backward(tape, memory.rows(), dy, dx, {}, options);
+        this->start_backward(tape, dy);
+        const Index h = shape().heads;
+        memory.keys_.backward(heads(tape.q, h), heads(tape.context, h), tape.lse, heads(tape.dcontext, h),
+                              heads(tape.dq, h),
+                              {.workspace = options.workspace,
+                               .executor = options.executor,
+                               .query_offset = tape.query_offset,
+                               .sequences = sequences_of(tape.sequences),
+                               .key_sequences = sequences_of(tape.key_sequences),
+                               .dropout = tape.dropout});
+        this->add_query_parameters(tape, dy, options.gradient);
+        this->add_query_inputs(tape, dx);
+    }
+    /// Adds what a prepared memory has gathered: its gradient and, with `.gradient`, those of the parameters that keys
+    /// and values went through; then nothing is gathered any more.
+    template <class M>
+        requires std::is_same_v<M, Memory>
+    void add_gradients(M& memory, Output<T> dmemory, BackwardOptions options = {}) const {
+        this->check_parameters();
+        detail::require(static_cast<bool>(dmemory), "the gradient dmemory must be given");
+        dmemory.check("dmemory", 1, 1, memory.rows(), shape().d_memory);
+        check_apart(dmemory, "dmemory", Tape());
+        if (options.gradient != nullptr) {
+            options.gradient->check_parameters();
+            detail::check_gradient(*this, *options.gradient, [&](const auto& matrix, const auto& parameter) {
+                check_parameter_apart(matrix, parameter, dmemory.given(), "dmemory");
+            });
+        }
+        const Index g = shape().kv_heads, width = g * shape().d_head;
+        memory.dk_.setZero(memory.rows(), width), memory.dv_.setZero(memory.rows(), width);
+        memory.keys_.add_gradients(heads(memory.dk_, g), heads(memory.dv_, g),
+                                   options.gradient == nullptr ? nullptr : &options.gradient->attention);
+        this->add_memory_parameters(memory.rows_, memory.sequences_, memory.dk_, memory.dv_, options.gradient);
+        this->add_memory_inputs(memory.dk_, memory.dv_, dmemory);
     }
     /// A dy that is not memory is evaluated first.
     template <detail::Dense DY>
@@ -158,9 +254,9 @@ private:
         detail::require_apart(detail::Place(options.weights, "weights"), detail::Place(y, "y"));
     }
     template <class DY>
-    void check_backward(const Tape& tape, const DY& dy, const Output<T>& dx, const Output<T>& dmemory,
+    void check_backward(const Tape& tape, Index keys, const DY& dy, const Output<T>& dx, const Output<T>& dmemory,
                         const BackwardOptions& options) const {
-        const Index rows = tape.x.rows(), keys = Projections::memory_of(tape).rows();
+        const Index rows = tape.x.rows();
         this->check_parameters();
         this->check_tape(tape, keys);
         problem_of(rows, keys, tape.query_offset, sequences_of(tape.sequences), sequences_of(tape.key_sequences),
@@ -172,16 +268,29 @@ private:
         options.gradient->check_parameters();
         detail::check_gradient(*this, *options.gradient,
                                [&](const auto& matrix, const detail::ParameterName& parameter) {
-                                   if constexpr (detail::DenseMemory<decltype(matrix)>) {
-                                       const auto view = detail::view_of(matrix.data(), matrix);
-                                       const auto apart = [&](const auto& other, std::string_view name) {
-                                           if (detail::may_overlap(view, other))
-                                               detail::refuse_alias("gradient: " + parameter.text(), view, name, other);
-                                       };
-                                       apart(dx.given(), "dx"), apart(dmemory.given(), "dmemory");
-                                       apart(detail::view_of(dy.data(), dy), "dy");
-                                   }
+                                   check_parameter_apart(matrix, parameter, dx.given(), "dx");
+                                   check_parameter_apart(matrix, parameter, dmemory.given(), "dmemory");
+                                   check_parameter_apart(matrix, parameter, detail::view_of(dy.data(), dy), "dy");
                                });
+    }
+    /// Throws where the gradient of a parameter shares memory with what else a call reads or writes.
+    template <class P, class Other>
+    static void check_parameter_apart([[maybe_unused]] const P& gradient,
+                                      [[maybe_unused]] const detail::ParameterName& parameter,
+                                      [[maybe_unused]] const Other& other, [[maybe_unused]] std::string_view name) {
+        if constexpr (detail::DenseMemory<const P&>) {
+            const auto view = detail::view_of(gradient.data(), gradient);
+            if (detail::may_overlap(view, other))
+                detail::refuse_alias("gradient: " + parameter.text(), view, name, other);
+        }
+    }
+    /// Calls must cut a prepared memory as it was prepared.
+    static void check_sequences(const Memory& memory, const Options& options) {
+        const auto given = options.key_sequences.offsets(), own = std::span<const Index>(memory.sequences_);
+        detail::require(own.empty() == options.sequences.offsets().empty(), "sequences: the memory was prepared ",
+                        own.empty() ? "without" : "with", " sequences, so that a call must be as well");
+        detail::require(given.empty() || std::equal(given.begin(), given.end(), own.begin(), own.end()),
+                        "key_sequences: the memory was prepared with other ones: leave them out");
     }
     static detail::SequencesRef sequences_of(const std::vector<Index>& offsets) {
         return detail::SequencesRef(std::span<const Index>(offsets));

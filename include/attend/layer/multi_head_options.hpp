@@ -29,7 +29,8 @@ struct MultiHeadTape {
     RowMatrix<T> context;       ///< the heads' outputs side by side
     RowMatrix<Compute<T>> lse;  ///< rows × heads
     RowMatrix<T> dq, dk, dv, dcontext;
-    bool crosses = false;  ///< whether the call had a memory, if only one without rows
+    bool crosses = false;   ///< whether the call had a memory, if only one without rows
+    bool prepared = false;  ///< whether that was one of `prepare`
     Index query_offset = 0;
     std::vector<Index> sequences, key_sequences;
     Dropout dropout = {};

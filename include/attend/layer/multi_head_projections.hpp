@@ -99,14 +99,20 @@ protected:
     /// Leaves what the attention reads in the tape, whose x, sequences and offset stand: q, k and v, and room for what
     /// it writes.
     void project(Tape& tape) const {
-        const RowMatrix<T>& memory = memory_of(tape);
+        project_queries(tape);
+        project_memory(memory_of(tape), tape.key_sequences, tape.k, tape.v);
+    }
+    void project_queries(Tape& tape) const {
         detail::linear(tape.x, query_weight, query_bias, tape.q);
-        detail::linear(memory, key_weight, key_bias, tape.k);
-        detail::linear(memory, value_weight, value_bias, tape.v);
         turn(tape.q, shape_.heads, tape.sequences, tape.query_offset, false);
-        turn(tape.k, shape_.kv_heads, tape.key_sequences, 0, false);
         tape.context.resize(tape.x.rows(), output_weight.rows());
         tape.lse.resize(tape.x.rows(), shape_.heads);
+    }
+    void project_memory(const RowMatrix<T>& memory, const std::vector<Index>& sequences, RowMatrix<T>& k,
+                        RowMatrix<T>& v) const {
+        detail::linear(memory, key_weight, key_bias, k);
+        detail::linear(memory, value_weight, value_bias, v);
+        turn(k, shape_.kv_heads, sequences, 0, false);
     }
     /// y from the heads' outputs.
     void project_back(const Tape& tape, Output<T>& y) const {
@@ -126,28 +132,43 @@ protected:
     /// Adds the parameters' gradients, given those of q, k and v, after which dy is not read any more.
     template <class DY>
     void add_parameters(Tape& tape, const DY& dy, MultiHeadProjections* gradient) const {
+        add_query_parameters(tape, dy, gradient);
+        add_memory_parameters(memory_of(tape), tape.key_sequences, tape.dk, tape.dv, gradient);
+    }
+    template <class DY>
+    void add_query_parameters(Tape& tape, const DY& dy, MultiHeadProjections* gradient) const {
         turn(tape.dq, shape_.heads, tape.sequences, tape.query_offset, true);
-        turn(tape.dk, shape_.kv_heads, tape.key_sequences, 0, true);
         if (gradient == nullptr) return;
-        const RowMatrix<T>& memory = memory_of(tape);
         detail::linear_parameters_backward(tape.context, dy, gradient->output_weight, gradient->output_bias);
         detail::linear_parameters_backward(tape.x, tape.dq, gradient->query_weight, gradient->query_bias);
-        detail::linear_parameters_backward(memory, tape.dk, gradient->key_weight, gradient->key_bias);
-        detail::linear_parameters_backward(memory, tape.dv, gradient->value_weight, gradient->value_bias);
+    }
+    void add_memory_parameters(const RowMatrix<T>& memory, const std::vector<Index>& sequences, RowMatrix<T>& dk,
+                               const RowMatrix<T>& dv, MultiHeadProjections* gradient) const {
+        turn(dk, shape_.kv_heads, sequences, 0, true);
+        if (gradient == nullptr) return;
+        detail::linear_parameters_backward(memory, dk, gradient->key_weight, gradient->key_bias);
+        detail::linear_parameters_backward(memory, dv, gradient->value_weight, gradient->value_bias);
     }
     /// Adds the gradient of x, which is the memory too.
     void add_inputs(const Tape& tape, Output<T>& dx) const {
-        auto dx_rows = rows_of(dx, tape.x);
+        auto dx_rows = rows_of(dx, tape.x.rows(), tape.x.cols());
         detail::add_products(dx_rows, detail::times(tape.dq, query_weight.transpose()),
                              detail::times(tape.dk, key_weight.transpose()),
                              detail::times(tape.dv, value_weight.transpose()));
     }
     /// Adds the gradients of x and of a memory beside it.
     void add_inputs(const Tape& tape, Output<T>& dx, Output<T>& dmemory) const {
-        auto dx_rows = rows_of(dx, tape.x), dmemory_rows = rows_of(dmemory, tape.memory);
+        add_query_inputs(tape, dx);
+        add_memory_inputs(tape.dk, tape.dv, dmemory);
+    }
+    void add_query_inputs(const Tape& tape, Output<T>& dx) const {
+        auto dx_rows = rows_of(dx, tape.x.rows(), tape.x.cols());
         detail::add_product(dx_rows, tape.dq, query_weight.transpose());
-        detail::add_products(dmemory_rows, detail::times(tape.dk, key_weight.transpose()),
-                             detail::times(tape.dv, value_weight.transpose()));
+    }
+    void add_memory_inputs(const RowMatrix<T>& dk, const RowMatrix<T>& dv, Output<T>& dmemory) const {
+        auto dmemory_rows = rows_of(dmemory, dk.rows(), shape_.d_memory);
+        detail::add_products(dmemory_rows, detail::times(dk, key_weight.transpose()),
+                             detail::times(dv, value_weight.transpose()));
     }
 
     /// `copy` is where the tape keeps the input. Throws where copying it there would read what it has overwritten.
@@ -214,8 +235,9 @@ protected:
                                wanted_columns);
         };
         held(tape.x, "x", rows, shape_.d_model);
-        held(tape.memory, "memory", tape.crosses ? keys : 0, shape_.d_memory);
-        held(tape.q, "q", rows, q), held(tape.k, "k", keys, kv), held(tape.v, "v", keys, kv);
+        if (!tape.prepared) held(tape.memory, "memory", tape.crosses ? keys : 0, shape_.d_memory);
+        held(tape.q, "q", rows, q);
+        if (!tape.prepared) held(tape.k, "k", keys, kv), held(tape.v, "v", keys, kv);
         held(tape.context, "context", rows, q), held(tape.lse, "lse", rows, shape_.heads);
     }
     /// What `backward` is given, and where it adds gradients; `check_apart` says what these must not share.
@@ -230,7 +252,8 @@ protected:
         for (const RowMatrix<T>* written : {&tape.dq, &tape.dk, &tape.dv, &tape.dcontext})
             check_source(dy, "dy", *written);
         detail::require(static_cast<bool>(dx), "the gradient dx must be given");
-        detail::require(!tape.crosses || static_cast<bool>(dmemory), "the gradient dmemory must be given");
+        detail::require(!tape.crosses || tape.prepared || static_cast<bool>(dmemory),
+                        "the gradient dmemory must be given");
         dx.check("dx", 1, 1, rows, shape_.d_model);
         dmemory.check("dmemory", 1, 1, keys, shape_.d_memory);
         detail::require_apart(detail::Place(dx, "dx"), detail::Place(dmemory, "dmemory"));
@@ -288,10 +311,9 @@ private:
         }
     }
 
-    /// An output with the shape of `like` as an Eigen object.
-    template <class Like>
-    static auto rows_of(Output<T>& output, const Like& like) {
-        const auto view = output.as(1, 1, like.rows(), like.cols());
+    /// An output of that shape as an Eigen object.
+    static auto rows_of(Output<T>& output, Index rows, Index columns) {
+        const auto view = output.as(1, 1, rows, columns);
         return detail::Slice<T>(view.data, view.rows, view.columns, {view.row_stride, view.column_stride});
     }
 
