@@ -151,7 +151,13 @@ struct Attention : S {
         using Keys = Prepared<Attention, detail::ScalarOf<Key>>;
         constexpr bool known = requires { sizeof(Keys); };
         static_assert(known, "attend: prepare needs #include <attend/prepared.hpp>");
-        if constexpr (known) return Keys(*this, k, v, executor);
+        if constexpr (known && operands_go_together<Key, V>()) return Keys(*this, k, v, executor);
+    }
+
+    template <class Key, class V, class... Rest>
+        requires(!detail::AllOperands<Key, V, V>)
+    void prepare(const Key&, const V&, Rest&&...) const {
+        refuse_what_is_no_operand<Key, V, V>();
     }
 
     /// The scratch memory, in bytes, of a call on operands of scalar X and that shape (of ragged sequences their number

@@ -2,6 +2,7 @@
 /// \file
 /// Keys and values that many calls read: the memory of a decoder, which asks it at every step.
 
+#include <limits>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -16,37 +17,43 @@ template <Score S>
 struct PreparedScore : S {
     static constexpr bool keys_are_features = true;
 
-    Index d_k = 0;
+    Index width_of_prepared_keys = 0;
 
-    PreparedScore(const S& score, Index d_k_) : S(score), d_k(d_k_) {}
+    PreparedScore(const S& score, Index width) : S(score), width_of_prepared_keys(width) {}
+
+    /// Those of the score: a member of this one could hide what they name.
+    static void parameters(auto& self, auto&& visit)
+        requires HasParameters<S>
+    {
+        using Score = std::conditional_t<std::is_const_v<std::remove_reference_t<decltype(self)>>, const S, S>;
+        S::parameters(static_cast<Score&>(self), visit);
+    }
 
     void check(const Shape& features) const {
         Shape shape = features;
-        shape.d_k = d_k;
+        shape.d_k = width_of_prepared_keys;
         const S& score = *this;
         if constexpr (!requires { score.check(shape); })
-            require(shape.d_q == d_k, "q and the prepared k must have the same width, not ", shape.d_q, " and ", d_k);
+            require(shape.d_q == shape.d_k, "q and the prepared k must have the same width, not ", shape.d_q, " and ",
+                    shape.d_k);
         check_part(score, shape);
+        if constexpr (HasMapKeys<S>) {
+            const Index width = features_of(score, shape);
+            require(width == features.d_k, "the score makes ", width, " features of queries of width ", shape.d_q,
+                    " and ", features.d_k, " of the prepared keys");
+        }
     }
     Index features(Index d_q, Index) const {
         Shape shape;
-        shape.d_q = d_q, shape.d_k = d_k;
+        shape.d_q = d_q, shape.d_k = width_of_prepared_keys;
         return features_of(static_cast<const S&>(*this), shape);
     }
-    /// The same with parameters of C, where the score has some.
-    template <class C>
-    auto cast() const
-        requires requires(const S& score) { score.template cast<C>(); }
-    {
-        auto score = S::template cast<C>();
-        return PreparedScore<decltype(score)>(score, d_k);
-    }
     /// That of the queries to come.
-    Index query_width() const {
-        if constexpr (requires(const S& score) { score.S::query_width(); }) {
+    Index width_of_queries() const {
+        if constexpr (requires(const S& score) { score.query_width(); }) {
             return S::query_width();
         } else {
-            return d_k;
+            return width_of_prepared_keys;
         }
     }
 };
@@ -55,6 +62,14 @@ struct PreparedScore : S {
 template <class X>
 class OwnBatch {
 public:
+    OwnBatch() = default;
+    OwnBatch(const OwnBatch&) = default;
+    OwnBatch(OwnBatch&& other) noexcept : view_(std::exchange(other.view_, {})), values_(std::move(other.values_)) {}
+    OwnBatch& operator=(OwnBatch other) noexcept {
+        std::swap(view_, other.view_), values_.swap(other.values_);
+        return *this;
+    }
+
     template <class Y>
     void resize(const StridedView<Y>& like, Index columns) {
         view_ = {nullptr,
@@ -110,8 +125,8 @@ private:
 ///     for (…) memory.backward(q, out, lse, dout, dq);
 ///     memory.add_gradients(dk, dv, &gradient);
 ///
-/// Calls on a const one may run at the same time. O(n · (d_k + d_v + features)) memory, and as much of features and d_v
-/// again from the first `backward` on. For float and double.
+/// Calls on a const one may run at the same time; a copy has gathered what the original had. O(n · (d_k + d_v +
+/// features)) memory, and as much of features and d_v again from the first `backward` on. For float and double.
 template <class A, class X>
 class Prepared {
 public:
@@ -132,20 +147,24 @@ public:
         inner_(q, features(), v_.view(), std::move(out), std::move(options));
     }
 
-    /// Adds the gradient of q, and gathers those of the keys, the values and the parameters until `add_gradients`.
+    /// Adds the gradient of q, and gathers those of the keys, the values and all parameters until `add_gradients`. A
+    /// call that throws while it computes drops what has been gathered.
     template <detail::OperandLike Q, detail::OperandLike Out, detail::OperandLike Lse, detail::OperandLike DOut>
     void backward(const Q& q, const Out& out, const Lse& lse, const DOut& dout, Output<X> dq,
                   BackwardOptions<Inner> options = {}) {
         detail::require(options.gradient == nullptr,
                         "gradient: prepared keys gather the parameters' gradients themselves: add_gradients adds them");
-        if (!gathered_) {
-            dfeatures_.resize(k_.view(), features().columns), dfeatures_.clear();
-            dv_.resize(v_.view(), v_.view().columns), dv_.clear();
-            gathered_.emplace(zero_gradient(inner_));
-        }
-        options.gradient = &*gathered_;
+        start_gathering();
+        options.gradient = &*sums_;
+        // Of a call that throws half of the gradients may be there, which nobody could take out again.
+        struct Drop {
+            bool& gathers;
+            bool done = false;
+            ~Drop() { gathers = gathers && done; }
+        } drop{gathers_};
         inner_.backward(q, features(), v_.view(), out, lse, dout, std::move(dq), dfeatures_.view(), dv_.view(),
                         std::move(options));
+        drop.done = true;
     }
 
     /// Adds what has been gathered to the gradients of k, of v and, where one is given, of the attention; then nothing
@@ -155,8 +174,8 @@ public:
         check(dk, dv, gradient);
         const StridedView<X> to_k = dk.as(k.sequences, k.heads, k.rows, k.columns),
                              to_v = dv.as(v.sequences, v.heads, v.rows, v.columns);
-        if (!gathered_) return;
-        auto& score = static_cast<typename A::ScoreFunctor&>(gathered_->score());
+        if (!std::exchange(gathers_, false)) return;
+        auto& score = static_cast<typename A::ScoreFunctor&>(sums_->score());
         for (Index head = 0; head < k.sequences * k.heads; ++head) {
             detail::Slice<X> of_v = detail::OwnBatch<X>::head_of(to_v, head),
                              of_k = detail::OwnBatch<X>::head_of(to_k, head);
@@ -166,15 +185,18 @@ public:
         }
         if (gradient != nullptr) {
             detail::add_parameters(score, gradient->score());
-            detail::add_parameters(gathered_->modifiers, gradient->modifiers);
-            detail::add_parameters(gathered_->normalizer, gradient->normalizer);
+            detail::add_parameters(sums_->modifiers, gradient->modifiers);
+            detail::add_parameters(sums_->normalizer, gradient->normalizer);
         }
-        gathered_.reset();
     }
 
 private:
-    static_assert(std::is_same_v<Compute<X>, X>,
+    static_assert(std::is_same_v<Compute<X>, X> && !std::numeric_limits<X>::is_integer,
                   "attend: prepare takes keys of float or double: features of 16-bit keys are no 16-bit numbers");
+    static_assert(
+        !A::any_half,
+        "attend: prepare takes attentions whose parameters are float or double: sums of many steps' gradients "
+        "in 16 bits would stop growing");
     static constexpr bool maps = detail::KeyFeatures<X, A, X>::maps;
 
     template <class Key, class V>
@@ -183,21 +205,30 @@ private:
         : inner_(detail::PreparedScore<typename A::ScoreFunctor>(attention.score(), k_operand.view().columns),
                  attention.modifiers, attention.mask, attention.normalizer) {
         const StridedView<const X> k = k_operand.view(), v = v_operand.view();
-        if (k.sequences != v.sequences || k.heads != v.heads || k.rows != v.rows)
-            detail::refuse(detail::named("k", k), " and ", detail::named("v", v),
-                           " must have the same sequences and heads, and one row each for every key");
-        inner_.score().check({.heads = k.heads,
-                              .kv_heads = k.heads,
-                              .keys = k.rows,
-                              .d_q = inner_.query_width(),
-                              .d_k = k.columns,
-                              .d_v = v.columns});
+        static constexpr X somewhere{};
+        const StridedView<const X> q{&somewhere, k.sequences, k.heads, 0, inner_.score().width_of_queries()};
+        const detail::Problem<X> problem(q, k, v, 0, {}, {});
+        if constexpr (requires(const typename A::ScoreFunctor& score) { score.query_width(); })
+            detail::check_part(attention.score(), problem.shape);  // of others the calls find out
         k_.copy(k), v_.copy(v);
         if constexpr (maps) {
-            features_.resize(k, inner_.features(inner_.query_width(), k.columns));
+            features_.resize(k, inner_.features(q.columns, k.columns));
             detail::KeyFeatures<X, A, X>::map(attention.score(), k, features_.view().columns, features_.view().data,
                                               executor);
         }
+    }
+    void start_gathering() {
+        if (gathers_) return;
+        dfeatures_.resize(k_.view(), features().columns), dfeatures_.clear();
+        dv_.resize(v_.view(), v_.view().columns), dv_.clear();
+        if (!sums_) sums_.emplace(inner_);
+        if (detail::share_parameters(*sums_, inner_)) {
+            sums_.reset();
+            detail::refuse("prepare: a parameter that is a view of memory has no copy to gather its gradient in");
+        }
+        const auto clear = [](const detail::ParameterName&, auto& matrix) { matrix.setZero(); };
+        detail::walk_parameters(*sums_, {}, clear);
+        gathers_ = true;
     }
 
     StridedView<const X> features() const { return maps ? features_.view() : k_.view(); }
@@ -223,7 +254,8 @@ private:
 
     Inner inner_;
     detail::OwnBatch<X> k_, v_, features_, dfeatures_, dv_;
-    std::optional<Inner> gathered_;
+    std::optional<Inner> sums_;  ///< of the parameters' gradients
+    bool gathers_ = false;
 };
 
 }  // namespace attend

@@ -7,6 +7,7 @@
 
 #include <unsupported/Eigen/CXX11/ThreadPool>
 
+#include <memory>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -106,7 +107,77 @@ struct Noted {
     }
 };
 
+/// Shifts the scores of head h by w[(h + turn) % size]. `W` may be a vector or a map.
+template <class W>
+struct Shift {
+    static constexpr Kind kind = Kind::modifier;
+    W w;
+    Index turn = 0;
+
+    static void parameters(auto& self, auto&& visit) { visit("w", self.w); }
+    Index place(Index head) const { return (head + turn) % w.size(); }
+    template <class S>
+    S operator()(const S& s, const auto& p) const {
+        return s * S(w[place(p.head)]);
+    }
+    template <class S>
+    void backward(const S& s, const auto& p, const S& ds, Shift& gradient) const {
+        gradient.w[gradient.place(p.head)] += static_cast<double>(sum(ds * s));
+    }
+};
+
+/// Backward on many heads into `gradient`.
+template <class A>
+void add_parameters_of_many_heads(const A& attention, A& gradient, Workspace* workspace) {
+    REQUIRE(groups(attention, many_heads) > 1);
+    const Operands<double> x = random_operands(many_heads, 6);
+    const auto y = forward(attention, x);
+    RowMatrix<double> dq, dk, dv;
+    Eigen::ThreadPool pool(1);
+    attention.backward(x.query_heads(), x.key_heads(), x.value_heads(), heads(y.out, 20), y.lse, heads(x.dout, 20), dq,
+                       dk, dv, {.workspace = workspace, .executor = thread_pool(pool), .gradient = &gradient});
+}
+
 }  // namespace
+
+TEST_CASE("parameters in memory of others have the gradients of a part's own") {
+    const Eigen::VectorXd values = Eigen::VectorXd::LinSpaced(4, 0.5, 1.5);
+    const auto own = dot_product >> Shift<Eigen::VectorXd>{values};
+    auto right = zero_gradient(own);
+    add_parameters_of_many_heads(own, right, nullptr);
+    Eigen::VectorXd memory = values, of_gradient = Eigen::VectorXd::Zero(4);
+    using Map = Eigen::Map<Eigen::VectorXd>;
+    const auto view = dot_product >> Shift<Map>{Map(memory.data(), 4)};
+    auto gradient = dot_product >> Shift<Map>{Map(of_gradient.data(), 4)};
+    for (int call = 0; call < 2; ++call) {
+        of_gradient.setZero();
+        add_parameters_of_many_heads(view, gradient, nullptr);
+        CHECK(distance(of_gradient, std::get<0>(right.modifiers.each).w) < 1e-12);
+    }
+    CHECK(same_bits(memory, values));
+}
+
+TEST_CASE("sums that a workspace keeps know of the gradient that they are for what is no parameter") {
+    const Eigen::VectorXd values = Eigen::VectorXd::LinSpaced(4, 0.5, 1.5);
+    Workspace workspace;
+    for (const Index turn : {0, 1, 3}) {
+        const auto attention = dot_product >> Shift<Eigen::VectorXd>{values, turn};
+        auto right = zero_gradient(attention), found = right;
+        add_parameters_of_many_heads(attention, right, nullptr);
+        add_parameters_of_many_heads(attention, found, &workspace);
+        CHECK(same_bits(std::get<0>(found.modifiers.each).w, std::get<0>(right.modifiers.each).w));
+    }
+}
+
+TEST_CASE("what cannot be copied trains") {
+    const auto attention = score([p = std::make_unique<int>(1)](auto q, auto k) { return q * k * decltype(q)(*p); });
+    const Operands<double> x = random_operands(cut, 7);
+    Outputs<double> y;
+    attention(x.q, x.k, x.v, y.out, {.lse = y.lse});
+    RowMatrix<double> dq, dk, dv;
+    attention.backward(x.q, x.k, x.v, y.out, y.lse, x.dout, dq, dk, dv);
+    CHECK(distance(dq, backward(dot_product, x).dq) < 1e-12);
+}
 
 TEST_CASE("parameters' gradients have the same bits for any number of threads") {
     for (const Layout& layout : {cut, many_heads, short_ones}) {

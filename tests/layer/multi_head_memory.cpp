@@ -3,6 +3,7 @@
 #include <attend/layer/multi_head.hpp>
 
 #include <attend/mask/causal.hpp>
+#include <attend/modifier/bias.hpp>
 #include <attend/modifier/soft_cap.hpp>
 
 #include <support/call.hpp>
@@ -73,6 +74,15 @@ TEST_CASE(
     check_block<float>({.d_model = 12, .heads = 2}, cosine(3.0), 1e-4);
 }
 
+TEST_CASE("a memory is prepared for calls of any number of queries") {
+    Random random(9);
+    const Eigen::MatrixXd pairs = random_matrix<double>(random, 2, 6);
+    const auto attention = scaled_dot_product >> bias(pairs);
+    const MultiHeadAttention<double, decltype(attention)> block({.d_model = 4, .heads = 1}, attention, 1);
+    const RowMatrix<double> x = random_matrix<double>(random, 2, 4), source = random_matrix<double>(random, 6, 4);
+    CHECK(same_bits(block(x, block.prepare(source)), block(x, source)));
+}
+
 TEST_CASE("what does not fit a prepared memory is refused, before anything is written") {
     const MultiHeadAttention<double> block({.d_model = 6, .heads = 2, .d_memory = 4}, {}, 1);
     Random random(8);
@@ -80,7 +90,7 @@ TEST_CASE("what does not fit a prepared memory is refused, before anything is wr
     CHECK(refusal([&] { block.prepare(x); }) == "memory (3x6) must have 4 columns");
     CHECK(refusal([&] {
               block.prepare(source, sequences({0, 4}));
-          }) == "sequences must end at the 5 rows of q (2 heads x 5x3), not at 4");
+          }) == "sequences must end at the 5 rows of q (5x1), not at 4");
     auto memory = block.prepare(source), in_two = block.prepare(source, sequences({0, 2, 5}));
     RowMatrix<double> y, dx, dmemory;
     CHECK(refusal([&] { block.forward(x, in_two, y); }) ==
@@ -101,6 +111,16 @@ TEST_CASE("what does not fit a prepared memory is refused, before anything is wr
     CHECK(refusal([&] { block.backward(tape, x, dx, dmemory); }) ==
           "backward: the tape holds a call with a prepared memory: give it that");
     block.backward(tape, x, dx, memory);
+    const MultiHeadAttention<double> wider({.d_model = 6, .heads = 2, .d_memory = 9}, {}, 1);
+    const std::string other =
+        "the memory was prepared by a block of another shape: memory (5x4) with 2 heads of 3 features, not 9 columns "
+        "with 2 heads of 3";
+    CHECK(refusal([&] { wider.forward(x, memory, y); }) == other);
+    CHECK(refusal([&] { wider.backward(tape, x, dx, memory); }) == other);
+    CHECK(refusal([&] { wider.add_gradients(memory, dmemory); }) == other);
+    CHECK(refusal([&] { block.backward(tape, x, dx, in_two); }) ==
+          "backward: the tape holds a call with a memory of other sequences");
+    block.backward(tape, 0 * x, dx, memory);  // an expression
     RowMatrix<double> wrong = RowMatrix<double>::Zero(5, 6);
     CHECK(refusal([&] { block.add_gradients(memory, wrong); }) == "dmemory (5x6) must be 5x4, or empty to be resized");
     auto gradient = zero_gradient(block);

@@ -103,7 +103,7 @@ enum class Pairing {
 /// How a query matches a key: both are mapped to features of one width, then paired.
 /// A score has `static constexpr Pairing pairing` and may have, each with an identity as default,
 /// - `Index features(Index d_q, Index d_k) const`;
-/// - `Index query_width() const`, where queries are not as wide as keys: the width that `prepare` lets them have;
+/// - `Index query_width() const`, where queries are not as wide as keys: by it `prepare` checks the keys' width;
 /// - `map_queries(q, mapped) const` and `map_queries_backward(q, dmapped, dq, Self* gradient) const`: q is rows × d_q,
 /// mapped
 ///   rows × features in the computing scalar, dq is added into; the same for `map_keys`;

@@ -84,6 +84,21 @@ Value zero_gradient(const Value& value) {
 
 namespace detail {
 
+/// Whether two values have a parameter in the same memory: one that is a view, of which a copy is no other parameter.
+template <class Value, class Other>
+bool share_parameters(Value& value, Other& other) {
+    bool shared = false;
+    const auto each = [&](const ParameterName&, const auto& matrix) {
+        const void* const memory = matrix.size() == 0 ? nullptr : static_cast<const void*>(matrix.data());
+        const auto compare = [&](const ParameterName&, const auto& of_other) {
+            shared = shared || (memory != nullptr && memory == static_cast<const void*>(of_other.data()));
+        };
+        walk_parameters(other, {}, compare);
+    };
+    walk_parameters(value, {}, each);
+    return shared;
+}
+
 /// to += from, parameter by parameter, of two values whose parameters have the same shapes.
 template <class Value>
 void add_parameters(Value& from, Value& to) {

@@ -24,7 +24,7 @@ struct Kept {
 };
 template <class Value>
 struct KeptValue : Kept {
-    static constexpr char tag = 0;  // its address stands for the type
+    static inline char tag = 0;  // its address stands for the type
     Value value{};
 
     explicit KeptValue(std::unique_ptr<Kept> next_) : Kept(&tag, std::move(next_)) {}

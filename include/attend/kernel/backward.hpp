@@ -208,11 +208,18 @@ public:
         const Index groups = gradient == nullptr ? 0 : parameter_groups(*gradient, problem_.shape, layout_.width());
         if (groups == 0)
             return run_tasks(BackwardTasks<T, X>::all_apart, [](Index) { return ParameterGradients<A>(); });
-        // Chunks and tiles take turns as often as there is memory for: that must not show in the sums.
-        tiles_group_ = KeyFeatures<T, A, X>::maps && layout_.chunks() > 1 ? groups : 0;
-        ParameterSums<A> sums(*gradient, tiles_group_ + groups, workspace, executor_);
-        run_tasks(groups, [&](Index group) { return sums.of(group); });
-        sums.add_up();
+        if constexpr (has_copies<A>) {
+            // Chunks and tiles take turns as often as there is memory for: that must not show in the sums.
+            tiles_group_ = KeyFeatures<T, A, X>::maps && layout_.chunks() > 1 ? groups : 0;
+            ParameterSums<A> sums(*gradient, tiles_group_ + groups, workspace);
+            if (sums.start(executor_)) {
+                run_tasks(groups, [&](Index group) { return sums.of(group); });
+                return sums.add_up();
+            }
+            tiles_group_ = 0;
+        }
+        // One task after the other.
+        run_tasks(1, [&](Index) { return ParameterGradients<A>(*gradient); });
     }
 
 private:

@@ -186,7 +186,6 @@ private:
             map_queries_backward(attention_.score(), rows_.of(rows_.problem.q, h), dmapped, dq, parameters_.score);
         }
     }
-    auto* score_gradient() const { return parameters_ == nullptr ? nullptr : &parameters_->score(); }
 
     const A& attention_;
     const Gradients<T, A, X>& gradients_;

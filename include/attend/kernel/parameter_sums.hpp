@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <memory>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <attend/core/executor.hpp>
 #include <attend/core/parameters.hpp>
+#include <attend/core/view.hpp>
 #include <attend/core/workspace.hpp>
 #include <attend/kernel/backward_scratch.hpp>
 
@@ -25,7 +27,29 @@ struct ParameterSum {
         : own_score(gradient.score()), modifiers(gradient.modifiers), normalizer(gradient.normalizer) {}
 
     typename A::ScoreFunctor& score() { return own_score; }
+
+    /// Becomes a copy: also what is no parameter, which a part's `backward` may ask.
+    void copy(const A& gradient) {
+        copy(gradient.score(), own_score), copy(gradient.modifiers, modifiers), copy(gradient.normalizer, normalizer);
+    }
+
+private:
+    template <class Part>
+    static void copy(const Part& from, Part& to) {
+        if constexpr (std::is_copy_assignable_v<Part>) {
+            to = from;
+        } else {  // lambdas are not
+            std::destroy_at(&to);
+            std::construct_at(&to, from);
+        }
+    }
 };
+
+/// Whether the parts of an attention can be copied, so that there can be several sums.
+template <class A>
+inline constexpr bool has_copies =
+    std::is_copy_constructible_v<typename A::ScoreFunctor> && std::is_copy_constructible_v<typename A::ModifierChain> &&
+    std::is_copy_constructible_v<typename A::NormalizerFunctor>;
 
 /// Calls `visit(ParameterName, matrix)` for the parameters of these parts of an attention or of a sum.
 template <class Value, class Visit>
@@ -106,14 +130,26 @@ private:
 template <class A>
 class ParameterSums {
 public:
-    ParameterSums(A& gradient, Index groups, Workspace* workspace, const ExecutorRef& executor)
-        : gradient_(gradient), count_(groups - 1) {
+    ParameterSums(A& gradient, Index groups, Workspace* workspace) : gradient_(gradient), count_(groups - 1) {
         if (count_ == 0) return;
         others_ = (workspace == nullptr ? own_ : workspace->kept<KeptSums<A>>())
                       .get(static_cast<std::size_t>(count_), gradient);
+    }
+
+    /// Clears the sums. Returns false where there can be none: a parameter is no part's own, and its copies neither.
+    bool start(const ExecutorRef& executor) {
+        if (count_ == 0) return true;
+        if (has_views(gradient_)) return false;
+        others_[0]->copy(gradient_);
+        if (share_parameters(others_[0]->own_score, gradient_.score()) ||
+            share_parameters(others_[0]->modifiers, gradient_.modifiers) ||
+            share_parameters(others_[0]->normalizer, gradient_.normalizer))
+            return false;
         executor.for_each(count_, [this](Index i, Index) {
+            others_[i]->copy(gradient_);
             walk_sum(*others_[i], [](const ParameterName&, auto& matrix) { matrix.setZero(); });
         });
+        return true;
     }
 
     ParameterGradients<A> of(Index group) {
@@ -129,6 +165,16 @@ public:
     }
 
 private:
+    /// Whether some parameter is a map or a block.
+    static bool has_views(A& gradient) {
+        bool found = false;
+        walk_sum(gradient, [&](const ParameterName&, const auto& matrix) {
+            using Matrix = std::remove_cvref_t<decltype(matrix)>;
+            found = found || !(OwnsMemory<Matrix> || Matrix::SizeAtCompileTime == 1);  // a scalar comes as a map
+        });
+        return found;
+    }
+
     A& gradient_;
     KeptSums<A> own_;
     typename SumsOfShape<A>::Sum* others_ = nullptr;

@@ -104,12 +104,15 @@ public:
         this->check_parameters();
         this->check_input(memory, "memory", shape().d_memory, RowMatrix<T>());
         const auto offsets = sequences.offsets();
-        problem_of(memory.rows(), memory.rows(), 0, sequences, sequences, {});
+        static constexpr T somewhere{};
+        const StridedView<const T> one{&somewhere, 1, 1, memory.rows(), 1};
+        const detail::Problem<T> problem(one, one, one, 0, sequences, sequences);  // refuses sequences of other rows
         RowMatrix<T> rows = memory, k, v;
         std::vector<Index> own(offsets.begin(), offsets.end());
         this->project_memory(rows, own, k, v);
         const Index g = shape().kv_heads;
-        return Memory(std::move(rows), std::move(own), attention.prepare(heads(k, g), heads(v, g), executor));
+        return Memory(g, shape().d_head, std::move(rows), std::move(own),
+                      attention.prepare(heads(k, g), heads(v, g), executor));
     }
     /// Cross-attention over a prepared memory: what a call on the memory itself gives, to the bit.
     template <detail::Dense X, class M>
@@ -122,6 +125,7 @@ public:
     template <detail::Dense X, class M>
         requires std::is_same_v<M, Memory>
     void forward(const X& x, const M& memory, Output<T> y, Options options = {}) const {
+        check_memory(memory);
         check_sequences(memory, options);
         Tape own;
         Tape& tape = options.tape == nullptr ? own : *options.tape;
@@ -167,12 +171,15 @@ public:
         run_backward(tape, dy, options);
         this->add_inputs(tape, dx, dmemory);
     }
-    /// The same for a prepared memory, which gathers its own gradients and those of the keys' and values' parameters
-    /// until `add_gradients`.
+    /// The same for a prepared memory, which gathers its own gradients and those of the parameters of keys, of values
+    /// and of the attention until `add_gradients`.
     template <detail::DenseMemory DY, class M>
         requires std::is_same_v<M, Memory>
     void backward(Tape& tape, const DY& dy, Output<T> dx, M& memory, BackwardOptions options = {}) const {
         detail::require(tape.prepared, "backward: the tape holds no call with a prepared memory");
+        check_memory(memory);
+        detail::require(tape.key_sequences == memory.sequences_,
+                        "backward: the tape holds a call with a memory of other sequences");
         check_backward(tape, memory.rows(), dy, dx, {}, options);
         this->start_backward(tape, dy);
         const Index h = shape().heads;
@@ -187,12 +194,13 @@ public:
         this->add_query_parameters(tape, dy, options.gradient);
         this->add_query_inputs(tape, dx);
     }
-    /// Adds what a prepared memory has gathered: its gradient and, with `.gradient`, those of the parameters that keys
-    /// and values went through; then nothing is gathered any more.
+    /// Adds what a prepared memory has gathered: its gradient and, with `.gradient`, those of the parameters; then
+    /// nothing is gathered any more. One thread; of the options the gradient alone.
     template <class M>
         requires std::is_same_v<M, Memory>
     void add_gradients(M& memory, Output<T> dmemory, BackwardOptions options = {}) const {
         this->check_parameters();
+        check_memory(memory);
         detail::require(static_cast<bool>(dmemory), "the gradient dmemory must be given");
         dmemory.check("dmemory", 1, 1, memory.rows(), shape().d_memory);
         check_apart(dmemory, "dmemory", Tape());
@@ -217,6 +225,11 @@ public:
     template <detail::Dense DY>
     void backward(Tape& tape, const DY& dy, Output<T> dx, Output<T> dmemory, BackwardOptions options = {}) const {
         backward(tape, typename DY::PlainObject(dy), dx, dmemory, options);
+    }
+    template <detail::Dense DY, class M>
+        requires(std::is_same_v<M, Memory> && !detail::DenseMemory<DY>)
+    void backward(Tape& tape, const DY& dy, Output<T> dx, M& memory, BackwardOptions options = {}) const {
+        backward(tape, typename DY::PlainObject(dy), dx, memory, options);
     }
 
 private:
@@ -283,6 +296,15 @@ private:
             if (detail::may_overlap(view, other))
                 detail::refuse_alias("gradient: " + parameter.text(), view, name, other);
         }
+    }
+    /// Throws unless a block of this shape has prepared the memory.
+    void check_memory(const Memory& memory) const {
+        if (memory.rows_.cols() != shape().d_memory || memory.kv_heads_ != shape().kv_heads ||
+            memory.d_head_ != shape().d_head)
+            detail::refuse("the memory was prepared by a block of another shape: ",
+                           detail::named("memory", memory.rows(), memory.rows_.cols()), " with ", memory.kv_heads_,
+                           " heads of ", memory.d_head_, " features, not ", shape().d_memory, " columns with ",
+                           shape().kv_heads, " heads of ", shape().d_head);
     }
     /// Calls must cut a prepared memory as it was prepared.
     static void check_sequences(const Memory& memory, const Options& options) {

@@ -24,9 +24,15 @@ public:
 private:
     friend class MultiHeadAttention<T, A>;
 
-    MultiHeadMemory(RowMatrix<T>&& rows, std::vector<Index>&& sequences, Prepared<std::remove_const_t<A>, T>&& keys)
-        : rows_(std::move(rows)), sequences_(std::move(sequences)), keys_(std::move(keys)) {}
+    MultiHeadMemory(Index kv_heads, Index d_head, RowMatrix<T>&& rows, std::vector<Index>&& sequences,
+                    Prepared<std::remove_const_t<A>, T>&& keys)
+        : kv_heads_(kv_heads),
+          d_head_(d_head),
+          rows_(std::move(rows)),
+          sequences_(std::move(sequences)),
+          keys_(std::move(keys)) {}
 
+    Index kv_heads_, d_head_;
     RowMatrix<T> rows_;
     std::vector<Index> sequences_;
     Prepared<std::remove_const_t<A>, T> keys_;
