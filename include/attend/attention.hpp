@@ -148,10 +148,10 @@ struct Attention : S {
     /// use this must be included.
     template <detail::OperandLike Key, detail::OperandLike V>
     auto prepare(const Key& k, const V& v, const detail::ExecutorRef& executor = serial) const {
-        using Keys = Prepared<Attention, detail::ScalarOf<Key>>;
-        constexpr bool known = requires { sizeof(Keys); };
+        constexpr bool known = requires { sizeof(Prepared<Attention, detail::ScalarOf<Key>>); };
         static_assert(known, "attend: prepare needs #include <attend/prepared.hpp>");
-        if constexpr (known && operands_go_together<Key, V>()) return Keys(*this, k, v, executor);
+        if constexpr (known && operands_go_together<Key, V>())
+            return Prepared<Attention, detail::ScalarOf<Key>>(*this, k, v, executor);
     }
 
     template <class Key, class V, class... Rest>

@@ -169,8 +169,8 @@ private:
     static bool has_views(A& gradient) {
         bool found = false;
         walk_sum(gradient, [&](const ParameterName&, const auto& matrix) {
-            using Matrix = std::remove_cvref_t<decltype(matrix)>;
-            found = found || !(OwnsMemory<Matrix> || Matrix::SizeAtCompileTime == 1);  // a scalar comes as a map
+            using Visited = std::remove_cvref_t<decltype(matrix)>;
+            found = found || !(OwnsMemory<Visited> || Visited::SizeAtCompileTime == 1);  // a scalar comes as a map
         });
         return found;
     }
