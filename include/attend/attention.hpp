@@ -10,6 +10,7 @@
 #include <attend/core/compute_form.hpp>
 #include <attend/core/concepts.hpp>
 #include <attend/core/parameters.hpp>
+#include <attend/engine/fastest.hpp>
 #include <attend/kernel/call.hpp>
 #include <attend/mask/algebra.hpp>
 #include <attend/modifier/chain.hpp>
@@ -35,16 +36,18 @@ class Prepared;  // prepared.hpp
 /// Operands are dense Eigen expressions of one scalar type and any storage order, `heads(x, n)` or strided views: q is
 /// n_q × d_q, k is n_kv × d_k, v is n_kv × d_v for every head of every sequence. Throws `std::invalid_argument`, naming
 /// the operands and their shapes, before anything is written. O(n_q · n_kv · d) operations, O(n · d) memory.
-template <Score S, class M, Mask K, Normalizer N>
+template <Score S, class M, Mask K, Normalizer N, class E = Fastest>
 struct Attention : S {
     static constexpr Kind kind = Kind::attention;
     using ScoreFunctor = S;
     using ModifierChain = M;
     using NormalizerFunctor = N;
+    using EngineType = E;
 
     [[no_unique_address]] M modifiers{};
     [[no_unique_address]] K mask{};
     [[no_unique_address]] N normalizer{};
+    [[no_unique_address]] E engine{};
 
     constexpr Attention()
         requires std::default_initializable<S>
@@ -52,11 +55,12 @@ struct Attention : S {
     /// Those of the score: `AdditiveAttention<float>(d_q, d_k, hidden, seed)`.
     using S::S;
     constexpr explicit Attention(S score) : S(std::move(score)) {}
-    constexpr Attention(S score, M modifiers_, K mask_, N normalizer_)
+    constexpr Attention(S score, M modifiers_, K mask_, N normalizer_, E engine_ = {})
         : S(std::move(score)),
           modifiers(std::move(modifiers_)),
           mask(std::move(mask_)),
-          normalizer(std::move(normalizer_)) {}
+          normalizer(std::move(normalizer_)),
+          engine(std::move(engine_)) {}
 
     constexpr S& score() { return *this; }
     constexpr const S& score() const { return *this; }
@@ -75,7 +79,8 @@ struct Attention : S {
         auto s = detail::compute_form(score());
         auto m = modifiers.compute_form();
         auto n = detail::compute_form(normalizer);
-        return Attention<decltype(s), decltype(m), K, decltype(n)>(std::move(s), std::move(m), mask, std::move(n));
+        return Attention<decltype(s), decltype(m), K, decltype(n), E>(std::move(s), std::move(m), mask, std::move(n),
+                                                                      engine);
     }
     void round_from(const auto& form) {
         detail::round_into(score(), form.score());
@@ -191,7 +196,11 @@ private:
                        one = (std::is_same_v<T, detail::ScalarOf<Others>> && ...);
         static_assert(numbers, "attend: operands must hold floating-point numbers: cast them first, q.cast<float>()");
         static_assert(one, "attend: all operands must have one scalar type: cast them first");
-        return numbers && one;
+        constexpr bool multiplies = !numbers || !one || EngineOf<E, Compute<T>>;
+        static_assert(multiplies,
+                      "attend: this engine cannot multiply in the scalar of this call: it needs void multiply(a, rows, "
+                      "depth, b, lanes, c, options) const, see engine/engine.hpp");
+        return numbers && one && multiplies;
     }
     template <class T, class X>
     static StridedView<const T> lse_gradient(const detail::Problem<X>& problem, const detail::AnyInput& dlse) {
@@ -260,24 +269,28 @@ constexpr auto append_modifier(Attention<S, Modifiers<Ms...>, K, N>&& attention,
 
 }  // namespace detail
 
-/// Composition: *score >> modifiers >> mask >> normalizer*, left to right. A second mask narrows the first; any other
-/// order is refused.
-template <Score S, class M, Mask K, Normalizer N, class Part>
-constexpr auto operator>>(Attention<S, M, K, N> attention, Part&& part) {
+/// Composition: *score >> modifiers >> mask >> normalizer*, left to right, and behind them an engine, where it shall
+/// not be `Fastest`. A second mask narrows the first; any other order is refused.
+template <Score S, class M, Mask K, Normalizer N, class E, class Part>
+constexpr auto operator>>(Attention<S, M, K, N, E> attention, Part&& part) {
     using P = std::remove_cvref_t<Part>;
     constexpr bool open = std::is_same_v<N, DefaultSoftmax>, unmasked = std::is_same_v<K, Everything>;
-    constexpr bool starts = OfKind<P, Kind::score> || OfKind<P, Kind::attention>;
-    static_assert(
-        Functor<P>,
-        "attend: only a modifier, a mask or a normalizer can follow >>; wrap a lambda in modifier(…) or mask(…)");
+    constexpr bool starts = OfKind<P, Kind::score> || OfKind<P, Kind::attention>, last = std::is_same_v<E, Fastest>;
+    static_assert(Functor<P>,
+                  "attend: only a modifier, a mask, a normalizer or an engine can follow >>; wrap a lambda in "
+                  "modifier(…) or mask(…)");
     static_assert(!starts, "attend: a score stands first: score >> modifiers >> mask >> normalizer");
-    static_assert(open || starts || !Functor<P>, "attend: a normalizer stands last: nothing can follow it");
+    static_assert(last || !Functor<P>, "attend: an engine stands last: nothing can follow it");
+    static_assert(open || starts || !last || !Functor<P> || OfKind<P, Kind::engine>,
+                  "attend: a normalizer stands last: nothing but an engine can follow it");
     static_assert(!(OfKind<P, Kind::modifier> && open) || unmasked,
                   "attend: a modifier stands before the mask: behind it, it could revive masked keys");
     static_assert(!OfKind<P, Kind::mask> || Mask<P>, "attend: this mask lacks bool operator()(Position) const");
     static_assert(!OfKind<P, Kind::normalizer> || Normalizer<P>,
                   "attend: this normalizer lacks normalize(row, where) or backward(p, dp, lse, where, gradient)");
-    if constexpr (Modifier<P>) {
+    if constexpr (!last) {
+        return attention;  // refused above; so that the compiler has no more to say
+    } else if constexpr (Modifier<P>) {
         return detail::append_modifier(std::move(attention), std::forward<Part>(part));
     } else if constexpr (Mask<P> && unmasked) {
         return Attention<S, M, P, N>(std::move(attention.score()), std::move(attention.modifiers),
@@ -289,8 +302,12 @@ constexpr auto operator>>(Attention<S, M, K, N> attention, Part&& part) {
     } else if constexpr (Normalizer<P>) {
         return Attention<S, M, K, P>(std::move(attention.score()), std::move(attention.modifiers),
                                      std::move(attention.mask), std::forward<Part>(part));
+    } else if constexpr (OfKind<P, Kind::engine>) {
+        return Attention<S, M, K, N, P>(std::move(attention.score()), std::move(attention.modifiers),
+                                        std::move(attention.mask), std::move(attention.normalizer),
+                                        std::forward<Part>(part));
     } else {
-        return attention;  // refused above; so that the compiler has no more to say
+        return attention;
     }
 }
 
@@ -302,17 +319,18 @@ constexpr auto operator>>(S score, Part&& part) {
 
 // What does not make sense is refused in words.
 template <Functor First, class Part>
-    requires(OfKind<First, Kind::modifier> || OfKind<First, Kind::mask> || OfKind<First, Kind::normalizer>)
+    requires(OfKind<First, Kind::modifier> || OfKind<First, Kind::mask> || OfKind<First, Kind::normalizer> ||
+             OfKind<First, Kind::engine>)
 constexpr void operator>>(const First&, const Part&) {
     static_assert(OfKind<First, Kind::score>, "attend: a score stands first: score >> modifiers >> mask >> normalizer");
 }
-template <Score S, class M, Mask K, Normalizer N, class Part>
-constexpr void operator&(const Attention<S, M, K, N>&, const Part&) {
+template <Score S, class M, Mask K, Normalizer N, class E, class Part>
+constexpr void operator&(const Attention<S, M, K, N, E>&, const Part&) {
     static_assert(!Mask<Part> && !Functor<Part>,
                   "attend: >> binds more tightly than &: put the masks in parentheses, a >> (mask & mask)");
 }
-template <Score S, class M, Mask K, Normalizer N, class Part>
-constexpr void operator|(const Attention<S, M, K, N>&, const Part&) {
+template <Score S, class M, Mask K, Normalizer N, class E, class Part>
+constexpr void operator|(const Attention<S, M, K, N, E>&, const Part&) {
     static_assert(!Mask<Part> && !Functor<Part>,
                   "attend: >> binds more tightly than |: put the masks in parentheses, a >> (mask | mask)");
 }

@@ -130,8 +130,9 @@ private:
 template <class A, class X>
 class Prepared {
 public:
-    using Inner = Attention<detail::PreparedScore<typename A::ScoreFunctor>, typename A::ModifierChain,
-                            std::remove_cvref_t<decltype(A::mask)>, typename A::NormalizerFunctor>;
+    using Inner =
+        Attention<detail::PreparedScore<typename A::ScoreFunctor>, typename A::ModifierChain,
+                  std::remove_cvref_t<decltype(A::mask)>, typename A::NormalizerFunctor, typename A::EngineType>;
 
     template <detail::OperandLike Key, detail::OperandLike V>
     Prepared(const A& attention, const Key& k, const V& v, const detail::ExecutorRef& executor = serial)
@@ -203,7 +204,7 @@ private:
     Prepared(const A& attention, const detail::Operand<Key>& k_operand, const detail::Operand<V>& v_operand,
              const detail::ExecutorRef& executor)
         : inner_(detail::PreparedScore<typename A::ScoreFunctor>(attention.score(), k_operand.view().columns),
-                 attention.modifiers, attention.mask, attention.normalizer) {
+                 attention.modifiers, attention.mask, attention.normalizer, attention.engine) {
         const StridedView<const X> k = k_operand.view(), v = v_operand.view();
         static constexpr X somewhere{};
         const StridedView<const X> q{&somewhere, k.sequences, k.heads, 0, inner_.score().width_of_queries()};

@@ -1,4 +1,5 @@
-// expect: attend: only a modifier, a mask or a normalizer can follow >>; wrap a lambda in modifier(…) or mask(…)
+// expect: attend: only a modifier, a mask, a normalizer or an engine can follow >>; wrap a lambda in modifier(…) or
+// mask(…)
 #include <attend/attend.hpp>
 
 using namespace attend;

@@ -1,4 +1,4 @@
-// expect: a normalizer stands last: nothing can follow it
+// expect: a normalizer stands last: nothing but an engine can follow it
 #include <attend/attend.hpp>
 
 using namespace attend;

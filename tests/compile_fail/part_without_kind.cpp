@@ -1,4 +1,4 @@
-// expect: attend: only a modifier, a mask or a normalizer can follow >>
+// expect: attend: only a modifier, a mask, a normalizer or an engine can follow >>
 #include <attend/attend.hpp>
 
 using namespace attend;

@@ -18,7 +18,7 @@
 
 namespace attend::inline ATTEND_ABI {
 
-enum class Kind { score, modifier, mask, normalizer, attention };
+enum class Kind { score, modifier, mask, normalizer, engine, attention };
 
 /// A row of scores: one query of one head.
 struct RowPosition {

@@ -36,8 +36,7 @@ public:
         const BackwardPlan<T> plan(shape, shape.queries, shape.keys);
         lanes_ = shape.sequences > 1 ? plan.sequence.most_lanes : plan.sequence.lanes;  // ragged ones have plans each
         chunks_ = plan.chunks;
-        parts_ = needs.parts && (shape.sequences > 1 || plan.sequence.blocks > 1) &&
-                 Products<T>::go_by_parts(needs.width, shape.d_v);
+        if (shape.sequences > 1 || plan.sequence.blocks > 1) packing_ = needs.packing;
         const Index heads = shape.sequences * shape.kv_heads;
         workers_ = std::clamp<Index>(heads * chunks_, 1, workers);
         heads_at_once_ = chunks_ == 1 ? heads : std::min(heads, (2 * workers + chunks_ - 1) / chunks_);
@@ -71,14 +70,14 @@ public:
 
 private:
     BackwardScratch<T> take_scratch(Arena& arena) const {
-        return BackwardScratch<T>(arena, shape_, lanes_, needs_, parts_);
+        return BackwardScratch<T>(arena, shape_, lanes_, needs_, packing_);
     }
     KeyGradients<T> take_slot(Arena& arena) const { return KeyGradients<T>(arena, shape_.keys, width(), shape_.d_v); }
 
     const Shape& shape_;
     const Needs& needs_;
     Index workers_ = 1, lanes_ = 0, chunks_ = 1, heads_at_once_ = 1;
-    bool parts_ = false;
+    PackedMemory packing_;
     std::size_t scratch_bytes_ = 0, slot_bytes_ = 0;
 };
 
@@ -133,7 +132,7 @@ public:
         const Index group = problem_.shape.group(), s = sequence(head), kv = kv_head(head),
                     queries = problem_.queries(s);
         LaneBlock block{
-            .sequence = s, .kv_head = kv, .head = kv * group, .key_end = problem_.keys(s), .by_parts = plan.blocks > 1};
+            .sequence = s, .kv_head = kv, .head = kv * group, .key_end = problem_.keys(s), .packs = plan.blocks > 1};
         if (plan.heads_together) {
             block.heads = group;
             block.rows = queries;

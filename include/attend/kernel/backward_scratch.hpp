@@ -31,11 +31,11 @@ struct BackwardScratch {
     T* ones;            ///< as many as any product has lanes
     T* kept;            ///< for each modifier of tiles, key_block × lanes: the gradients of
                         ///< what it made
-    std::byte *weight_parts, *dout_parts, *q_parts;  ///< of p or ds, and of the rows of dout and of q, where products
-                                                     ///< go by parts
+    std::byte *packed_weights, *packed_dout, *packed_q;  ///< of p or ds, and of the rows of dout and of q, where the
+                                                         ///< engine packs
 
-    BackwardScratch(Arena& arena, const Shape& shape, Index lanes, const Needs& needs, bool parts)
-        : scores(arena, lanes, key_block, needs.width, simd::padded<T>(needs.width), needs.exponentials, parts) {
+    BackwardScratch(Arena& arena, const Shape& shape, Index lanes, const Needs& needs, const PackedMemory& packing)
+        : scores(arena, lanes, key_block, needs.width, simd::padded<T>(needs.width), needs.exponentials, packing) {
         const Index dv_stride = simd::padded<T>(shape.d_v), row_keys = needs.whole_rows ? shape.keys : 0,
                     tile = lanes * (needs.whole_rows ? shape.keys : key_block);
         raw = arena.take<T>(needs.modifies ? tile : 0);
@@ -56,9 +56,9 @@ struct BackwardScratch {
         drow = arena.take<T>(row_keys);
         ones = arena.take<T>(std::max({lanes, scores.mapped_stride, dv_stride}));
         kept = arena.take<T>(needs.tile_modifiers * key_block * lanes);
-        weight_parts = parts ? arena.take<std::byte>(SplitSize::bytes(key_block, lanes)) : nullptr;
-        dout_parts = parts ? arena.take<std::byte>(SplitSize::bytes(dv_stride, lanes)) : nullptr;
-        q_parts = parts ? arena.take<std::byte>(SplitSize::bytes(scores.mapped_stride, lanes)) : nullptr;
+        packed_weights = packing.take(arena, key_block, lanes);
+        packed_dout = packing.take(arena, dv_stride, lanes);
+        packed_q = packing.take(arena, scores.mapped_stride, lanes);
     }
 };
 

@@ -14,19 +14,19 @@
 namespace attend::inline ATTEND_ABI::detail::fused {
 
 /// What a block adds to the gradients without its attention: the rows of q and of dout as operands, and the products.
-template <class T, class X>
+template <class T, class X, class E>
 class BlockProducts {
 public:
     const BlockRows<T, X>& rows;
     const BackwardScratch<T>& z;
     const KeyGradients<T>& keys;
-    const Products<T>& products;
+    const Products<T, E>& products;
     Index width, d_v;
     LaneOperand<T> dout{}, q{};  ///< rows of dout and of q
     bool finite = true;          ///< all features of the queries and all of dout are
 
     BlockProducts(const BlockRows<T, X>& rows_, const BackwardScratch<T>& scratch, const KeyGradients<T>& keys_,
-                  const Products<T>& products_, Index width_)
+                  const Products<T, E>& products_, Index width_)
         : rows(rows_), z(scratch), keys(keys_), products(products_), width(width_), d_v(rows.problem.shape.d_v) {}
 
     /// What stands behind the rows of q and of dout in their packets.
@@ -58,23 +58,24 @@ public:
         }
         dout = {z.dout_rows};
         q = {z.scores.mapped};
-        products.prepare(dout, count, dout_stride, z.dout_parts);
-        products.prepare(q, count, q_stride, z.q_parts);
+        products.prepare(dout, count, dout_stride, z.packed_dout);
+        products.prepare(q, count, q_stride, z.packed_q);
     }
 
     /// to (keys × stride) = add ∘ to + x · operand, where x is p or ds.
     ATTEND_NOINLINE void add_product(const T* x, Index count, const LaneOperand<T>& operand, Index stride, T* to,
                                      const T* add) const {
         RowOperand<T> a{{x, rows.lanes, 1}};
-        products.prepare(a, count, rows.block.count(), z.weight_parts);
+        products.prepare(a, count, rows.block.count(), z.packed_weights);
         products.multiply(a, count, rows.block.count(), operand, stride, to, {.factor = add});
     }
     /// dq = add ∘ dq + ds · k of a tile, which a mask may cut.
-    ATTEND_NOINLINE void add_to_queries(const BroadcastMatrix<T>& k, Index begin, Index count, bool cut, const T* ds,
+    ATTEND_NOINLINE void add_to_queries(const StridedMatrix<T>& k, Index begin, Index count, bool cut, const T* ds,
                                         const T* add, const PairTest& sees) const {
         if (cut && !all_finite(k, count, width)) [[unlikely]]
             return add_visible_keys(k, begin, count, ds, add, sees);
-        multiply<T>({k.data, k.depth_stride, k.row_stride}, width, count, ds, rows.lanes, z.dq, {.factor = add});
+        products.engine.multiply(StridedMatrix<T>{k.data, k.depth_stride, k.row_stride}, width, count, ds, rows.lanes,
+                                 z.dq, ProductOptions<T>{.factor = add});
     }
     /// What is not finite of the queries and of dout, for the keys that these queries see.
     ATTEND_NOINLINE void add_visible_rows(Index begin, Index count, const T* p, const T* ds, T* dk, T* dv, bool dot,
@@ -100,7 +101,7 @@ private:
         for (Index i = 0; i < size; ++i) x[i] = std::isfinite(x[i]) ? x[i] : T(0);
     }
     /// With keys that are not finite: those that a query must not see are left out, the others reach it.
-    void add_visible_keys(const BroadcastMatrix<T>& k, Index begin, Index count, const T* ds, const T* add,
+    void add_visible_keys(const StridedMatrix<T>& k, Index begin, Index count, const T* ds, const T* add,
                           const PairTest& sees) const {
         const auto each = [&](auto&& f) {
             for (Index j = 0; j < count; ++j) {
@@ -108,7 +109,8 @@ private:
             }
         };
         each([&](Index j, Index a, T value) { z.k_finite[j * width + a] = std::isfinite(value) ? value : T(0); });
-        multiply<T>({z.k_finite, 1, width}, width, count, ds, rows.lanes, z.dq, {.factor = add});
+        products.engine.multiply(StridedMatrix<T>{z.k_finite, 1, width}, width, count, ds, rows.lanes, z.dq,
+                                 ProductOptions<T>{.factor = add});
         each([&](Index j, Index a, T value) {
             if (std::isfinite(value)) return;
             for (Index lane = 0; lane < rows.block.count(); ++lane) {
@@ -134,11 +136,11 @@ public:
           score_gradients_(attention, gradients, parameters, rows_, scores_, scratch),
           z_(scratch),
           keys_(key_gradients),
-          products_(rows_, scratch, key_gradients, scores_.multiplier(), width) {}
+          products_(rows_, scratch, key_gradients, scores_.engine(), width) {}
 
     /// Adds the gradients of the block's queries, of all its keys and of the parameters.
     void run() {
-        const amx::Tiles tiles(scores_.multiplier().by_parts());
+        [[maybe_unused]] const auto session = scores_.engine().session();
         products_.clear();
         scores_.load_queries(true);
         products_.load(gradients_.dout, gradients_.lse);
@@ -160,7 +162,7 @@ private:
         touched = true;
         T *const dk = keys_.dk + begin * keys_.dk_stride, *const dv = keys_.dv + begin * keys_.dv_stride;
         products_.add_product(p, keys, products_.dout, keys_.dv_stride, dv, add);
-        const BroadcastMatrix<T> k = score_gradients_.keys_of_tile(begin, keys);
+        const StridedMatrix<T> k = score_gradients_.keys_of_tile(begin, keys);
         const PairTest sees(attention_.mask);
         if constexpr (Scores::dot) {
             products_.add_product(ds, keys, products_.q, keys_.dk_stride, dk, add);
@@ -195,7 +197,7 @@ private:
     BlockScoreGradients<T, A, X> score_gradients_;
     const BackwardScratch<T>& z_;
     const KeyGradients<T>& keys_;
-    BlockProducts<T, X> products_;
+    BlockProducts<T, X, typename A::EngineType> products_;
 };
 
 }  // namespace attend::detail::fused

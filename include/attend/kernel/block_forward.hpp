@@ -18,21 +18,22 @@ template <class T, class A, class X>
 class BlockForward {
 public:
     using Key = KeyScalar<T, A, X>;
+    using E = typename A::EngineType;
 
     /// `keys`: the features of all keys of the call.
     BlockForward(const A& attention, const Problem<X>& problem, const StridedView<const Key>& keys,
                  const LaneBlock& block, Index width, const Scratch<T>& scratch, ReadAhead& ahead)
         : attention_(attention),
           rows_(problem, block),
-          few_(Scores::dot && block.rows <= most_few_queries<T>),
+          few_(Scores::dot && block.rows <= Products<T, E>::most_rows),
           scores_(attention, rows_, keys, width, few_, scratch.scores),
           output_(rows_, scratch, few_, ahead),
           apart_(scores_.apart()),
           z_(scratch) {}
 
     /// What is done without the attention.
-    BlockOutput<T, X>& output() { return output_; }
-    bool by_parts() const { return scores_.multiplier().by_parts(); }
+    BlockOutput<T, X, E>& output() { return output_; }
+    const Products<T, E>& engine() const { return scores_.engine(); }
 
     void load_queries() { scores_.load_queries(); }
     /// Output, sum and maximum of no keys, into the scratch.
@@ -113,18 +114,16 @@ private:
         });
     }
 
-    /// Scores into weights, with their parts where products go by them.
+    /// Scores into weights, packed already where the engine packs what is made.
     void weigh(Index keys, [[maybe_unused]] LaneOperand<T>& weights) {
         if (few_) return weigh_rows(z_, keys, rows_.block.count(), apart_);
-#if defined(ATTEND_AMX)
-        if constexpr (may_go_by_parts<T, A>) {
-            if (scores_.multiplier().by_parts(keys)) {
-                weigh_and_split_tile(z_, keys, rows_.lanes);
-                if (!rows_.problem.dropout) weights.split = z_.weight_parts;
+        if constexpr (may_pack<T, A> && PacksWhatIsMade<E, T>) {
+            if (engine().packs(keys)) {
+                weigh_and_pack_tile(engine().engine, z_, keys, rows_.lanes);
+                if (!rows_.problem.dropout) weights.packed = z_.packed_weights;
                 return;
             }
         }
-#endif
         weigh_tile(z_, keys, rows_.lanes);
     }
     /// Scores into weights, each by itself.
@@ -153,7 +152,7 @@ private:
         for (Index lane = 0; lane < rows_.lanes; ++lane) z_.factor[lane] = T(1);
     }
     void add_weighted_values(KeyTile<T>& tile, Cover cover, LaneOperand<T>& weights) {
-        output_.add_weighted_values(tile, cover, weights, apart_, scores_.multiplier(), PairTest(attention_.mask));
+        output_.add_weighted_values(tile, cover, weights, apart_, engine(), PairTest(attention_.mask));
     }
 
     /// Sets by what `factor` the sums of a lane become its output, and `sum` to its LSE if that is wanted.
@@ -180,7 +179,7 @@ private:
 
     /// The weights of all keys, tile by tile, formed again but where a normalizer needed its rows whole.
     ATTEND_NOINLINE void write_weights(const StridedView<T>& weights) {
-        const amx::Tiles tiles(by_parts());
+        [[maybe_unused]] const auto session = engine().session();
         const Index end = rows_.problem.keys(rows_.block.sequence);
         for (Index begin = 0; begin < end; begin += key_block) {
             KeyTile<T> tile(begin, end);
@@ -208,7 +207,7 @@ private:
     BlockRows<T, X> rows_;
     bool few_;  ///< features or keys stand in lanes instead of queries
     Scores scores_;
-    BlockOutput<T, X> output_;
+    BlockOutput<T, X, E> output_;
     const ScoreStrides& apart_;  ///< of the scores of this tile
     const Scratch<T>& z_;
 };

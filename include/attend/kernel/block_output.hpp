@@ -8,8 +8,8 @@
 #include <limits>
 #include <new>
 
+#include <attend/core/read_ahead.hpp>
 #include <attend/kernel/partial.hpp>
-#include <attend/kernel/read_ahead.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
@@ -17,16 +17,16 @@ namespace attend::inline ATTEND_ABI::detail::fused {
 template <class T>
 struct KeyTile {
     Index begin, keys;
-    RowOperand<T> k;          ///< features of the keys, keys × width
-    BroadcastMatrix<T> rows;  ///< values, keys × d_v
-    RowOperand<T> v;          ///< the same as operand of a product, d_v × keys
+    RowOperand<T> k;        ///< features of the keys, keys × width
+    StridedMatrix<T> rows;  ///< values, keys × d_v
+    RowOperand<T> v;        ///< the same as operand of a product, d_v × keys
     bool has_k = false, has_v = false;
 
     KeyTile(Index begin_, Index end) : begin(begin_), keys(std::min(key_block, end - begin_)) {}
 };
 
 /// What a block's forward pass knows without its attention: its scratch, its values and its output.
-template <class T, class X>
+template <class T, class X, class E>
 class BlockOutput {
 public:
     const BlockRows<T, X>& rows;
@@ -75,7 +75,7 @@ public:
 
     /// o = factor ∘ o + weights after dropout · values. `sees` tells who sees values that are not finite.
     ATTEND_NOINLINE void add_weighted_values(KeyTile<T>& tile, Cover cover, LaneOperand<T>& weights,
-                                             const ScoreStrides& apart, const Products<T>& products,
+                                             const ScoreStrides& apart, const Products<T, E>& products,
                                              const PairTest& sees) {
         rows.drop(tile.begin, tile.keys, weights.data, apart.key);
         const T* const factor = first ? nullptr : z.factor;
@@ -83,7 +83,7 @@ public:
         first = false;
         if (!tile.has_v) {
             tile.has_v = true;
-            ::new (&tile.rows) BroadcastMatrix<T>(readable(values, z.v, few ? Reading::row_by_row : Reading::often));
+            ::new (&tile.rows) StridedMatrix<T>(readable(values, z.v, few ? Reading::row_by_row : Reading::often));
             if (!few) tile.v = {{tile.rows.data, tile.rows.depth_stride, tile.rows.row_stride}};
         }
         if (cover == Cover::some && !all_finite(tile.rows, tile.keys, v.cols())) [[unlikely]] {
@@ -170,16 +170,16 @@ public:
 
 private:
     void add_values(KeyTile<T>& tile, LaneOperand<T>& weights, const T* factor, const ScoreStrides& apart,
-                    const Products<T>& products) const {
+                    const Products<T, E>& products) const {
         const Index keys = tile.keys;
         if (few) {
-            add_rows<T>({tile.rows.data, tile.rows.row_stride, keys, v.cols()}, weights.data, rows.block.count(), apart,
-                        factor, z.o);
+            products.add_row_values({tile.rows.data, tile.rows.row_stride, keys, v.cols()}, weights.data,
+                                    rows.block.count(), apart, factor, z.o);
         } else {
             RowOperand<T>& values = tile.v;
-            if (products.by_parts(keys)) {
-                products.prepare(values, v.cols(), keys, z.v_parts);
-                products.prepare(weights, keys, rows.lanes, z.weight_parts);
+            if (products.packs(keys)) {
+                products.prepare(values, v.cols(), keys, z.packed_v);
+                products.prepare(weights, keys, rows.lanes, z.packed_weights);
             }
             products.multiply(values, v.cols(), keys, weights, rows.lanes, z.o, {.factor = factor, .ahead = &ahead});
         }
@@ -190,7 +190,7 @@ private:
     /// that finite ones would give to those who must not see them, and added to those who see them.
     template <class Rows>
     void add_visible_values(const KeyTile<T>& tile, const Rows& values, LaneOperand<T>& weights, const T* factor,
-                            const ScoreStrides& apart, const Products<T>& products, const PairTest& sees) const {
+                            const ScoreStrides& apart, const Products<T, E>& products, const PairTest& sees) const {
         Eigen::Map<RowMatrix<T>> finite(z.v, values.rows(), values.cols());
         finite = values.template cast<T>();
         for (T& value : finite.reshaped()) value = std::isfinite(value) ? value : T(0);

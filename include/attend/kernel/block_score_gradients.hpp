@@ -67,7 +67,7 @@ public:
     }
 
     /// The features of a tile of keys.
-    BroadcastMatrix<T> keys_of_tile(Index begin, Index keys) const {
+    StridedMatrix<T> keys_of_tile(Index begin, Index keys) const {
         return readable<T>(scores_.keys().middleRows(begin, keys), z_.scores.k, Reading::often);
     }
 
@@ -148,7 +148,8 @@ private:
     ATTEND_NOINLINE void score_tile(Index begin, Index keys, Cover cover) {
         final_scores(begin, keys, cover);
         const auto v = readable<T>(v_.middleRows(begin, keys), z_.v, Reading::once);
-        multiply(v, keys, v_.cols(), z_.dout, rows_.lanes, z_.ds + at(begin));
+        scores_.engine().engine.multiply(v, keys, v_.cols(), z_.dout, rows_.lanes, z_.ds + at(begin),
+                                         ProductOptions<T>());
         rows_.drop(begin, keys, z_.ds + at(begin), rows_.lanes);
     }
 

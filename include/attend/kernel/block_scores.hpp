@@ -8,7 +8,6 @@
 
 #include <attend/core/workspace.hpp>
 #include <attend/kernel/block_rows.hpp>
-#include <attend/kernel/few_rows.hpp>
 #include <attend/kernel/key_features.hpp>
 #include <attend/kernel/lane_block.hpp>
 #include <attend/kernel/maps.hpp>
@@ -31,15 +30,16 @@ template <class T>
 struct ScoreScratch {
     T* mapped;  ///< lanes × width: features of the queries, row by row
     Index mapped_stride;
-    Index tile;                    ///< keys of a tile
-    T* q;                          ///< width × lanes
-    T* e_q;                        ///< width × lanes: exponentials of q, for scores that can do with them
-    T* k;                          ///< a tile of keys, where they are not read in place
-    T* e_k;                        ///< a tile of exponentials of keys
-    std::byte *k_parts, *q_parts;  ///< of a tile of keys and of q, where products go by parts
-    bool by_parts;
+    Index tile;                      ///< keys of a tile
+    T* q;                            ///< width × lanes
+    T* e_q;                          ///< width × lanes: exponentials of q, for scores that can do with them
+    T* k;                            ///< a tile of keys, where they are not read in place
+    T* e_k;                          ///< a tile of exponentials of keys
+    std::byte *packed_k, *packed_q;  ///< of a tile of keys and of q, where the engine packs
+    PackedMemory packing;
 
-    ScoreScratch(Arena& arena, Index lanes, Index tile_, Index width, Index stride, bool exponentials, bool parts)
+    ScoreScratch(Arena& arena, Index lanes, Index tile_, Index width, Index stride, bool exponentials,
+                 const PackedMemory& packing_)
         : mapped(arena.take<T>(lanes * stride)),
           mapped_stride(stride),
           tile(tile_),
@@ -47,35 +47,35 @@ struct ScoreScratch {
           e_q(arena.take<T>(exponentials ? lanes * width : 0)),
           k(arena.take<T>(tile_ * width)),
           e_k(arena.take<T>(exponentials ? tile_ * width : 0)),
-          k_parts(parts ? arena.take<std::byte>(SplitSize::bytes(tile_, width)) : nullptr),
-          q_parts(parts ? arena.take<std::byte>(SplitSize::bytes(lanes, width)) : nullptr),
-          by_parts(parts) {}
+          packed_k(packing_.take(arena, tile_, width)),
+          packed_q(packing_.take(arena, lanes, width)),
+          packing(packing_) {}
 
     /// That of another block of lanes with the same keys.
     ScoreScratch(Arena& arena, const ScoreScratch& first, Index lanes, Index width) : ScoreScratch(first) {
         q = arena.take<T>(lanes * width);
-        q_parts = by_parts ? arena.take<std::byte>(SplitSize::bytes(lanes, width)) : nullptr;
+        packed_q = packing.take(arena, lanes, width);
     }
 };
 
 /// The queries of a block as a product's operand, and the products of dot-like scores: what does not depend on the
 /// attention.
-template <class T, class X>
+template <class T, class X, class E>
 class BlockQueries {
 public:
     const BlockRows<T, X>& rows;
     const ScoreScratch<T>& z;
     Index width;
     bool few;  ///< features stand in lanes instead of queries
-    Products<T> products;
+    Products<T, E> products;
     LaneOperand<T> operand{};
 
-    BlockQueries(const BlockRows<T, X>& rows_, Index width_, bool few_, const ScoreScratch<T>& scratch)
+    BlockQueries(const E& engine, const BlockRows<T, X>& rows_, Index width_, bool few_, const ScoreScratch<T>& scratch)
         : rows(rows_),
           z(scratch),
           width(width_),
           few(few_),
-          products(rows.block.by_parts && rows.lanes > simd::width<T> && scratch.by_parts) {}
+          products(engine, rows.block.packs && rows.lanes > simd::width<T> && scratch.packing) {}
 
     /// Puts rows of one head that are their own features, but for a factor, into place without a stop in between.
     /// Returns false where they cannot go so.
@@ -88,7 +88,7 @@ public:
                     scale_row(q.data() + i * q.outerStride(), width, factor, z.mapped + i * width, 1);
             } else {
                 rows_to_lanes(q.data(), q.outerStride(), q.rows(), width, factor, z.q, rows.lanes);
-                split();
+                pack();
             }
             return true;
         }
@@ -103,19 +103,19 @@ public:
     ATTEND_NOINLINE void mapped_to_lanes() {
         if (few) return;
         rows_to_lanes(z.mapped, z.mapped_stride, rows.block.count(), width, T(1), z.q, rows.lanes);
-        split();
+        pack();
     }
 
     /// s = q · kᵀ of a tile, and `largest`, by lane, is raised to the largest.
     ATTEND_NOINLINE void multiply(RowOperand<T>& k, Index keys, T* s, T* largest, ReadAhead* ahead) const {
-        if (products.by_parts(keys)) products.prepare(k, keys, width, z.k_parts);
+        if (products.packs(keys)) products.prepare(k, keys, width, z.packed_k);
         products.multiply(k, keys, width, operand, rows.lanes, s, {.largest = largest, .ahead = ahead});
     }
 
 private:
-    void split() {
+    void pack() {
         operand = {z.q};
-        products.prepare(operand, width, rows.lanes, z.q_parts);
+        products.prepare(operand, width, rows.lanes, z.packed_q);
     }
 };
 
@@ -124,6 +124,7 @@ template <class T, class A, class X>
 class BlockScores {
 public:
     using S = typename A::ScoreFunctor;
+    using E = typename A::EngineType;
     using Key = KeyScalar<T, A, X>;
     static constexpr bool dot = A::ScoreFunctor::pairing == Pairing::dot;
     /// Without modifiers the products are final scores.
@@ -134,13 +135,13 @@ public:
                 bool few, const ScoreScratch<T>& scratch)
         : attention_(attention),
           rows_(rows),
-          queries_(rows, width, few, scratch),
+          queries_(attention.engine, rows, width, few, scratch),
           apart_{1, few ? rows.block.count() : rows.lanes},
           z_(scratch),
           k_(rows.problem.key_slice(keys, rows.block.sequence, rows.block.kv_head)) {}
 
     /// How products with the lanes are made.
-    const Products<T>& multiplier() const { return queries_.products; }
+    const Products<T, E>& engine() const { return queries_.products; }
     /// How far the scores of the last tile stand from each other.
     const ScoreStrides& apart() const { return apart_; }
     /// The features of the keys.
@@ -177,7 +178,8 @@ public:
         if (queries_.few) {
             const Index count = rows_.block.count();
             apart_ = side_by_side ? ScoreStrides{z_.tile, 1} : ScoreStrides{1, count};
-            dot_rows<T>({k.matrix.data, k.matrix.row_stride, keys, queries_.width}, z_.mapped, count, s, apart_);
+            engine().row_scores({k.matrix.data, k.matrix.row_stride, keys, queries_.width}, z_.mapped, count, s,
+                                apart_);
         } else if constexpr (dot) {
             queries_.multiply(k, keys, s, largest, ahead);
         } else {
@@ -185,7 +187,7 @@ public:
         }
     }
     /// The features of a tile of keys and of the queries, where they are paired one by one.
-    PairTiles<T> pair_tiles(const BroadcastMatrix<T>& k, Index keys) const {
+    PairTiles<T> pair_tiles(const StridedMatrix<T>& k, Index keys) const {
         const Index width = queries_.width, lanes = rows_.lanes;
         PairTiles<T> tiles{{k, z_.q, width, lanes}, {{z_.e_k, width, 1}, z_.e_q, width, lanes}, false};
         if constexpr (ExponentialScore<S, T>)
@@ -209,7 +211,7 @@ private:
     static constexpr Index w = simd::width<T>;
     static constexpr T infinity = std::numeric_limits<T>::infinity();
 
-    void pair_tile(const BroadcastMatrix<T>& k, Index keys, T* to) {
+    void pair_tile(const StridedMatrix<T>& k, Index keys, T* to) {
         const S& score = attention_.score();
         const PairTiles<T> tiles = pair_tiles(k, keys);
         // Each pair by itself: its bits must not depend on the queries and keys beside it.
@@ -258,7 +260,7 @@ private:
 
     const A& attention_;
     const BlockRows<T, X>& rows_;
-    BlockQueries<T, X> queries_;
+    BlockQueries<T, X, E> queries_;
     ScoreStrides apart_;
     const ScoreScratch<T>& z_;
     Slice<const Key> k_;

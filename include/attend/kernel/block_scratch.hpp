@@ -22,11 +22,12 @@ struct Scratch {
         *factor;  ///< lanes: the maximum so far and with the current tile, the sum, what rescales it and o
     T* v;         ///< a tile of values, where they are not read in place
     T* row;       ///< one row of scores, for normalizers that need it whole
-    std::byte *weight_parts, *v_parts;  ///< of a tile of weights and of values, where products go by parts
+    std::byte *packed_weights, *packed_v;  ///< of a tile of weights and of values, where the engine packs
 
-    Scratch(Arena& arena, const Shape& shape, Index lanes, Index width, bool whole_rows, bool exponentials, bool parts)
+    Scratch(Arena& arena, const Shape& shape, Index lanes, Index width, bool whole_rows, bool exponentials,
+            const PackedMemory& packing)
         : tile(tile_of<T>(shape.keys)),
-          scores(arena, lanes, tile, width, width, exponentials, parts),
+          scores(arena, lanes, tile, width, width, exponentials, packing),
           s(arena.take<T>(lanes * (whole_rows ? shape.keys : tile))),
           o(arena.take<T>(lanes * shape.d_v)),
           largest(arena.take<T>(lanes)),
@@ -35,8 +36,8 @@ struct Scratch {
           factor(arena.take<T>(lanes)),
           v(arena.take<T>(tile * shape.d_v)),
           row(arena.take<T>(whole_rows ? shape.keys : 0)),
-          weight_parts(parts ? arena.take<std::byte>(SplitSize::bytes(lanes, tile)) : nullptr),
-          v_parts(parts ? arena.take<std::byte>(SplitSize::bytes(shape.d_v, tile)) : nullptr) {}
+          packed_weights(packing.take(arena, lanes, tile)),
+          packed_v(packing.take(arena, shape.d_v, tile)) {}
 
     /// That of another block of lanes with the same keys, which shares what is of a tile.
     Scratch(Arena& arena, const Scratch& first, const Shape& shape, Index lanes, Index width) : Scratch(first) {
@@ -97,31 +98,18 @@ void weigh_tile(const Scratch<T>& z, Index keys, Index lanes) {
         return l;
     });
 }
-#if defined(ATTEND_AMX)
-/// The same with the weights' parts, for products that go by them.
-inline void weigh_and_split_tile(const Scratch<float>& z, Index keys, Index lanes) {
-    constexpr Index half = amx::tile_depth / 2, step_bytes = SplitSize::parts * amx::tile_bytes;
-    const Index steps = SplitSize::tiles(keys, amx::tile_depth);
-    update_sums(z, keys, lanes, [&](float* s, const __m512& m) ATTEND_ALWAYS_INLINE {
-        auto l = simd::broadcast(0.F);
+/// The same with the weights packed as well, by an engine that packs what is made meanwhile.
+template <class T, class E>
+void weigh_and_pack_tile(const E& engine, const Scratch<T>& z, Index keys, Index lanes) {
+    update_sums(z, keys, lanes, [&](T* s, const simd::Packet<T>& m) ATTEND_ALWAYS_INLINE {
         const auto weight = [&](Index key) ATTEND_ALWAYS_INLINE {
-            if (key >= keys) return simd::broadcast(0.F);
-            const auto p = exp_of_nonpositive<float>(simd::sub(simd::load(s + key * lanes), m));
+            const auto p = exp_of_nonpositive<T>(simd::sub(simd::load(s + key * lanes), m));
             simd::store(s + key * lanes, p);
             return p;
         };
-        std::byte* to = z.weight_parts + (s - z.s) / amx::tile_rows * steps * step_bytes;
-        for (Index key = 0; key < keys; key += half, to += step_bytes) {
-            for (Index i = 0; i < half; ++i, ++key) {
-                const auto a = weight(key), b = weight(key + half);
-                l = simd::add(l, simd::add(a, b));
-                split_pairs(a, b, to + i * 64);
-            }
-        }
-        return l;
+        return engine.pack_made(keys, s - z.s, weight, z.packed_weights);
     });
 }
-#endif
 /// The same without the weights, for an LSE that nobody else needs.
 template <class T>
 void add_to_sums(const Scratch<T>& z, Index keys, Index lanes) {

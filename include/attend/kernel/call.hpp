@@ -21,6 +21,7 @@ void check_call(const A& attention, const Shape& shape, const StridedView<const 
     check_part(attention.modifiers, shape);
     check_part(attention.mask, shape);
     check_part(attention.normalizer, shape);
+    check_part(attention.engine, shape);
 }
 
 /// Throws where a workspace built on a buffer of the caller's shares memory with what the call reads or writes.

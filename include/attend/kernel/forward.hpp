@@ -22,8 +22,8 @@ public:
         chunks_ = may_differ ? SequencePlan<T>(1, 1, shape.keys, needs.splits).chunks : plan.chunks;
         const Index tasks = shape.sequences * std::max(shape.heads * plan.blocks, shape.kv_heads * chunks_);
         workers_ = std::clamp<Index>(tasks, 1, workers);
-        parts_ = needs.parts && (may_differ || plan.blocks > 1) && Products<T>::go_by_parts(needs.width, shape.d_v);
-        if (parts_) {
+        if (needs.packing && (may_differ || plan.blocks > 1)) {
+            packing_ = needs.packing;
             const Index blocks = shape.sequences * shape.heads * plan.blocks;
             const Index share = workers == 1 ? blocks : blocks / (tasks_of_worker * workers);
             team_ = std::clamp<Index>(share, 1, may_differ ? needs.most_team : std::min(needs.most_team, plan.blocks));
@@ -59,7 +59,7 @@ public:
     /// The scratch of a team's first block, or of one beside `first`.
     Scratch<T> scratch(Arena& arena, const Scratch<T>* first = nullptr) const {
         return first == nullptr
-                   ? Scratch<T>(arena, shape_, lanes_, needs_.width, needs_.whole_rows, needs_.exponentials, parts_)
+                   ? Scratch<T>(arena, shape_, lanes_, needs_.width, needs_.whole_rows, needs_.exponentials, packing_)
                    : Scratch<T>(arena, *first, shape_, lanes_, needs_.width);
     }
     Partial<T> partial(std::byte* memory, Index which) const {
@@ -85,14 +85,13 @@ private:
     const Needs& needs_;
     Index workers_ = 1, lanes_ = 0, chunks_ = 1;
     Index team_ = 1;
-    bool parts_ = false;
+    PackedMemory packing_;
     std::size_t scratch_bytes_ = 0, partial_bytes_ = 0;
 };
 
 /// Output, sum and maximum of a team's blocks, into their scratch. `for_each` calls a function with each of them.
 template <class T, class ForEach>
-void go_through_keys(const LaneBlock& all, bool by_parts, bool wants_lse, ForEach&& for_each) {
-    const amx::Tiles tiles(by_parts);
+void go_through_keys(const LaneBlock& all, bool wants_lse, ForEach&& for_each) {
     for_each([](auto& block) { block.start(); });
     for (Index begin = all.key_begin; begin < all.key_end; begin += key_block) {
         KeyTile<T> tile(begin, all.key_end);
@@ -118,7 +117,8 @@ public:
     }
 
     void run(bool wants_lse) {
-        go_through_keys<T>(all_, members_[0]->block.by_parts(), wants_lse, [&](auto&& f) { for_each(f); });
+        [[maybe_unused]] const auto session = members_[0]->block.engine().session();
+        go_through_keys<T>(all_, wants_lse, [&](auto&& f) { for_each(f); });
     }
 
     template <class F>
@@ -188,7 +188,7 @@ private:
         Arena arena = layout_.arena(memory_, worker);
         ReadAhead ahead;
         if constexpr (most_team<T, A> > 1) {
-            if (layout_.team() > 1 && all.by_parts) {
+            if (layout_.team() > 1 && all.packs) {
                 TeamForward<T, A, X> team(attention_, problem_, keys_, all, plan_.of(all.sequence).rows, layout_, arena,
                                           ahead);
                 bool is_first = true;
@@ -205,7 +205,8 @@ private:
         Block block(attention_, problem_, keys_, all, layout_.needs().width, scratch, ahead);
         expect_next(task, cursor, block);
         if (all.chunks == 1) block.output().expect_output(results_.out);
-        go_through_keys<T>(all, block.by_parts(), wants_lse, [&](auto&& f) { f(block); });
+        [[maybe_unused]] const auto session = block.engine().session();
+        go_through_keys<T>(all, wants_lse, [&](auto&& f) { f(block); });
         if (all.chunks == 1) {
             finish(block);
         } else {

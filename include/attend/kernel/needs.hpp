@@ -12,16 +12,17 @@
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
-/// Whether the products of an attention can go by parts. A sigmoid's weights may all be so small that nothing of their
-/// parts would be left.
+/// Whether an attention's engine may pack. A sigmoid's weights may all be so small that nothing of them would be left
+/// where the packed form is rougher than the numbers themselves.
 template <class T, class A>
-inline constexpr bool may_go_by_parts = Products<T>::have_parts && A::ScoreFunctor::pairing == Pairing::dot &&
-                                        !PairNormalizer<typename A::NormalizerFunctor>;
+inline constexpr bool may_pack =
+    Products<T, typename A::EngineType>::can_pack && A::ScoreFunctor::pairing == Pairing::dot &&
+    !PairNormalizer<typename A::NormalizerFunctor>;
 
 /// How many blocks of a head go through the keys together at most: as many as it takes for what a tile of keys costs,
-/// to be split above all, to be little beside the products.
+/// to be packed above all, to be little beside the products.
 template <class T, class A>
-inline constexpr Index most_team = may_go_by_parts<T, A> && OnlineNormalizer<typename A::NormalizerFunctor> ? 8 : 1;
+inline constexpr Index most_team = may_pack<T, A> && OnlineNormalizer<typename A::NormalizerFunctor> ? 8 : 1;
 
 struct Needs {
     Index width = 0;            ///< features of a query and of a key
@@ -31,7 +32,7 @@ struct Needs {
     bool splits = false;        ///< results over parts of the keys can be merged
     bool whole_rows = false;    ///< the normalizer needs rows of scores whole
     bool exponentials = false;  ///< of the features, for pairs that are formed from them
-    bool parts = false;         ///< products may go by parts
+    PackedMemory packing = {};  ///< of packed operands, where blocks share their keys
     bool modifies = false;
 };
 template <class T, class A, class X>
@@ -46,6 +47,8 @@ Needs needs_of(const A& attention, const Shape& shape) {
                   "attend: this online normalizer has parameters, but no logit that they could act by: leave `online` "
                   "out, or add double logit(Index head) const and add_logit_gradient");
     const Index width = features_of(attention.score(), shape);
+    PackedMemory packing;
+    if constexpr (may_pack<T, A>) packing = Products<T, typename A::EngineType>::packed_memory(width, shape.d_v);
     return {.width = width,
             .key_bytes = KeyFeatures<T, A, X>::bytes(shape, width),
             .most_team = most_team<T, A>,
@@ -53,7 +56,7 @@ Needs needs_of(const A& attention, const Shape& shape) {
             .splits = OnlineNormalizer<N>,
             .whole_rows = RowNormalizer<N>,
             .exponentials = ExponentialScore<typename A::ScoreFunctor, T>,
-            .parts = may_go_by_parts<T, A>,
+            .packing = packing,
             .modifies = A::ModifierChain::count > 0};
 }
 

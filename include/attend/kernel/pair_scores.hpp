@@ -7,7 +7,7 @@
 
 #include <attend/core/lanes.hpp>
 #include <attend/core/repeat.hpp>
-#include <attend/kernel/micro_kernel.hpp>
+#include <attend/engine/packets.hpp>
 #include <attend/softmax/exp.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
@@ -22,7 +22,7 @@ concept ExponentialScore = requires(const S& score, Lanes<T> e, Index a) {
 /// The pairs of a tile: keys × width, and width × lanes of queries.
 template <class T>
 struct PairTile {
-    BroadcastMatrix<T> k;
+    StridedMatrix<T> k;
     const T* q;
     Index width, lanes;
 
@@ -142,7 +142,7 @@ bool has_exponentials(const T* x, Index size) {
 }
 /// The same of a key in each row, rows × width whose scalars follow each other.
 template <class S, class T>
-bool exponentials_of_rows(const BroadcastMatrix<T>& x, Index rows, Index width, T* to) {
+bool exponentials_of_rows(const StridedMatrix<T>& x, Index rows, Index width, T* to) {
     constexpr Index w = simd::width<T>;
     const auto factor = simd::broadcast(static_cast<T>(S::exponent_factor));
     bool all = true;

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include <attend/kernel/micro_kernel.hpp>
+#include <attend/engine/packets.hpp>
 #include <attend/kernel/problem.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
@@ -18,7 +18,7 @@ struct LaneBlock {
     Index key_begin = 0, key_end = 0;
     Index chunk = 0, chunks = 1;  ///< which part of the sequence's keys these are
     Index partial = 0;            ///< of several chunks: which of the call's partial results the first one's is
-    bool by_parts = false;        ///< its head has so many queries that it pays to split keys and values
+    bool packs = false;           ///< its head has so many queries that it pays to pack keys and values
 
     Index count() const { return heads * rows; }
 
@@ -119,7 +119,7 @@ private:
     LaneBlock block(Index s, Index task, const SequencePlan<T>& plan, Index partials) const {
         const Index group = problem_.shape.group(), per_head = plan.heads_together ? plan.chunks : teams_of(plan);
         const Index which = quotient(task, per_head), part = task - which * per_head;
-        LaneBlock block{.sequence = s, .key_end = problem_.keys(s), .by_parts = plan.blocks > 1};
+        LaneBlock block{.sequence = s, .key_end = problem_.keys(s), .packs = plan.blocks > 1};
         if (plan.heads_together) {
             block.kv_head = which;
             block.head = which * group;

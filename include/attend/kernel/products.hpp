@@ -1,57 +1,98 @@
 #pragma once
 /// \file
-/// The products of a block of lanes, by whatever makes them fastest.
+/// The products of a block of lanes, by its attention's engine: what that has not, is done without.
 
-#include <attend/kernel/split_product.hpp>
+#include <attend/core/workspace.hpp>
+#include <attend/engine/engine.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// Makes the products of a block of lanes: of the parts of the operands where that is faster, or by packets.
-template <class T>
+/// What a block whose operands are not packed has for a session, and so has one of an engine that packs nothing.
+struct NoSession {};
+
+/// The memory of packed operands, of whatever engine; none where nothing is packed.
+struct PackedMemory {
+    Index (*bytes)(Index lines, Index depth) = nullptr;
+
+    explicit operator bool() const { return bytes != nullptr; }
+    std::byte* take(Arena& arena, Index lines, Index depth) const {
+        return bytes == nullptr ? nullptr : arena.take<std::byte>(bytes(lines, depth));
+    }
+};
+
+template <class T, class E>
 class Products {
 public:
-#if defined(ATTEND_AMX)
-    static constexpr bool have_parts = std::is_same_v<T, float>;
-#else
-    static constexpr bool have_parts = false;
-#endif
-    /// Whether products with features of these widths are made faster of parts.
-    static bool go_by_parts(Index width, Index d_v) {
-        return have_parts && std::min(width, d_v) > amx::tile_rows && amx::available();
+    static constexpr bool can_pack = PackingEngine<E, T>;
+    /// So many queries of a head are few. However many heads share their keys: the bits of a head do not depend on
+    /// those beside it.
+    static constexpr Index most_rows = [] {
+        if constexpr (RowEngine<E, T>) {
+            return E::template most_rows<T>;
+        } else {
+            return Index(0);
+        }
+    }();
+
+    /// That of an engine that packs features of these widths.
+    static PackedMemory packed_memory([[maybe_unused]] Index width, [[maybe_unused]] Index d_v) {
+        if constexpr (can_pack) {
+            if (E::packs(width, d_v))
+                return {[](Index lines, Index depth) { return Index(E::packed_bytes(lines, depth)); }};
+        }
+        return {};
     }
 
-    /// So few keys as may be left for the last tile go by packets: tiles would be all but empty.
-    static constexpr Index least_keys = amx::tile_rows;
+    Products(const E& engine_, bool packs) : engine(engine_), packs_(can_pack && packs) {}
 
-    explicit Products(bool by_parts) : by_parts_(by_parts) {}
+    const E& engine;
 
-    bool by_parts() const { return by_parts_; }
-    bool by_parts(Index keys) const { return by_parts_ && keys >= least_keys; }
+    bool packs() const { return packs_; }
+    /// Whether the products of a tile of so many keys are of packed operands.
+    bool packs([[maybe_unused]] Index keys) const {
+        if constexpr (can_pack) return packs_ && keys >= E::least_keys;
+        return false;
+    }
+    /// To be held while products of packed operands are made.
+    auto session() const {
+        if constexpr (can_pack) {
+            return typename E::Session(packs_);
+        } else {
+            return NoSession();
+        }
+    }
 
-    /// Splits A (rows × depth) or B (depth × lanes) into `parts` if products go by them, and it is not split yet.
+    /// Packs A (rows × depth) or B (depth × lanes) into `memory` if that shall be, and it is not packed yet.
     template <class Operand>
     void prepare([[maybe_unused]] Operand& operand, [[maybe_unused]] Index rows, [[maybe_unused]] Index columns,
-                 [[maybe_unused]] std::byte* parts) const {
-#if defined(ATTEND_AMX)
-        if constexpr (std::is_same_v<T, float>) {
-            if (by_parts_ && operand.split == nullptr) split_into(operand, rows, columns, parts);
+                 [[maybe_unused]] std::byte* memory) const {
+        if constexpr (can_pack) {
+            if (packs_ && operand.packed == nullptr) engine.pack(operand, rows, columns, memory);
         }
-#endif
     }
 
-    /// C (rows × lanes) = factor ∘ C + A (rows × depth) · B (depth × lanes), by parts if both operands are split.
-    static void multiply(const RowOperand<T>& a, Index rows, Index depth, const LaneOperand<T>& b, Index lanes, T* c,
-                         const TileOptions<T>& options = {}) {
-#if defined(ATTEND_AMX)
-        if constexpr (std::is_same_v<T, float>) {
-            if (a.split != nullptr && b.split != nullptr) return multiply_split(a, rows, depth, b, lanes, c, options);
+    /// C (rows × lanes) = factor ∘ C + A (rows × depth) · B (depth × lanes), of packed operands if both are.
+    void multiply(const RowOperand<T>& a, Index rows, Index depth, const LaneOperand<T>& b, Index lanes, T* c,
+                  const ProductOptions<T>& options = {}) const {
+        if constexpr (can_pack) {
+            if (a.packed != nullptr && b.packed != nullptr)
+                return engine.multiply_packed(a, rows, depth, b, lanes, c, options);
         }
-#endif
-        detail::multiply(a.matrix, rows, depth, b.data, lanes, c, options);
+        engine.multiply(a.matrix, rows, depth, b.data, lanes, c, options);
+    }
+    /// For queries that are few: see `RowEngine`.
+    void row_scores([[maybe_unused]] const RowBlock<T>& k, [[maybe_unused]] const T* q, [[maybe_unused]] Index count,
+                    [[maybe_unused]] T* s, [[maybe_unused]] const ScoreStrides& apart) const {
+        if constexpr (RowEngine<E, T>) engine.row_scores(k, q, count, s, apart);
+    }
+    void add_row_values([[maybe_unused]] const RowBlock<T>& v, [[maybe_unused]] const T* weights,
+                        [[maybe_unused]] Index count, [[maybe_unused]] const ScoreStrides& apart,
+                        [[maybe_unused]] const T* factor, [[maybe_unused]] T* o) const {
+        if constexpr (RowEngine<E, T>) engine.add_row_values(v, weights, count, apart, factor, o);
     }
 
 private:
-    bool by_parts_;
+    bool packs_;
 };
 
 }  // namespace attend::detail

@@ -5,14 +5,14 @@
 #include <algorithm>
 #include <type_traits>
 
-#include <attend/kernel/micro_kernel.hpp>
+#include <attend/engine/packets.hpp>
 #include <attend/kernel/problem.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
 /// Whether a readable tile holds neither NaN nor infinity: those times 0 are not 0.
 template <class T>
-bool all_finite(const BroadcastMatrix<T>& x, Index rows, Index columns) {
+bool all_finite(const StridedMatrix<T>& x, Index rows, Index columns) {
     constexpr Index w = simd::width<T>;
     const bool down = x.depth_stride != 1;
     const Index stride = down ? x.depth_stride : x.row_stride, runs = down ? columns : rows;
@@ -39,7 +39,7 @@ enum class Reading {
 /// A tile of operand rows as the micro-kernel reads it: in place where that is fast, otherwise through a copy in
 /// `scratch`.
 template <class T, class Rows>
-BroadcastMatrix<T> readable(const Rows& rows, T* scratch, Reading reading) {
+StridedMatrix<T> readable(const Rows& rows, T* scratch, Reading reading) {
     if constexpr (std::is_same_v<T, typename Rows::Scalar>) {
         if (rows.innerStride() == 1) {
             const Index stride = rows.outerStride();

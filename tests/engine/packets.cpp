@@ -1,6 +1,6 @@
 // The tiles' product against Eigen's, over all remainders of rows and lanes and any strides.
 
-#include <attend/kernel/micro_kernel.hpp>
+#include <attend/engine/packets.hpp>
 
 #include <support/catch.hpp>
 #include <support/compare.hpp>
@@ -9,7 +9,7 @@
 using namespace attend;
 using namespace attend::test;
 
-namespace test_micro_kernel {
+namespace test_packets {
 using attend::detail::multiply;
 
 namespace {
@@ -22,7 +22,7 @@ void check_product(Index rows, Index depth, Index packets, bool transposed) {
     const RowMatrix<T> a = random_matrix<T>(random, transposed ? depth : rows, transposed ? rows : depth);
     const RowMatrix<T> b = random_matrix<T>(random, depth, lanes), start = random_matrix<T>(random, rows, lanes);
     const RowMatrix<T> factor = random_matrix<T>(random, 1, lanes), low = RowMatrix<T>::Constant(1, lanes, T(-0.25));
-    const attend::detail::BroadcastMatrix<T> view{a.data(), transposed ? 1 : depth, transposed ? rows : 1};
+    const StridedMatrix<T> view{a.data(), transposed ? 1 : depth, transposed ? rows : 1};
     const RowMatrix<double> product = (transposed ? RowMatrix<double>(a.transpose().template cast<double>())
                                                   : RowMatrix<double>(a.template cast<double>())) *
                                       b.template cast<double>();
@@ -69,4 +69,4 @@ TEST_CASE("a row and a lane have the same bits in any tile") {
     }
 }
 
-}  // namespace test_micro_kernel
+}  // namespace test_packets

@@ -1,20 +1,12 @@
 #pragma once
 /// \file
-/// The one product that the tiles are made of: C = factor ∘ C + A·B, where the columns of B and C are lanes (queries)
+/// The product by packets: C = factor ∘ C + A·B, where the columns of B and C are lanes (queries)
 /// and the scalars of A are broadcast from wherever they stand, so that keys and values are never packed.
 
 #include <attend/core/repeat.hpp>
-#include <attend/core/simd.hpp>
-#include <attend/kernel/read_ahead.hpp>
+#include <attend/engine/engine.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
-
-/// A matrix read scalar by scalar, through any strides: rows × depth.
-template <class T>
-struct BroadcastMatrix {
-    const T* data;
-    Index row_stride, depth_stride;
-};
 
 /// Registers of a micro-tile: accumulators of `rows` × `vectors` packets, `vectors` packets of B and one broadcast
 /// scalar must fit.
@@ -27,18 +19,10 @@ struct Registers {
 #endif
 };
 
-/// Where a product starts from and what else it reports.
-template <class T>
-struct TileOptions {
-    const T* factor = nullptr;   ///< by lane: factor ∘ C is added; none: nothing
-    T* largest = nullptr;        ///< by lane: raised to the largest result
-    ReadAhead* ahead = nullptr;  ///< what to ask for by the way
-};
-
 /// `rows` rows of C, `vectors` packets wide.
 template <int rows, int vectors, class T>
-ATTEND_NOINLINE void micro_tile(const BroadcastMatrix<T>& a, Index depth, const T* b, Index lanes, T* c,
-                                const TileOptions<T>& options) {
+ATTEND_NOINLINE void micro_tile(const StridedMatrix<T>& a, Index depth, const T* b, Index lanes, T* c,
+                                const ProductOptions<T>& options) {
     constexpr Index w = simd::width<T>;
     using P = simd::Packet<T>;
     P tile[rows * vectors];
@@ -79,8 +63,8 @@ inline constexpr Index lines_of_tile = 24;
 
 /// `rows` rows of C by micro-tiles of `most` rows, the rest by ever smaller ones.
 template <int most, int vectors, class T>
-void multiply_rows(BroadcastMatrix<T> a, Index rows, Index depth, const T* b, Index lanes, T* c,
-                   const TileOptions<T>& options) {
+void multiply_rows(StridedMatrix<T> a, Index rows, Index depth, const T* b, Index lanes, T* c,
+                   const ProductOptions<T>& options) {
     for (; rows >= most; rows -= most) {
         micro_tile<most, vectors>(a, depth, b, lanes, c, options);
         if (options.ahead != nullptr) options.ahead->some(lines_of_tile);
@@ -95,8 +79,8 @@ void multiply_rows(BroadcastMatrix<T> a, Index rows, Index depth, const T* b, In
 
 /// C (rows × lanes) = factor ∘ C + A (rows × depth) · B (depth × lanes); `lanes` is a multiple of the packet's width.
 template <class T>
-void multiply(const BroadcastMatrix<T>& a, Index rows, Index depth, const T* b, Index lanes, T* c,
-              TileOptions<T> options = {}) {
+void multiply(const StridedMatrix<T>& a, Index rows, Index depth, const T* b, Index lanes, T* c,
+              ProductOptions<T> options = {}) {
     constexpr Index w = simd::width<T>;
     constexpr int most = Registers<T>::vectors, tall = Registers<T>::rows;
     Index lane = 0;

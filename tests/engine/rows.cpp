@@ -1,6 +1,6 @@
 // The products of a few rows against Eigen's, for every number of queries, odd widths and strides.
 
-#include <attend/kernel/few_rows.hpp>
+#include <attend/engine/rows.hpp>
 
 #include <vector>
 
@@ -10,7 +10,7 @@
 using namespace attend;
 using namespace attend::test;
 
-namespace test_few_rows {
+namespace test_rows {
 namespace {
 
 template <class T>
@@ -26,7 +26,7 @@ struct Case {
         o = random_matrix<T>(random, count, width);
     }
     auto operand() const { return rows.leftCols(width); }
-    detail::RowBlock<T> block() const { return {rows.data(), rows.cols(), keys, width}; }
+    RowBlock<T> block() const { return {rows.data(), rows.cols(), keys, width}; }
 };
 
 template <class T, class F>
@@ -80,4 +80,4 @@ TEMPLATE_TEST_CASE("outputs of a few rows are rescaled, and the weighted values 
     });
 }
 
-}  // namespace test_few_rows
+}  // namespace test_rows

@@ -1,46 +1,21 @@
 #pragma once
 /// \file
-/// The product of the tiles by AMX, of split operands: it multiplies numbers of 16 bits only, but sixteen times as many
-/// at once as packets multiply floats.
+/// Products by AMX, of operands split into bfloat16 thirds: it multiplies numbers of 16 bits only, but sixteen times as
+/// many at once as packets multiply floats.
 
 #include <algorithm>
 #include <cmath>
 
-#include <attend/kernel/split.hpp>
+#include <attend/engine/thirds.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// A of a product, rows × depth: as it is, and split where the product shall be made of parts.
-template <class T>
-struct RowOperand {
-    BroadcastMatrix<T> matrix;
-    const std::byte* split = nullptr;
-    bool finite = true;  ///< what is not finite counts as 0 in the parts
-};
-/// B of a product, depth × lanes, likewise.
-template <class T>
-struct LaneOperand {
-    T* data;
-    const std::byte* split = nullptr;
-    bool finite = true;
-};
-
 #if defined(ATTEND_AMX)
-
-/// Splits an operand into `parts`.
-inline void split_into(RowOperand<float>& a, Index rows, Index depth, std::byte* parts) {
-    a.finite = split_rows(a.matrix, rows, depth, parts);
-    a.split = parts;
-}
-inline void split_into(LaneOperand<float>& b, Index depth, Index lanes, std::byte* parts) {
-    b.finite = split_lanes(b.data, depth, lanes, parts);
-    b.split = parts;
-}
 
 /// The product of `rows` by `lanes` tiles, at most two by two: C = A · B over `steps` steps, each the parts of a tile.
 template <int rows, int lanes>
-ATTEND_NOINLINE void multiply_parts(const std::byte* a, const std::byte* b, Index steps, float* c, Index c_stride) {
-    constexpr Index step_bytes = SplitSize::parts * amx::tile_bytes;
+ATTEND_NOINLINE void multiply_thirds(const std::byte* a, const std::byte* b, Index steps, float* c, Index c_stride) {
+    constexpr Index step_bytes = Thirds::count * amx::tile_bytes;
     const Index next = steps * step_bytes, stride = c_stride * static_cast<Index>(sizeof(float));
     asm volatile("" ::: "memory");  // the instructions' wrappers do not say that they read memory
     _tile_zero(0);
@@ -103,8 +78,8 @@ struct SplitBlock {
 };
 
 /// What is not finite, and counted as 0 in the parts.
-inline void add_what_is_not_finite(const BroadcastMatrix<float>& a, Index rows, Index depth, const float* b,
-                                   Index lanes, float* c) {
+inline void add_what_is_not_finite(const StridedMatrix<float>& a, Index rows, Index depth, const float* b, Index lanes,
+                                   float* c) {
     for (Index k = 0; k < depth; ++k) {
         for (Index r = 0; r < rows; ++r) {
             const float x = a.data[r * a.row_stride + k * a.depth_stride];
@@ -118,9 +93,9 @@ inline void add_what_is_not_finite(const BroadcastMatrix<float>& a, Index rows, 
 
 /// C (rows × lanes) = factor ∘ C + A (rows × depth) · B (depth × lanes), of split operands.
 inline void multiply_split(const RowOperand<float>& a, Index rows, Index depth, const LaneOperand<float>& b,
-                           Index lanes, float* c, const TileOptions<float>& options) {
+                           Index lanes, float* c, const ProductOptions<float>& options) {
     constexpr Index size = amx::tile_rows, lines_of_block = 96;
-    const Index steps = SplitSize::tiles(depth, amx::tile_depth), group = steps * SplitSize::parts * amx::tile_bytes;
+    const Index steps = Thirds::tiles(depth, amx::tile_depth), group = steps * Thirds::count * amx::tile_bytes;
     alignas(64) float products[2][2 * size * 2 * size];
     SplitBlock last;
     Index turn = 0;
@@ -140,11 +115,12 @@ inline void multiply_split(const RowOperand<float>& a, Index rows, Index depth, 
                 block.product = to = products[turn++ % 2];
                 stride = block.product_stride;
             }
-            const std::byte *const a_split = a.split + r / size * group, *const b_split = b.split + lane / size * group;
+            const std::byte *const a_split = a.packed + r / size * group, *const b_split =
+                                                                              b.packed + lane / size * group;
             const bool tall = block.rows > size, wide = block.lanes > size;
-            (tall   ? wide ? multiply_parts<2, 2> : multiply_parts<2, 1>
-               : wide ? multiply_parts<1, 2>
-                    : multiply_parts<1, 1>)(a_split, b_split, steps, to, stride);
+            (tall   ? wide ? multiply_thirds<2, 2> : multiply_thirds<2, 1>
+               : wide ? multiply_thirds<1, 2>
+                    : multiply_thirds<1, 1>)(a_split, b_split, steps, to, stride);
             // By now the one before is there, and this one goes on meanwhile.
             last.finish();
             last = block;
@@ -157,6 +133,49 @@ inline void multiply_split(const RowOperand<float>& a, Index rows, Index depth, 
     add_what_is_not_finite(a.matrix, rows, depth, b.data, lanes, c);
     SplitBlock{.c = c, .largest = options.largest, .rows = rows, .lanes = lanes, .c_stride = lanes}.finish();
 }
+
+/// Products of floats by AMX.
+struct AmxSplit {
+    using Session = amx::Tiles;
+
+    /// Whether products with features of these widths are faster so.
+    static bool packs(Index width, Index d_v) { return std::min(width, d_v) > amx::tile_rows && amx::available(); }
+    static constexpr Index packed_bytes(Index lines, Index depth) { return Thirds::bytes(lines, depth); }
+    /// Of fewer keys, tiles would be all but empty.
+    static constexpr Index least_keys = amx::tile_rows;
+
+    void pack(RowOperand<float>& a, Index rows, Index depth, std::byte* to) const {
+        a.finite = split_rows(a.matrix, rows, depth, to);
+        a.packed = to;
+    }
+    void pack(LaneOperand<float>& b, Index depth, Index lanes, std::byte* to) const {
+        b.finite = split_lanes(b.data, depth, lanes, to);
+        b.packed = to;
+    }
+    void multiply_packed(const RowOperand<float>& a, Index rows, Index depth, const LaneOperand<float>& b, Index lanes,
+                         float* c, const ProductOptions<float>& options) const {
+        multiply_split(a, rows, depth, b, lanes, c, options);
+    }
+
+    /// Packs one packet of lanes, from `lane` on, of a B (depth × lanes) that is made meanwhile: `make(k)` gives its
+    /// row k. Returns the sum of the rows.
+    template <class Make>
+    simd::Packet<float> pack_made(Index depth, Index lane, Make&& make, std::byte* to) const {
+        constexpr Index half = amx::tile_depth / 2, step_bytes = Thirds::count * amx::tile_bytes;
+        const Index steps = Thirds::tiles(depth, amx::tile_depth);
+        const auto row = [&](Index k) ATTEND_ALWAYS_INLINE { return k < depth ? make(k) : simd::broadcast(0.F); };
+        auto sum = simd::broadcast(0.F);
+        to += lane / amx::tile_rows * steps * step_bytes;
+        for (Index k = 0; k < depth; k += half, to += step_bytes) {
+            for (Index i = 0; i < half; ++i, ++k) {
+                const auto a = row(k), b = row(k + half);
+                sum = simd::add(sum, simd::add(a, b));
+                split_pairs(a, b, to + i * 64);
+            }
+        }
+        return sum;
+    }
+};
 
 #endif
 

@@ -7,7 +7,7 @@
 
 #include <attend/core/repeat.hpp>
 #include <attend/core/simd.hpp>
-#include <attend/kernel/micro_kernel.hpp>
+#include <attend/engine/packets.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
@@ -15,19 +15,6 @@ namespace attend::inline ATTEND_ABI::detail {
 /// beside it.
 template <class T>
 inline constexpr Index most_few_queries = simd::width<T> == 1 ? 0 : std::max<Index>(1, simd::width<T> / 8);
-
-/// Contiguous rows of keys or values.
-template <class T>
-struct RowBlock {
-    const T* data;
-    Index stride, rows, columns;
-    const T* row(Index i) const { return data + i * stride; }
-};
-
-/// How far the scores of one query stand from those of the next, and those of one key from the next's.
-struct ScoreStrides {
-    Index query, key;
-};
 
 /// The products of `queries` rows of q with width / queries keys at a time. Key after key, feature after feature: the
 /// order in which a processor sees what comes next and fetches it.

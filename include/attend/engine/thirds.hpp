@@ -15,35 +15,35 @@
 #include <type_traits>
 
 #include <attend/core/amx.hpp>
-#include <attend/kernel/micro_kernel.hpp>
+#include <attend/engine/packets.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// What it takes to split operands of a product.
-struct SplitSize {
-    static constexpr Index parts = 3;
+/// The bfloat16 thirds of the operands of a product: what memory they take.
+struct Thirds {
+    static constexpr Index count = 3;
 
-    static constexpr Index tiles(Index count, Index size) { return (count + size - 1) / size; }
-    /// Bytes of a split operand: of `count` rows or lanes, and the scalars of each that are multiplied.
-    static constexpr Index bytes(Index count, Index depth) {
-        return tiles(count, amx::tile_rows) * tiles(depth, amx::tile_depth) * parts * amx::tile_bytes;
+    static constexpr Index tiles(Index lines, Index size) { return (lines + size - 1) / size; }
+    /// Bytes of a split operand: of so many rows or lanes, and the scalars of each that are multiplied.
+    static constexpr Index bytes(Index lines, Index depth) {
+        return tiles(lines, amx::tile_rows) * tiles(depth, amx::tile_depth) * count * amx::tile_bytes;
     }
 };
 
 #if defined(ATTEND_AMX)
 
-/// The parts of 16 pairs of floats, each a word: the lower half from a, the upper from b. NaN stays NaN.
+/// The thirds of 16 pairs of floats, each a word: the lower half from a, the upper from b. NaN stays NaN.
 ATTEND_ALWAYS_INLINE inline void split_pairs(__m512 a, __m512 b, std::byte* to) {
     const __m512i upper_half = _mm512_set1_epi32(static_cast<int>(0xffff0000));
     const auto upper = [&](__m512 x) ATTEND_ALWAYS_INLINE {
         return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x), upper_half));
     };
     constexpr int first_or_second_and_third = 0xf8;
-    repeat<SplitSize::parts>([&](auto part) ATTEND_ALWAYS_INLINE {
+    repeat<Thirds::count>([&](auto part) ATTEND_ALWAYS_INLINE {
         const __m512i words = _mm512_ternarylogic_epi32(_mm512_srli_epi32(_mm512_castps_si512(a), 16),
                                                         _mm512_castps_si512(b), upper_half, first_or_second_and_third);
         _mm512_store_si512(to + part * amx::tile_bytes, words);
-        if constexpr (part + 1 < SplitSize::parts) {
+        if constexpr (part + 1 < Thirds::count) {
             a = _mm512_sub_ps(a, upper(a));
             b = _mm512_sub_ps(b, upper(b));
         }
@@ -81,9 +81,9 @@ ATTEND_ALWAYS_INLINE inline __m512 load_left(const float* run, Index left) {
 }
 
 /// A of a product, rows × depth, split into `to`. Returns whether all of it is finite; what is not counts as 0.
-inline bool split_rows(const BroadcastMatrix<float>& a, Index rows, Index depth, std::byte* to) {
+inline bool split_rows(const StridedMatrix<float>& a, Index rows, Index depth, std::byte* to) {
     constexpr Index size = amx::tile_rows, half = amx::tile_depth / 2;
-    const Index steps = SplitSize::tiles(depth, amx::tile_depth), step_bytes = SplitSize::parts * amx::tile_bytes;
+    const Index steps = Thirds::tiles(depth, amx::tile_depth), step_bytes = Thirds::count * amx::tile_bytes;
     return split_finite([&](auto finite_only, __m512& sum) {
         const auto pairs = [&](Index r, Index step, const __m512& x, const __m512& y) ATTEND_ALWAYS_INLINE {
             split_minding<finite_only>(x, y, to + (r / size * steps + step) * step_bytes + r % size * 64, sum);
@@ -127,7 +127,7 @@ inline bool split_rows(const BroadcastMatrix<float>& a, Index rows, Index depth,
 /// B of a product, depth × lanes of which there are whole packets, split into `to`.
 inline bool split_lanes(const float* b, Index depth, Index lanes, std::byte* to) {
     constexpr Index size = amx::tile_rows, half = amx::tile_depth / 2;
-    const Index steps = SplitSize::tiles(depth, amx::tile_depth), step_bytes = SplitSize::parts * amx::tile_bytes;
+    const Index steps = Thirds::tiles(depth, amx::tile_depth), step_bytes = Thirds::count * amx::tile_bytes;
     return split_finite([&](auto finite_only, __m512& sum) {
         const auto row = [&](Index k, Index lane) ATTEND_ALWAYS_INLINE {
             return k < depth ? simd::load(b + k * lanes + lane) : _mm512_setzero_ps();

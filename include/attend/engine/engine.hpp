@@ -1,0 +1,119 @@
+#pragma once
+/// \file
+/// Who multiplies. A kernel's time goes into four products of tiles, the scores q · kᵀ, the weighted values, and both
+/// ways of each backward; an engine makes them, and knows nothing of attention.
+///
+/// `scaled_dot_product >> causal >> MyEngine{}` has them made by an engine of your own. One is a plain value with
+/// `static constexpr Kind kind = Kind::engine` and
+///
+///     void multiply(const StridedMatrix<T>& a, Index rows, Index depth, const T* b, Index lanes, T* c,
+///                   const ProductOptions<T>& options) const;
+///
+/// which keeps these laws, and is called by several threads at a time:
+/// - C = factor ∘ C + A · B. A is rows × depth, read through its strides; B, depth × lanes, and C, rows × lanes, are
+/// row
+///   by row without gaps. `lanes` is a multiple of the packet's width, all else may be 0.
+/// - It is as exact as a sum of `depth` products in T, of which what stood in C is added last.
+/// - An element's bits depend on its row of A and its lane of B alone: not on the rows and lanes beside them, nor on
+/// how
+///   many these are.
+/// - NaN and infinities go where arithmetic takes them, and no further.
+/// - Nothing else is written than C and `largest`, and nothing else read than A, B and `factor`, and C where there is a
+///   factor.
+///
+/// What it may have besides, as `Fastest` does: operands packed before they are multiplied (`PackingEngine`), and
+/// products of a few rows (`RowEngine`).
+
+#include <concepts>
+#include <cstddef>
+
+#include <attend/core/concepts.hpp>
+#include <attend/core/read_ahead.hpp>
+#include <attend/core/simd.hpp>
+
+namespace attend::inline ATTEND_ABI {
+
+/// A matrix read scalar by scalar, through any strides: rows × depth.
+template <class T>
+struct StridedMatrix {
+    const T* data;
+    Index row_stride, depth_stride;
+
+    T operator()(Index row, Index k) const { return data[row * row_stride + k * depth_stride]; }
+};
+
+/// Where a product starts from and what else it reports.
+template <class T>
+struct ProductOptions {
+    const T* factor = nullptr;           ///< by lane: factor ∘ C is added; none: nothing
+    T* largest = nullptr;                ///< by lane: raised to the largest result
+    detail::ReadAhead* ahead = nullptr;  ///< what to ask for by the way
+};
+
+/// An engine that multiplies in T.
+template <class E, class T>
+concept EngineOf =
+    OfKind<E, Kind::engine> && requires(const E& e, const StridedMatrix<T>& a, Index n, const T* b, T* c,
+                                        const ProductOptions<T>& options) { e.multiply(a, n, n, b, n, c, options); };
+
+/// A (rows × depth) of a product, as it is and, where an engine packs, as it packed it.
+template <class T>
+struct RowOperand {
+    StridedMatrix<T> matrix;
+    const std::byte* packed = nullptr;
+    bool finite = true;  ///< what is not finite counts as 0 in what is packed
+};
+/// B (depth × lanes) likewise.
+template <class T>
+struct LaneOperand {
+    T* data;
+    const std::byte* packed = nullptr;
+    bool finite = true;
+};
+
+/// An engine that multiplies operands in a form of its own, which it makes of each once: that pays where several blocks
+/// of queries read the same keys. `E::Session session(bool)` stands around the products of a block.
+template <class E, class T>
+concept PackingEngine = EngineOf<E, T> && requires(const E& e, RowOperand<T>& a, LaneOperand<T>& b, Index n,
+                                                   std::byte* to, T* c, const ProductOptions<T>& options) {
+    typename E::Session;
+    { E::packs(n, n) } -> std::same_as<bool>;                 // features of these widths, on this machine
+    { E::packed_bytes(n, n) } -> std::convertible_to<Index>;  // of so many rows or lanes, and their depth
+    { E::least_keys } -> std::convertible_to<Index>;          // of fewer, products of a tile go unpacked
+    e.pack(a, n, n, to);
+    e.pack(b, n, n, to);
+    e.multiply_packed(a, n, n, b, n, c, options);
+};
+
+/// One that also packs a B while it is made, a packet of lanes at a time: `make(k)` gives row k from `lane` on, and the
+/// sum of the rows is returned.
+template <class E, class T>
+concept PacksWhatIsMade =
+    PackingEngine<E, T> && requires(const E& e, Index n, detail::simd::Packet<T> (&make)(Index), std::byte* to) {
+        { e.pack_made(n, n, make, to) } -> std::same_as<detail::simd::Packet<T>>;
+    };
+
+/// How far the scores of one query stand from those of the next, and those of one key from the next's.
+struct ScoreStrides {
+    Index query, key;
+};
+
+/// Contiguous rows of keys or values.
+template <class T>
+struct RowBlock {
+    const T* data;
+    Index stride, rows, columns;
+    const T* row(Index i) const { return data + i * stride; }
+};
+
+/// An engine that has products for `most_rows<T>` queries of a head or fewer, whose features stand in lanes then: the
+/// score of query i and key j is k_j · q_i; o_i = factor_i · o_i + Σ_j weight(i, j) · v_j.
+template <class E, class T>
+concept RowEngine = EngineOf<E, T> && requires(const E& e, const RowBlock<T>& rows, const T* x, Index count, T* to,
+                                               const ScoreStrides& apart) {
+    { E::template most_rows<T> } -> std::convertible_to<Index>;
+    e.row_scores(rows, x, count, to, apart);
+    e.add_row_values(rows, x, count, apart, x, to);
+};
+
+}  // namespace attend

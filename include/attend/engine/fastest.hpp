@@ -1,0 +1,37 @@
+#pragma once
+/// \file
+/// The engine of an attention to which none was given.
+
+#include <attend/engine/amx_split.hpp>
+#include <attend/engine/rows.hpp>
+
+namespace attend::inline ATTEND_ABI {
+
+/// The fastest products that this build has: by packets, of a few queries by rows, and of floats by AMX where the build
+/// and the machine have it.
+struct Fastest
+#if defined(ATTEND_AMX)
+    : detail::AmxSplit
+#endif
+{
+    static constexpr Kind kind = Kind::engine;
+    template <class T>
+    static constexpr Index most_rows = detail::most_few_queries<T>;
+
+    template <class T>
+    void multiply(const StridedMatrix<T>& a, Index rows, Index depth, const T* b, Index lanes, T* c,
+                  const ProductOptions<T>& options) const {
+        detail::multiply(a, rows, depth, b, lanes, c, options);
+    }
+    template <class T>
+    void row_scores(const RowBlock<T>& k, const T* q, Index count, T* s, const ScoreStrides& apart) const {
+        detail::dot_rows(k, q, count, s, apart);
+    }
+    template <class T>
+    void add_row_values(const RowBlock<T>& v, const T* weights, Index count, const ScoreStrides& apart, const T* factor,
+                        T* o) const {
+        detail::add_rows(v, weights, count, apart, factor, o);
+    }
+};
+
+}  // namespace attend
