@@ -205,8 +205,7 @@ private:
     template <class T, class X>
     static StridedView<const T> lse_gradient(const detail::Problem<X>& problem, const detail::AnyInput& dlse) {
         if (!dlse) return {};
-        detail::require(OnlineNormalizer<N>,
-                        "dlse: these weights are no softmax, whose LSE alone has a gradient: leave it out");
+        detail::require(Fold<N>, "dlse: these weights are no softmax, whose LSE alone has a gradient: leave it out");
         return problem.query_input(dlse.as<T>("dlse"), "dlse", 1);
     }
     template <class Q, class Key, class V, class Out, class Lse, class DOut>

@@ -14,6 +14,7 @@
 #include <type_traits>
 
 #include <attend/core/members.hpp>
+#include <attend/core/score_tile.hpp>
 #include <attend/core/types.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -63,23 +64,53 @@ constexpr Cover cover_of(const M& mask, const Tile& tile) {
 template <class M>
 concept Modifier = OfKind<M, Kind::modifier>;
 
-/// Turns a row of scores (−∞ where masked) into weights, in place.
+/// A normalizer that meets a row of scores a tile of keys at a time, −∞ where they are masked, in any number of tiles.
+/// It is written once for rows that stand in the lanes of packs and for one row, whose keys may stand in lanes, P being
+/// `Lanes<T>` or T, and offers
+/// - `template <class P> struct State`: what a row has seen so far; members of type P and nothing else. As it is made
+/// by
+///   default, no key.
+/// - `P take(auto& scores, State<P>& row, Index head) const`: takes in `scores.largest()` and, by `scores.replace(f)`,
+///   which returns a sum over the keys, makes weights of them, 0 of −∞. Returns what the values that were weighted
+///   before must be multiplied by.
+/// - `std::pair<P, P> merge(State<P>& row, const State<P>& other, Index head) const`: takes in other keys; returns what
+/// the
+///   weighted values of both must be multiplied by.
+/// - `T factor(const State<T>& row, Index head) const`, what makes the output of the weighted values, and
+///   `T lse(const State<T>& row, Index head) const`, what backward knows the row by: 0 and −∞ of a row without a key.
+/// - `weight(s, lse, head)` and `weight(s, row, head) const`: a pack's weights again, from the LSEs, and but for the
+///   factor from what was seen.
+/// - `backward(s, p, dp, delta, head, Self* gradient) const`, which returns ds, where δ is the row's Σ p dp less what a
+///   gradient of the LSE is; without one it is p (dp − δ), as of softmax. And, where a row itself gives something to
+///   parameters, `row_backward(lse, delta, head, gradient)` and `row_backward(row, delta, head, gradient) const`.
+/// One that does not look at `head` in `take`, `merge`, `weight` and `backward` may say `static constexpr bool
+/// heads_alike = true`: packs may then have rows of several heads.
+template <class N>
+concept Fold =
+    OfKind<N, Kind::normalizer> &&
+    requires(const std::remove_cvref_t<N>& fold, RowScores<double>& scores, LaneScores<double>& lane_scores,
+             typename std::remove_cvref_t<N>::template State<double>& row, double& number,
+             typename std::remove_cvref_t<N>::template State<Lanes<double>>& rows, Lanes<double>& lanes, Index head) {
+        number = fold.take(scores, row, head);
+        lanes = fold.take(lane_scores, rows, head);
+        lanes = fold.merge(rows, rows, head).first;
+        number = fold.factor(row, head);
+        number = fold.lse(row, head);
+        lanes = fold.weight(lanes, lanes, head);
+        lanes = fold.weight(lanes, rows, head);
+    };
+
+/// Turns a row of scores (−∞ where masked) into weights: a `Fold`, or by the row as a whole, in place.
 /// `T normalize(std::span<T> row, const RowPosition&) const` returns the row's natural-log LSE;
 /// `void backward(std::span<const T> p, std::span<T> dp, T lse, const RowPosition&, Self* gradient) const` turns dp
 /// into ds. `exponentials` of softmax/row.hpp takes those of a row.
 template <class N>
 concept Normalizer =
-    OfKind<N, Kind::normalizer> && requires(const std::remove_cvref_t<N>& normalizer, std::span<double> row,
-                                            const RowPosition& where, std::remove_cvref_t<N>* gradient) {
+    Fold<N> || (OfKind<N, Kind::normalizer> && requires(const std::remove_cvref_t<N>& normalizer, std::span<double> row,
+                                                        const RowPosition& where, std::remove_cvref_t<N>* gradient) {
         { normalizer.normalize(row, where) } -> std::convertible_to<double>;
         normalizer.backward(std::span<const double>(row), row, 0.0, where, gradient);
-    };
-
-/// A normalizer that is a softmax over the row, with `static constexpr bool online = true`: kernels may form it piece
-/// by piece. `double logit(Index head) const`, where there is one, is a logit more in the row's sum; it comes with
-/// `void add_logit_gradient(Index head, double dlogit, Self& gradient) const`.
-template <class N>
-concept OnlineNormalizer = Normalizer<N> && requires { requires std::remove_cvref_t<N>::online; };
+    });
 
 /// A normalizer that weighs each pair by itself: `weight(auto s, Index head) const` and
 /// `weight_backward(auto p, auto dp, Index head, Self* gradient) const`, which returns ds; both written once for
@@ -92,7 +123,7 @@ concept PairNormalizer = Normalizer<N> && requires(const std::remove_cvref_t<N>&
 
 /// A normalizer that needs the row whole: any other.
 template <class N>
-concept RowNormalizer = Normalizer<N> && !OnlineNormalizer<N> && !PairNormalizer<N>;
+concept RowNormalizer = Normalizer<N> && !Fold<N> && !PairNormalizer<N>;
 
 /// How the mapped features of a query and a key become a score.
 enum class Pairing {

@@ -22,9 +22,9 @@ struct PartBeside : Part, Names {};
 ATTEND_HAS_MEMBER(HasCheck, check);
 ATTEND_HAS_MEMBER(HasCover, cover);
 ATTEND_HAS_MEMBER(HasFeatures, features);
-ATTEND_HAS_MEMBER(HasLogit, logit);
 ATTEND_HAS_MEMBER(HasMapKeys, map_keys);
 ATTEND_HAS_MEMBER(HasMapQueries, map_queries);
+ATTEND_HAS_MEMBER(HasTake, take);
 
 #undef ATTEND_HAS_MEMBER
 

@@ -7,6 +7,7 @@
 
 #include <attend/core/workspace.hpp>
 #include <attend/kernel/block_scores.hpp>
+#include <attend/kernel/row_states.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
@@ -22,20 +23,21 @@ struct BackwardScratch {
     T* dout;            ///< d_v × lanes
     T* dout_rows;       ///< lanes × d_v, padded
     T *out, *out_rows;  ///< d_v × lanes and lanes × d_v
-    T *lse, *delta;     ///< lanes; δ = Σ p dp
-    T *top, *share;     ///< lanes: the largest score, and what weights are multiplied by, of rows with large scores
-    T* v;               ///< a tile of values, where they are not read in place
-    T* k_finite;        ///< a tile of keys without what is not finite
-    T *row, *drow;      ///< one row of weights and its gradient, for normalizers that
-                        ///< need it whole
-    T* ones;            ///< as many as any product has lanes
-    T* kept;            ///< for each modifier of tiles, key_block × lanes: the gradients of
-                        ///< what it made
+    StateScratch<T> rows;
+    T* delta;       ///< lanes: δ = Σ p dp
+    T* v;           ///< a tile of values, where they are not read in place
+    T* k_finite;    ///< a tile of keys without what is not finite
+    T *row, *drow;  ///< one row of weights and its gradient, for normalizers that
+                    ///< need it whole
+    T* ones;        ///< as many as any product has lanes
+    T* kept;        ///< for each modifier of tiles, key_block × lanes: the gradients of
+                    ///< what it made
     std::byte *packed_weights, *packed_dout, *packed_q;  ///< of p or ds, and of the rows of dout and of q, where the
                                                          ///< engine packs
 
     BackwardScratch(Arena& arena, const Shape& shape, Index lanes, const Needs& needs, const PackedMemory& packing)
-        : scores(arena, lanes, key_block, needs.width, simd::padded<T>(needs.width), needs.exponentials, packing) {
+        : scores(arena, lanes, key_block, needs.width, simd::padded<T>(needs.width), needs.exponentials, packing),
+          rows(arena, needs.state_members, lanes) {
         const Index dv_stride = simd::padded<T>(shape.d_v), row_keys = needs.whole_rows ? shape.keys : 0,
                     tile = lanes * (needs.whole_rows ? shape.keys : key_block);
         raw = arena.take<T>(needs.modifies ? tile : 0);
@@ -46,10 +48,7 @@ struct BackwardScratch {
         dout_rows = arena.take<T>(lanes * dv_stride);
         out = arena.take<T>(shape.d_v * lanes);
         out_rows = arena.take<T>(lanes * shape.d_v);
-        lse = arena.take<T>(lanes);
         delta = arena.take<T>(lanes);
-        top = arena.take<T>(lanes);
-        share = arena.take<T>(lanes);
         v = arena.take<T>(key_block * shape.d_v);
         k_finite = arena.take<T>(key_block * needs.width);
         row = arena.take<T>(row_keys);

@@ -25,9 +25,10 @@ public:
                  const LaneBlock& block, Index width, const Scratch<T>& scratch, ReadAhead& ahead)
         : attention_(attention),
           rows_(problem, block),
-          few_(Scores::dot && block.rows <= Products<T, E>::most_rows),
-          scores_(attention, rows_, keys, width, few_, scratch.scores),
-          output_(rows_, scratch, few_, ahead),
+          by_rows_(Scores::dot && block.rows <= Products<T, E>::most_rows),
+          scores_(attention, rows_, keys, width, by_rows_, scratch.scores),
+          states_(fold_of<N>(attention.normalizer), rows_.block, rows_.lanes, scratch.rows),
+          output_(rows_, scratch, by_rows_, ahead),
           apart_(scores_.apart()),
           z_(scratch) {}
 
@@ -39,7 +40,7 @@ public:
     /// Output, sum and maximum of no keys, into the scratch.
     void start() {
         load_queries();
-        output_.start();
+        if constexpr (!RowNormalizer<N>) states_.start();
         if constexpr (RowNormalizer<N>) std::fill(z_.s, z_.s + rows_.block.key_end * apart_.key, -infinity);
     }
     /// Takes in a tile of keys. A normalizer that needs a row whole only keeps its scores.
@@ -49,15 +50,20 @@ public:
         T* const s = RowNormalizer<N> ? z_.s + tile.begin * apart_.key : z_.s;
         score_tile(tile, cover, s);
         LaneOperand<T> weights{s};
-        if constexpr (OnlineNormalizer<N>) {
+        if constexpr (Fold<N>) {
             weigh(tile.keys, weights);
         } else if constexpr (PairNormalizer<N>) {
-            if (wants_lse) output_.add_to_lse(tile.keys, apart_);
+            if (wants_lse) by_rows_ ? states_.see_rows(z_.s, tile.keys, apart_) : states_.see(z_.s, tile.keys);
             weigh_pairs(tile.keys);
         } else {
             return;
         }
         add_weighted_values(tile, cover, weights);
+    }
+    /// Takes in what another task has seen of the block's keys.
+    void merge(const Partial<T>& other) {
+        states_.merge(other.states);
+        output_.add(other);
     }
     /// What remains to be done when the block has seen all its keys.
     void end() {
@@ -75,9 +81,12 @@ public:
 
     /// Writes the rows of the output, the LSE and the weights, as far as they are wanted.
     ATTEND_NOINLINE void finish(const StridedView<X>& out, const StridedView<T>& lse, const StridedView<T>& weights) {
-        const LaneBlock& block = rows_.block;
-        for (Index h = 0; h < block.heads; ++h) {
-            for (Index i = 0; i < block.rows; ++i) finish_lane(h * block.rows + i, block.head + h, lse.data != nullptr);
+        const bool wants_lse = lse.data != nullptr;
+        if constexpr (Fold<N>) {
+            states_.finish(wants_lse);
+        } else {
+            if (PairNormalizer<N> && wants_lse) states_.finish(true);
+            set_lanes(z_.rows.factor, rows_.lanes, T(1));
         }
         output_.write(out, lse);
         if (weights.data != nullptr) write_weights(weights);
@@ -89,46 +98,45 @@ private:
     using Scores = BlockScores<T, A, X>;
     using N = typename A::NormalizerFunctor;
 
-    static T exp_of_nonpositive(T x) { return simd::first<T>(detail::exp_of_nonpositive<T>(simd::broadcast(x))); }
-
     /// The final scores of a tile, and what they raise the maximum to.
     void score_tile(KeyTile<T>& tile, Cover cover, T* s) {
-        copy_lanes(z_.largest, rows_.lanes, z_.next);
+        T* const largest = z_.rows.largest;
+        set_lanes(largest, rows_.lanes, std::numeric_limits<T>::lowest());
         const auto& k = scores_.keys();
         if (!tile.has_k) {
             tile.has_k = true;
             // In place: a copy would wait for what has just been written.
             ::new (&tile.k) RowOperand<T>{readable<T>(k.middleRows(tile.begin, tile.keys), z_.scores.k,
-                                                      few_ ? Reading::row_by_row : Reading::once)};
+                                                      by_rows_ ? Reading::row_by_row : Reading::once)};
             const Index begin = tile.begin + tile.keys, next = std::min(key_block, rows_.block.key_end - begin);
             if (next > 0) output_.ahead.soon(output_.v.middleRows(begin, next), k.middleRows(begin, next));
         }
         const bool final = scores_.products_are_final && cover == Cover::all;
-        scores_.products(tile.k, tile.keys, s, final ? z_.next : nullptr, &output_.ahead,
-                         final && OnlineNormalizer<N> && !rows_.problem.dropout);
+        scores_.products(tile.k, tile.keys, s, final ? largest : nullptr, &output_.ahead,
+                         final && Fold<N> && !rows_.problem.dropout);
         if (final) return;
         scores_.finish(tile.begin, tile.keys, cover, s, [&](const T* lanes) {
-            if (few_) return;
+            if (by_rows_) return;
             for (Index i = 0; i < rows_.lanes; i += w)
-                simd::store(z_.next + i, simd::max(simd::load(z_.next + i), simd::load(lanes + i)));
+                simd::store(largest + i, simd::max(simd::load(largest + i), simd::load(lanes + i)));
         });
     }
 
     /// Scores into weights, packed already where the engine packs what is made.
     void weigh(Index keys, [[maybe_unused]] LaneOperand<T>& weights) {
-        if (few_) return weigh_rows(z_, keys, rows_.block.count(), apart_);
+        if (by_rows_) return states_.take_rows(z_.s, keys, apart_);
         if constexpr (may_pack<T, A> && PacksWhatIsMade<E, T>) {
             if (engine().packs(keys)) {
-                weigh_and_pack_tile(engine().engine, z_, keys, rows_.lanes);
+                states_.take(engine().engine, z_.s, keys, z_.packed_weights);
                 if (!rows_.problem.dropout) weights.packed = z_.packed_weights;
                 return;
             }
         }
-        weigh_tile(z_, keys, rows_.lanes);
+        states_.take(z_.s, keys);
     }
     /// Scores into weights, each by itself.
     void weigh_pairs(Index keys) {
-        set_lanes(z_.factor, rows_.lanes, T(1));
+        set_lanes(z_.rows.factor, rows_.lanes, T(1));
         for (Index j = 0; j < keys; ++j) {
             T* const s = z_.s + j * apart_.key;
             rows_.for_each_packet(j, [&](Index lane, const Position& p, Index count) {
@@ -137,44 +145,22 @@ private:
             });
         }
     }
-    /// Whole rows of scores into weights; their LSEs stand in `sum` until the end.
+    /// Whole rows of scores into weights; their LSEs stay until the end.
     void normalize_rows() {
         const LaneBlock& block = rows_.block;
         const Index n = block.key_end;
         for (Index lane = 0; lane < block.count(); ++lane) {
             for (Index j = 0; j < n; ++j) z_.row[j] = z_.s[j * apart_.key + lane];
             const Index head = lane / block.rows;
-            z_.sum[lane] = attention_.normalizer.normalize(
+            z_.rows.lse[lane] = attention_.normalizer.normalize(
                 std::span<T>(z_.row, static_cast<std::size_t>(n)),
                 rows_.problem.row_position(block.sequence, block.head + head, block.row + lane % block.rows));
             for (Index j = 0; j < n; ++j) z_.s[j * apart_.key + lane] = z_.row[j];
         }
-        for (Index lane = 0; lane < rows_.lanes; ++lane) z_.factor[lane] = T(1);
+        for (Index lane = 0; lane < rows_.lanes; ++lane) z_.rows.factor[lane] = T(1);
     }
     void add_weighted_values(KeyTile<T>& tile, Cover cover, LaneOperand<T>& weights) {
         output_.add_weighted_values(tile, cover, weights, apart_, engine(), PairTest(attention_.mask));
-    }
-
-    /// Sets by what `factor` the sums of a lane become its output, and `sum` to its LSE if that is wanted.
-    void finish_lane(Index i, Index head, bool wants_lse) {
-        if constexpr (RowNormalizer<N>) {
-            z_.factor[i] = T(1);
-        } else {
-            T m = z_.largest[i], l = z_.sum[i];
-            z_.factor[i] = PairNormalizer<N> ? T(1) : l == T(0) ? T(0) : T(1) / l;
-            if (l == T(0)) {  // nothing seen
-                z_.sum[i] = -infinity;
-                return;
-            }
-            if constexpr (requires { attention_.normalizer.logit(head); }) {
-                const T sink = static_cast<T>(attention_.normalizer.logit(head)), top = std::max(m, sink);
-                const T rescale = exp_of_nonpositive(m - top);
-                l = rescale * l + exp_of_nonpositive(sink - top);
-                z_.factor[i] = rescale / l;
-                m = top;
-            }
-            if (wants_lse) z_.sum[i] = m == std::numeric_limits<T>::max() ? infinity : m + std::log(l);
-        }
     }
 
     /// The weights of all keys, tile by tile, formed again but where a normalizer needed its rows whole.
@@ -194,7 +180,7 @@ private:
                 if constexpr (PairNormalizer<N>) {
                     weigh_pairs(tile.keys);
                 } else {
-                    output_.weigh_again(s, tile.keys, apart_);
+                    by_rows_ ? states_.weigh_rows(s, tile.keys, apart_) : states_.weigh(s, tile.keys);
                 }
                 rows_.drop(begin, tile.keys, s, apart_.key);
             }
@@ -205,8 +191,9 @@ private:
 
     const A& attention_;
     BlockRows<T, X> rows_;
-    bool few_;  ///< features or keys stand in lanes instead of queries
+    bool by_rows_;  ///< features or keys stand in lanes instead of queries
     Scores scores_;
+    RowStates<T, FoldOf<N>> states_;
     BlockOutput<T, X, E> output_;
     const ScoreStrides& apart_;  ///< of the scores of this tile
     const Scratch<T>& z_;

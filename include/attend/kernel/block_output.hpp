@@ -58,27 +58,12 @@ public:
         for (Index h = 0; h < (few ? 0 : rows.block.heads); ++h) ahead.later(rows.of(out, h));
     }
 
-    /// Output, sum and maximum of no keys, into the scratch.
-    void start() const {
-        set_lanes(z.largest, rows.lanes, std::numeric_limits<T>::lowest());
-        set_lanes(z.sum, rows.lanes, T(0));
-    }
-    /// Takes in scores that make no weights by their sum.
-    ATTEND_NOINLINE void add_to_lse(Index keys, const ScoreStrides& apart) const {
-        if (!few) return add_to_sums(z, keys, rows.lanes);
-        for (Index i = 0; i < rows.block.count(); ++i) {
-            T row[key_block];
-            for (Index j = 0; j < keys; ++j) row[j] = z.s[i * apart.query + j * apart.key];
-            weigh_row(row, keys, z.largest[i], z.sum[i], z.factor[i]);
-        }
-    }
-
     /// o = factor ∘ o + weights after dropout · values. `sees` tells who sees values that are not finite.
     ATTEND_NOINLINE void add_weighted_values(KeyTile<T>& tile, Cover cover, LaneOperand<T>& weights,
                                              const ScoreStrides& apart, const Products<T, E>& products,
                                              const PairTest& sees) {
         rows.drop(tile.begin, tile.keys, weights.data, apart.key);
-        const T* const factor = first ? nullptr : z.factor;
+        const T* const factor = first ? nullptr : z.rows.factor;
         const auto values = v.middleRows(tile.begin, tile.keys);
         first = false;
         if (!tile.has_v) {
@@ -101,51 +86,30 @@ public:
     /// Leaves what has been seen so far, or starts from it, or takes in the keys that another task has seen.
     void store(const Partial<T>& partial) const { partial.keep(z, rows.lanes, v.cols()); }
     void load(const Partial<T>& partial) const { partial.restore(z, rows.lanes, v.cols()); }
-    void merge(const Partial<T>& other) const {
+    void add(const Partial<T>& other) const {
         few ? other.add_to_rows(z, rows.block.count(), v.cols()) : other.add_to_lanes(z, rows.lanes, v.cols());
     }
 
-    /// Writes factor ∘ o, and the LSEs that stand in `sum`.
+    /// Writes factor ∘ o, and the LSEs.
     void write(const StridedView<X>& out, const StridedView<T>& lse) const {
         for (Index h = 0; h < rows.block.heads; ++h) {
             const Index from = h * rows.block.rows;
             if (lse.data != nullptr) {
                 auto lses = rows.of(lse, h);
-                for (Index i = 0; i < rows.block.rows; ++i) lses(i, 0) = z.sum[from + i];
+                for (Index i = 0; i < rows.block.rows; ++i) lses(i, 0) = z.rows.lse[from + i];
             }
             auto to = rows.of(out, h);
             if (few) {
                 for (Index i = 0; i < rows.block.rows; ++i)
-                    scale_row(z.o + (from + i) * v.cols(), v.cols(), z.factor[from + i],
+                    scale_row(z.o + (from + i) * v.cols(), v.cols(), z.rows.factor[from + i],
                               to.data() + i * to.outerStride(), to.innerStride());
             } else {
-                lanes_to_rows(z.o, rows.lanes, from, z.factor, rows.block.rows, v.cols(), to.data(), to.outerStride(),
-                              to.innerStride());
+                lanes_to_rows(z.o, rows.lanes, from, z.rows.factor, rows.block.rows, v.cols(), to.data(),
+                              to.outerStride(), to.innerStride());
             }
         }
     }
 
-    /// Of a tile of scores, e^{s − largest}: the weights but for `factor`. Those who have seen nothing have no weight.
-    ATTEND_NOINLINE void weigh_again(T* s, Index keys, const ScoreStrides& apart) const {
-        constexpr Index w = simd::width<T>;
-        const auto weigh = [](T* at, const simd::Packet<T>& largest) ATTEND_ALWAYS_INLINE {
-            const auto score = simd::min(simd::load(at), simd::broadcast(std::numeric_limits<T>::max()));
-            simd::store(at, exp_of_nonpositive<T>(simd::sub(score, largest)));
-        };
-        if (!few) {
-            for (Index j = 0; j < keys; ++j) {
-                for (Index i = 0; i < rows.lanes; i += w) weigh(s + j * rows.lanes + i, simd::load(z.largest + i));
-            }
-            return;
-        }
-        for (Index i = 0; i < rows.block.count(); ++i) {
-            T row[key_block + w] = {};
-            T* const at = s + i * apart.query;
-            for (Index j = 0; j < keys; ++j) row[j] = at[j * apart.key];
-            for (Index j = 0; j < keys; j += w) weigh(row + j, simd::broadcast(z.largest[i]));
-            for (Index j = 0; j < keys; ++j) at[j * apart.key] = row[j];
-        }
-    }
     /// Writes factor ∘ weights of a tile, after dropout, into the block's rows of the weights.
     ATTEND_NOINLINE void write_weights(Index begin, Index keys, const T* weights, const ScoreStrides& apart,
                                        const StridedView<T>& to) const {
@@ -153,13 +117,13 @@ public:
             auto of_head = rows.of(to, h).middleCols(begin, keys);
             const Index from = h * rows.block.rows;
             if (!few) {
-                lanes_to_rows(weights, rows.lanes, from, z.factor, rows.block.rows, keys, of_head.data(),
+                lanes_to_rows(weights, rows.lanes, from, z.rows.factor, rows.block.rows, keys, of_head.data(),
                               of_head.outerStride(), of_head.innerStride());
                 continue;
             }
             for (Index i = 0; i < rows.block.rows; ++i) {
                 for (Index j = 0; j < keys; ++j)
-                    of_head(i, j) = z.factor[from + i] * weights[j * apart.key + (from + i) * apart.query];
+                    of_head(i, j) = z.rows.factor[from + i] * weights[j * apart.key + (from + i) * apart.query];
             }
         }
     }

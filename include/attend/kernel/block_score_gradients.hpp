@@ -7,7 +7,7 @@
 #include <span>
 
 #include <attend/kernel/block_scores.hpp>
-#include <attend/kernel/lane_sums.hpp>
+#include <attend/kernel/fold_gradients.hpp>
 #include <attend/kernel/modifier_gradients.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
@@ -29,7 +29,7 @@ public:
           scores_(scores),
           z_(scratch),
           v_(rows.problem.key_slice(rows.problem.v, rows.block.sequence, rows.block.kv_head)),
-          sums_(rows, scratch) {}
+          fold_(fold_of<N>(attention.normalizer), rows, scratch) {}
 
     /// Calls `f(begin, keys, cover, p, ds)` for the tiles of keys that the mask does not hide: with the weights after
     /// dropout and the gradients of the products that became scores, key after key. Adds the gradients of the modifiers
@@ -53,11 +53,11 @@ public:
             normalize_rows();
             visible_tiles(finish);
         } else {
-            if constexpr (OnlineNormalizer<N>) load_sums();
+            if constexpr (Fold<N>) load_rows();
             visible_tiles([&](Index begin, Index keys, Cover cover) {
                 score_tile(begin, keys, cover);
-                if constexpr (OnlineNormalizer<N>) {
-                    sums_.weigh(keys);
+                if constexpr (Fold<N>) {
+                    fold_.backward(keys, parameters_.normalizer);
                 } else {
                     weigh_pairs(begin, keys);
                 }
@@ -98,42 +98,27 @@ private:
         }
     }
 
-    /// The LSE and δ of each lane, and the gradients of sinks.
-    void load_sums() {
-        const LaneBlock& block = rows_.block;
-        sums_.load(gradients_.lse);
-        if (sums_.rescales()) [[unlikely]] {
-            sums_.start_sums();
+    /// The LSE and δ of each lane, and what the rows give to the parameters of their fold.
+    void load_rows() {
+        fold_.load(gradients_.lse);
+        if (fold_.sees_again()) [[unlikely]] {
+            fold_.start_seeing();
             visible_tiles([&](Index begin, Index keys, Cover cover) {
                 final_scores(begin, keys, cover);
-                sums_.add_to_sums(z_.p + at(begin), keys);
+                fold_.see(z_.p + at(begin), keys);
             });
-            for (Index i = 0; i < block.count(); ++i) {
-                if constexpr (requires { attention_.normalizer.logit(i); }) {
-                    const T logit = static_cast<T>(attention_.normalizer.logit(block.head + i / block.rows));
-                    sums_.end_sum(i, &logit);
-                } else {
-                    sums_.end_sum(i, nullptr);
-                }
-            }
+            fold_.end_seeing();
         }
         if constexpr (std::is_same_v<T, X>) {
-            sums_.delta_of_output(gradients_.out, v_.cols());
+            fold_.delta_of_output(gradients_.out, v_.cols());
         } else {  // an output rounded to 16 bits is too rough
             visible_tiles([&](Index begin, Index keys, Cover cover) {
                 score_tile(begin, keys, cover);
-                sums_.add_to_delta(keys);
+                fold_.add_to_delta(keys);
             });
         }
-        if (gradients_.dlse.data != nullptr) sums_.add_lse_gradient(gradients_.dlse);
-        for (Index h = 0; h < block.heads; ++h) add_logit_gradients(block.head + h, h * block.rows);
-    }
-    void add_logit_gradients([[maybe_unused]] Index head, [[maybe_unused]] Index first) const {
-        if constexpr (requires { attention_.normalizer.logit(head); }) {
-            if (!parameters_.wanted()) return;
-            const double dlogit = sums_.logit_gradient(attention_.normalizer.logit(head), first);
-            attention_.normalizer.add_logit_gradient(head, dlogit, *parameters_.normalizer);
-        }
+        if (gradients_.dlse.data != nullptr) fold_.add_lse_gradient(gradients_.dlse);
+        fold_.add_row_gradients(parameters_.normalizer);
     }
 
     /// The final scores of a tile.
@@ -202,7 +187,7 @@ private:
     Scores& scores_;
     const BackwardScratch<T>& z_;
     Slice<const X> v_;
-    LaneSums<T, X> sums_;
+    FoldGradients<T, X, FoldOf<N>> fold_;
 };
 
 }  // namespace attend::detail::fused

@@ -33,7 +33,7 @@ public:
         const Scratch<T> first = scratch(worker);
         for (Index i = 1; i < team_; ++i) scratch(worker, &first);
         scratch_bytes_ = worker.used();
-        if (chunks_ > 1) Partial<T>(partial, shape, lanes_);
+        if (chunks_ > 1) Partial<T>(partial, needs.state_members, shape, lanes_);
         partial_bytes_ = partial.used();
     }
 
@@ -58,13 +58,12 @@ public:
     }
     /// The scratch of a team's first block, or of one beside `first`.
     Scratch<T> scratch(Arena& arena, const Scratch<T>* first = nullptr) const {
-        return first == nullptr
-                   ? Scratch<T>(arena, shape_, lanes_, needs_.width, needs_.whole_rows, needs_.exponentials, packing_)
-                   : Scratch<T>(arena, *first, shape_, lanes_, needs_.width);
+        return first == nullptr ? Scratch<T>(arena, needs_, shape_, lanes_, packing_)
+                                : Scratch<T>(arena, *first, needs_, shape_, lanes_);
     }
     Partial<T> partial(std::byte* memory, Index which) const {
         Arena arena(memory + before_partials() + static_cast<std::size_t>(which) * partial_bytes_);
-        return Partial<T>(arena, shape_, lanes_);
+        return Partial<T>(arena, needs_.state_members, shape_, lanes_);
     }
 
 private:
@@ -223,8 +222,7 @@ private:
         ReadAhead ahead;
         Block block(attention_, problem_, keys_, all, layout_.needs().width, scratch, ahead);
         block.output().load(layout_.partial(memory_, all.partial));
-        for (Index chunk = 1; chunk < all.chunks; ++chunk)
-            block.output().merge(layout_.partial(memory_, all.partial + chunk));
+        for (Index chunk = 1; chunk < all.chunks; ++chunk) block.merge(layout_.partial(memory_, all.partial + chunk));
         if (results_.weights.data != nullptr) block.load_queries();
         finish(block);
     }

@@ -9,8 +9,22 @@
 #include <attend/kernel/on_lanes.hpp>
 #include <attend/kernel/pair_scores.hpp>
 #include <attend/kernel/products.hpp>
+#include <attend/kernel/row_states.hpp>
+#include <attend/softmax/softmax.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
+
+/// The fold of a normalizer, or what makes the LSE of one that weighs each pair by itself.
+template <class N>
+using FoldOf = std::conditional_t<Fold<N>, N, Softmax>;
+template <class N>
+const FoldOf<N>& fold_of(const N& normalizer) {
+    if constexpr (Fold<N>) {
+        return normalizer;
+    } else {
+        return softmax;
+    }
+}
 
 /// Whether an attention's engine may pack. A sigmoid's weights may all be so small that nothing of them would be left
 /// where the packed form is rougher than the numbers themselves.
@@ -22,13 +36,14 @@ inline constexpr bool may_pack =
 /// How many blocks of a head go through the keys together at most: as many as it takes for what a tile of keys costs,
 /// to be packed above all, to be little beside the products.
 template <class T, class A>
-inline constexpr Index most_team = may_pack<T, A> && OnlineNormalizer<typename A::NormalizerFunctor> ? 8 : 1;
+inline constexpr Index most_team = may_pack<T, A> && Fold<typename A::NormalizerFunctor> ? 8 : 1;
 
 struct Needs {
     Index width = 0;            ///< features of a query and of a key
     std::size_t key_bytes = 0;  ///< of the features of all keys, where they are not the keys themselves
     Index most_team = 1;
     Index tile_modifiers = 0;
+    Index state_members = 0;    ///< of a row's state
     bool splits = false;        ///< results over parts of the keys can be merged
     bool whole_rows = false;    ///< the normalizer needs rows of scores whole
     bool exponentials = false;  ///< of the features, for pairs that are formed from them
@@ -38,14 +53,9 @@ struct Needs {
 template <class T, class A, class X>
 Needs needs_of(const A& attention, const Shape& shape) {
     using N = typename A::NormalizerFunctor;
-    constexpr bool has_logit = requires(const N& normalizer, Index head) {
-        { normalizer.logit(head) } -> std::convertible_to<double>;
-    };
-    static_assert(has_logit || !HasLogit<N>,
-                  "attend: this normalizer has a logit that does not fit: it needs double logit(Index head) const");
-    static_assert(has_logit || !OnlineNormalizer<N> || !HasParameters<N>,
-                  "attend: this online normalizer has parameters, but no logit that they could act by: leave `online` "
-                  "out, or add double logit(Index head) const and add_logit_gradient");
+    static_assert(Fold<N> || !HasTake<N>,
+                  "attend: this normalizer has a take, but is no fold: it needs State<P>, take, merge, factor, lse and "
+                  "weight as core/concepts.hpp says them");
     const Index width = features_of(attention.score(), shape);
     PackedMemory packing;
     if constexpr (may_pack<T, A>) packing = Products<T, typename A::EngineType>::packed_memory(width, shape.d_v);
@@ -53,7 +63,8 @@ Needs needs_of(const A& attention, const Shape& shape) {
             .key_bytes = KeyFeatures<T, A, X>::bytes(shape, width),
             .most_team = most_team<T, A>,
             .tile_modifiers = static_cast<Index>(tile_modifiers<decltype(A::modifiers.each), T>()),
-            .splits = OnlineNormalizer<N>,
+            .state_members = RowStates<T, FoldOf<N>>::members,
+            .splits = Fold<N>,
             .whole_rows = RowNormalizer<N>,
             .exponentials = ExponentialScore<typename A::ScoreFunctor, T>,
             .packing = packing,

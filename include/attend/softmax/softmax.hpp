@@ -7,6 +7,7 @@
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/output.hpp>
+#include <attend/softmax/fold.hpp>
 #include <attend/softmax/lines.hpp>
 #include <attend/softmax/row.hpp>
 
@@ -77,9 +78,8 @@ struct LineFunction {
 /// are not contiguous, or of 16 bits.
 ///
 /// Also the normalizer that every attention has unless another is given.
-struct Softmax : detail::LineFunction<Softmax> {
+struct Softmax : detail::LineFunction<Softmax>, SoftmaxFold {
     static constexpr Kind kind = Kind::normalizer;
-    static constexpr bool online = true;
 
     /// Scores -> weights in place; returns the natural-log LSE of the scores.
     template <class T>
