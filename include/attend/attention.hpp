@@ -116,20 +116,40 @@ struct Attention : S {
                                 out, options);
         }
     }
+    /// The same on a source of keys and values, whose sequences and heads are the call's: see source/source.hpp.
+    template <detail::OperandLike Q, detail::GivenAsSource Source>
+    auto operator()(const Q& q, const Source& source, ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
+        if constexpr (source_fits<Q, Source>()) {
+            RowMatrix<detail::ScalarOf<Q>> out;
+            (*this)(q, source, out, std::move(options));
+            return out;
+        }
+    }
+    template <detail::OperandLike Q, detail::GivenAsSource Source>
+    void operator()(const Q& q, const Source& source, Output<detail::ScalarOf<Q>> out,
+                    ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
+        if constexpr (source_fits<Q, Source>()) {
+            const detail::Operand q_operand(q);
+            detail::run_forward(*this,
+                                detail::Problem<detail::ScalarOf<Q>>(q_operand.view(), source, options.query_offset,
+                                                                     options.sequences, options.dropout),
+                                source, out, options);
+        }
+    }
     /// What is no operand is refused in words, also beside options in braces.
     template <class Q, class Key, class V, class... Rest>
-        requires(!detail::AllOperands<Q, Key, V>)
+        requires(!detail::AllOperands<Q, Key, V> && !detail::GivenAsSource<Key>)
     void operator()(const Q&, const Key&, const V&, Rest&&...) const {
         refuse_what_is_no_operand<Q, Key, V>();
     }
     template <class Q, class Key, class V>
-        requires(!detail::AllOperands<Q, Key, V>)
+        requires(!detail::AllOperands<Q, Key, V> && !detail::GivenAsSource<Key>)
     void operator()(const Q&, const Key&, const V&,
                     ForwardOptions<Compute<typename detail::FirstScalar<Q, Key, V>::Scalar>>) const {
         refuse_what_is_no_operand<Q, Key, V>();
     }
     template <class Q, class Key, class V, class Out>
-        requires(!detail::AllOperands<Q, Key, V>)
+        requires(!detail::AllOperands<Q, Key, V> && !detail::GivenAsSource<Key>)
     void operator()(const Q&, const Key&, const V&, Out&&,
                     ForwardOptions<Compute<typename detail::FirstScalar<Q, Key, V>::Scalar>>) const {
         refuse_what_is_no_operand<Q, Key, V>();
@@ -147,6 +167,31 @@ struct Attention : S {
         static_assert(one_lse, "attend: lse must have the scalar type that the attention computes in");
         if constexpr (operands_go_together<Q, Key, V, Out, DOut>() && one_lse)
             add_gradients(q, k, v, out, lse, dout, dq, dk, dv, options);
+    }
+
+    /// The same on a source; its gradients go to `gradients.add(sequence, head, begin, dk, dv)`: see source/source.hpp.
+    template <detail::OperandLike Q, detail::GivenAsSource Source, detail::OperandLike Out, detail::OperandLike Lse,
+              detail::OperandLike DOut, class KeysInto>
+    void backward(const Q& q, const Source& source, const Out& out, const Lse& lse, const DOut& dout,
+                  Output<detail::ScalarOf<Q>> dq, KeysInto& gradients, BackwardOptions<Attention> options = {}) const {
+        using X = detail::ScalarOf<Q>;
+        constexpr bool one_lse = std::is_same_v<detail::ScalarOf<Lse>, Compute<X>>,
+                       takes_gradients = KeyGradientsOf<KeysInto, Compute<X>>;
+        static_assert(one_lse, "attend: lse must have the scalar type that the attention computes in");
+        static_assert(takes_gradients,
+                      "attend: a source's gradients go to void add(Index sequence, Index head, Index begin, const "
+                      "RowBlock<T>& dk, const RowBlock<T>& dv), which this lacks");
+        if constexpr (operands_go_together<Q, Out, DOut>() && source_fits<Q, Source>() && one_lse && takes_gradients) {
+            const detail::Operand q_operand(q);
+            const detail::Operand out_operand(out);
+            const detail::Operand lse_operand(lse);
+            const detail::Operand dout_operand(dout);
+            const detail::Problem<X> problem(q_operand.view(), source, options.query_offset, options.sequences,
+                                             options.dropout);
+            detail::run_backward(*this, problem, source,
+                                 inputs_of(problem, out_operand, lse_operand, dout_operand, options.dlse), dq,
+                                 gradients, options);
+        }
     }
 
     /// Keys and values made ready for any number of calls: their features are formed once. See prepared.hpp, which to
@@ -202,6 +247,23 @@ private:
                       "depth, b, lanes, c, options) const, see engine/engine.hpp");
         return numbers && one && multiplies;
     }
+    template <class Q, class Source>
+    static consteval bool source_fits() {
+        constexpr bool fits = KeySourceOf<Source, Compute<detail::ScalarOf<Q>>>;
+        static_assert(
+            fits,
+            "attend: this key source does not fit a call in the scalar of q: it needs sequences, heads, keys, "
+            "key_width, value_width, key_rows and value_rows, see source/source.hpp");
+        return operands_go_together<Q>() && fits;
+    }
+    template <class X>
+    static detail::BackwardInputs<X> inputs_of(const detail::Problem<X>& problem, const auto& out, const auto& lse,
+                                               const auto& dout, const detail::AnyInput& dlse) {
+        return {.out = problem.query_input(out.view(), "out", problem.v.columns),
+                .dout = problem.query_input(dout.view(), "dout", problem.v.columns),
+                .lse = problem.query_input(lse.view(), "lse", 1),
+                .dlse = lse_gradient<Compute<X>>(problem, dlse)};
+    }
     template <class T, class X>
     static StridedView<const T> lse_gradient(const detail::Problem<X>& problem, const detail::AnyInput& dlse) {
         if (!dlse) return {};
@@ -220,12 +282,8 @@ private:
         const detail::Operand dout_operand(dout);
         const detail::Problem problem(q_operand.view(), k_operand.view(), v_operand.view(), options.query_offset,
                                       options.sequences, options.key_sequences, options.dropout);
-        detail::run_backward(*this, problem,
-                             {.out = problem.query_input(out_operand.view(), "out", problem.v.columns),
-                              .dout = problem.query_input(dout_operand.view(), "dout", problem.v.columns),
-                              .lse = problem.query_input(lse_operand.view(), "lse", 1),
-                              .dlse = lse_gradient<detail::ScalarOf<Lse>>(problem, options.dlse)},
-                             {dq, dk, dv}, options);
+        detail::run_backward(*this, problem, inputs_of(problem, out_operand, lse_operand, dout_operand, options.dlse),
+                             dq, dk, dv, options);
     }
 };
 

@@ -4,7 +4,7 @@ cmake_minimum_required(VERSION 3.21)
 set(floors  # lowest first
     "version.hpp"
     "core"
-    "softmax engine"
+    "softmax engine source"
     "score modifier mask position"
     "normalizer"
     "kernel"
@@ -12,7 +12,7 @@ set(floors  # lowest first
     "prepared.hpp"
     "layer"
     "attend.hpp")
-set(may_include_own_kind core softmax engine kernel layer)
+set(may_include_own_kind core softmax engine source kernel layer)
 set(may_be_included_by_own_kind mask/algebra.hpp)
 set(may_name_eigen_internal core/simd.hpp)
 

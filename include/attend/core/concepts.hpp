@@ -19,7 +19,7 @@
 
 namespace attend::inline ATTEND_ABI {
 
-enum class Kind { score, modifier, mask, normalizer, engine, attention };
+enum class Kind { score, modifier, mask, normalizer, engine, source, attention };
 
 /// A row of scores: one query of one head.
 struct RowPosition {

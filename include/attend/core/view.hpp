@@ -242,4 +242,21 @@ auto heads(X&&, Index) {
                   "attend: heads(x, n) views memory: evaluate the expression first, heads(x.eval(), n)");
 }
 
+namespace detail {
+
+/// One head of one sequence of an operand: rows × columns, any strides.
+template <class X>
+using Slice = Eigen::Map<std::conditional_t<std::is_const_v<X>, const RowMatrix<std::remove_const_t<X>>, RowMatrix<X>>,
+                         Eigen::Unaligned, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>>;
+
+/// `rows` rows of a head from the element `first` on. An empty operand may have no memory at all: no step leads on
+/// there.
+template <class T>
+Slice<T> rows_of(const StridedView<T>& view, Index first, Index head, Index rows) {
+    if (view.data == nullptr) return Slice<T>(nullptr, rows, view.columns, {0, 1});
+    return Slice<T>(view.data + first + head * view.head_stride, rows, view.columns,
+                    {view.row_stride, view.column_stride});
+}
+
+}  // namespace detail
 }  // namespace attend

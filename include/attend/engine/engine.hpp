@@ -30,17 +30,9 @@
 #include <attend/core/concepts.hpp>
 #include <attend/core/read_ahead.hpp>
 #include <attend/core/simd.hpp>
+#include <attend/core/tiles.hpp>
 
 namespace attend::inline ATTEND_ABI {
-
-/// A matrix read scalar by scalar, through any strides: rows × depth.
-template <class T>
-struct StridedMatrix {
-    const T* data;
-    Index row_stride, depth_stride;
-
-    T operator()(Index row, Index k) const { return data[row * row_stride + k * depth_stride]; }
-};
 
 /// Where a product starts from and what else it reports.
 template <class T>
@@ -96,14 +88,6 @@ concept PacksWhatIsMade =
 /// How far the scores of one query stand from those of the next, and those of one key from the next's.
 struct ScoreStrides {
     Index query, key;
-};
-
-/// Contiguous rows of keys or values.
-template <class T>
-struct RowBlock {
-    const T* data;
-    Index stride, rows, columns;
-    const T* row(Index i) const { return data + i * stride; }
 };
 
 /// An engine that has products for `most_rows<T>` queries of a head or fewer, whose features stand in lanes then: the

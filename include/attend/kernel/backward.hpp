@@ -157,19 +157,6 @@ public:
         }
         return true;
     }
-    /// A head's rows of a tile of keys.
-    template <class Y>
-    auto rows(const StridedView<Y>& view, Index head, Index tile) const {
-        return problem_.key_slice(view, sequence(head), kv_head(head))
-            .middleRows(tile * key_block, tile_keys(head, tile));
-    }
-    /// Adds the gradients of a tile's values.
-    ATTEND_NOINLINE void add_values(const KeyGradients<T>& sums, Index head, Index tile,
-                                    const StridedView<X>& dv) const {
-        const StridedBlock<T> from(sums.dv + tile * key_block * sums.dv_stride, tile_keys(head, tile),
-                                   problem_.shape.d_v, Eigen::OuterStride<>(sums.dv_stride));
-        rows(dv, head, tile) += from.template cast<X>();
-    }
 
 private:
     /// Calls `f(task, worker, group)` for tasks from `begin` on: of each group one after the other, whatever `begin`
@@ -187,15 +174,65 @@ private:
     std::byte* memory_;
 };
 
+/// Where the gradients of a tile of keys go: into those of the operands, by the score's map.
+template <class A, class X>
+class DenseGradients {
+public:
+    static constexpr bool maps = KeyFeatures<Compute<X>, A, X>::maps;
+
+    DenseGradients(const A& attention, const Problem<X>& problem, const StridedView<X>& dk, const StridedView<X>& dv)
+        : attention_(attention), problem_(problem), dk_(dk), dv_(dv) {}
+
+    template <class T>
+    void add(Index sequence, Index head, Index begin, const RowBlock<T>& dfeatures, const RowBlock<T>& dvalues,
+             const ParameterGradients<A>& parameters) const {
+        const auto rows = [&](const auto& view) {
+            return problem_.key_slice(view, sequence, head).middleRows(begin, dvalues.rows);
+        };
+        auto to_k = rows(dk_), to_v = rows(dv_);
+        map_keys_backward(attention_.score(), rows(problem_.k), matrix(dfeatures), to_k, parameters.score);
+        to_v += matrix(dvalues).template cast<X>();
+    }
+
+private:
+    template <class T>
+    static auto matrix(const RowBlock<T>& rows) {
+        return Eigen::Map<const RowMatrix<T>, Eigen::Unaligned, Eigen::OuterStride<>>(
+            rows.data, rows.rows, rows.columns, Eigen::OuterStride<>(rows.stride));
+    }
+
+    const A& attention_;
+    const Problem<X>& problem_;
+    StridedView<X> dk_, dv_;
+};
+/// Or to what a user gave for them.
+template <class G>
+class GivenGradients {
+public:
+    static constexpr bool maps = false;
+
+    explicit GivenGradients(G& gradients) : gradients_(gradients) {}
+
+    template <class T>
+    void add(Index sequence, Index head, Index begin, const RowBlock<T>& dk, const RowBlock<T>& dv, const auto&) const {
+        gradients_.add(sequence, head, begin, dk, dv);
+    }
+
+private:
+    G& gradients_;
+};
+
 /// One call.
-template <class T, class A, class X>
+template <class T, class A, class X, class Source, class KeysInto>
 class Backward {
 public:
-    Backward(const A& attention, const Problem<X>& problem, const Gradients<T, A, X>& gradients,
-             const BackwardLayout<T>& layout, std::byte* memory, const ExecutorRef& executor)
+    Backward(const A& attention, const Problem<X>& problem, const Source& source, const Gradients<T, X>& gradients,
+             const KeysInto& keys_into, const BackwardLayout<T>& layout, std::byte* memory, const ExecutorRef& executor)
         : attention_(attention),
           problem_(problem),
+          source_(source),
           gradients_(gradients),
+          keys_into_(keys_into),
           layout_(layout),
           memory_(memory),
           executor_(executor),
@@ -209,7 +246,7 @@ public:
             return run_tasks(BackwardTasks<T, X>::all_apart, [](Index) { return ParameterGradients<A>(); });
         if constexpr (has_copies<A>) {
             // Chunks and tiles take turns as often as there is memory for: that must not show in the sums.
-            tiles_group_ = KeyFeatures<T, A, X>::maps && layout_.chunks() > 1 ? groups : 0;
+            tiles_group_ = KeysInto::maps && layout_.chunks() > 1 ? groups : 0;
             ParameterSums<A> sums(*gradient, tiles_group_ + groups, workspace);
             if (sums.start(executor_)) {
                 run_tasks(groups, [&](Index group) { return sums.of(group); });
@@ -244,7 +281,8 @@ private:
         const Index begin = plan.blocks * chunk / plan.chunks, end = plan.blocks * (chunk + 1) / plan.chunks;
         for (Index which = begin; which < end; ++which) {
             const LaneBlock block = tasks_.lane_block(plan.sequence, head, which);
-            BlockBackward<T, A, X>(attention_, problem_, gradients_, parameters, block, layout_.width(), scratch, sums)
+            BlockBackward<T, A, X, Source>(attention_, problem_, source_, gradients_, parameters, block,
+                                           layout_.width(), scratch, sums)
                 .run();
         }
     }
@@ -254,16 +292,18 @@ private:
         const Index count = tasks_.tile_keys(head, tile);
         KeyGradients<T> sums = layout_.slot(memory_, first_slot);
         if (!tasks_.add_up(tile, count, first_slot, sums)) return;
-        const StridedBlock<T> dk(sums.dk + tile * key_block * sums.dk_stride, count, layout_.width(),
-                                 Eigen::OuterStride<>(sums.dk_stride));
-        auto dk_rows = tasks_.rows(gradients_.dk, head, tile);
-        map_keys_backward(attention_.score(), tasks_.rows(problem_.k, head, tile), dk, dk_rows, parameters.score);
-        tasks_.add_values(sums, head, tile, gradients_.dv);
+        const Index begin = tile * key_block;
+        keys_into_.add(tasks_.sequence(head), tasks_.kv_head(head), begin,
+                       RowBlock<T>{sums.dk + begin * sums.dk_stride, sums.dk_stride, count, layout_.width()},
+                       RowBlock<T>{sums.dv + begin * sums.dv_stride, sums.dv_stride, count, problem_.shape.d_v},
+                       parameters);
     }
 
     const A& attention_;
     const Problem<X>& problem_;
-    const Gradients<T, A, X>& gradients_;
+    const Source& source_;
+    const Gradients<T, X>& gradients_;
+    const KeysInto& keys_into_;
     const BackwardLayout<T>& layout_;
     std::byte* memory_;
     const ExecutorRef& executor_;

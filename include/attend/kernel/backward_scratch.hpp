@@ -77,12 +77,11 @@ struct ParameterGradients {
 };
 
 /// What a backward call has beside its operands.
-template <class T, class A, class X>
+template <class T, class X>
 struct Gradients {
     StridedView<const X> out, dout;
-    StridedView<const T> lse, dlse;              ///< no dlse: none
-    StridedView<const KeyScalar<T, A, X>> keys;  ///< the features of all keys
-    StridedView<X> dq, dk, dv;
+    StridedView<const T> lse, dlse;  ///< no dlse: none
+    StridedView<X> dq;
 };
 
 }  // namespace attend::detail::fused

@@ -122,18 +122,19 @@ private:
 };
 
 /// One block of lanes over its keys.
-template <class T, class A, class X>
+template <class T, class A, class X, class Source>
 class BlockBackward {
 public:
-    BlockBackward(const A& attention, const Problem<X>& problem, const Gradients<T, A, X>& gradients,
+    BlockBackward(const A& attention, const Problem<X>& problem, const Source& source, const Gradients<T, X>& gradients,
                   const ParameterGradients<A>& parameters, const LaneBlock& block, Index width,
                   const BackwardScratch<T>& scratch, const KeyGradients<T>& key_gradients)
         : attention_(attention),
           gradients_(gradients),
           parameters_(parameters),
           rows_(problem, block),
-          scores_(attention, rows_, gradients.keys, width, false, scratch.scores),
-          score_gradients_(attention, gradients, parameters, rows_, scores_, scratch),
+          head_(source.head(problem.key_rows(block.sequence, block.kv_head))),
+          scores_(attention, rows_, width, false, scratch.scores),
+          score_gradients_(attention, gradients, parameters, rows_, head_, scores_, scratch),
           z_(scratch),
           keys_(key_gradients),
           products_(rows_, scratch, key_gradients, scores_.engine(), width) {}
@@ -190,11 +191,12 @@ private:
     }
 
     const A& attention_;
-    const Gradients<T, A, X>& gradients_;
+    const Gradients<T, X>& gradients_;
     ParameterGradients<A> parameters_;
     BlockRows<T, X> rows_;
+    typename Source::Head head_;
     Scores scores_;
-    BlockScoreGradients<T, A, X> score_gradients_;
+    BlockScoreGradients<T, A, X, typename Source::Head> score_gradients_;
     const BackwardScratch<T>& z_;
     const KeyGradients<T>& keys_;
     BlockProducts<T, X, typename A::EngineType> products_;

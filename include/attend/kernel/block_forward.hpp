@@ -14,26 +14,25 @@
 namespace attend::inline ATTEND_ABI::detail::fused {
 
 /// One block of lanes over its keys.
-template <class T, class A, class X>
+template <class T, class A, class X, class Source>
 class BlockForward {
 public:
-    using Key = KeyScalar<T, A, X>;
+    using Head = typename Source::Head;
     using E = typename A::EngineType;
 
-    /// `keys`: the features of all keys of the call.
-    BlockForward(const A& attention, const Problem<X>& problem, const StridedView<const Key>& keys,
-                 const LaneBlock& block, Index width, const Scratch<T>& scratch, ReadAhead& ahead)
+    BlockForward(const A& attention, const Problem<X>& problem, const Source& source, const LaneBlock& block,
+                 Index width, const Scratch<T>& scratch, ReadAhead& ahead)
         : attention_(attention),
           rows_(problem, block),
           by_rows_(Scores::dot && block.rows <= Products<T, E>::most_rows),
-          scores_(attention, rows_, keys, width, by_rows_, scratch.scores),
+          scores_(attention, rows_, width, by_rows_, scratch.scores),
           states_(fold_of<N>(attention.normalizer), rows_.block, rows_.lanes, scratch.rows),
-          output_(rows_, scratch, by_rows_, ahead),
+          output_(rows_, source.head(problem.key_rows(block.sequence, block.kv_head)), scratch, by_rows_, ahead),
           apart_(scores_.apart()),
           z_(scratch) {}
 
     /// What is done without the attention.
-    BlockOutput<T, X, E>& output() { return output_; }
+    BlockOutput<T, X, E, Head>& output() { return output_; }
     const Products<T, E>& engine() const { return scores_.engine(); }
 
     void load_queries() { scores_.load_queries(); }
@@ -102,14 +101,13 @@ private:
     void score_tile(KeyTile<T>& tile, Cover cover, T* s) {
         T* const largest = z_.rows.largest;
         set_lanes(largest, rows_.lanes, std::numeric_limits<T>::lowest());
-        const auto& k = scores_.keys();
         if (!tile.has_k) {
             tile.has_k = true;
             // In place: a copy would wait for what has just been written.
-            ::new (&tile.k) RowOperand<T>{readable<T>(k.middleRows(tile.begin, tile.keys), z_.scores.k,
-                                                      by_rows_ ? Reading::row_by_row : Reading::once)};
+            ::new (&tile.k) RowOperand<T>{
+                output_.keys.keys(tile.begin, tile.keys, z_.scores.k, by_rows_ ? Reading::row_by_row : Reading::once)};
             const Index begin = tile.begin + tile.keys, next = std::min(key_block, rows_.block.key_end - begin);
-            if (next > 0) output_.ahead.soon(output_.v.middleRows(begin, next), k.middleRows(begin, next));
+            if (next > 0) output_.keys.soon(output_.ahead, begin, next);
         }
         const bool final = scores_.products_are_final && cover == Cover::all;
         scores_.products(tile.k, tile.keys, s, final ? largest : nullptr, &output_.ahead,
@@ -194,7 +192,7 @@ private:
     bool by_rows_;  ///< features or keys stand in lanes instead of queries
     Scores scores_;
     RowStates<T, FoldOf<N>> states_;
-    BlockOutput<T, X, E> output_;
+    BlockOutput<T, X, E, Head> output_;
     const ScoreStrides& apart_;  ///< of the scores of this tile
     const Scratch<T>& z_;
 };

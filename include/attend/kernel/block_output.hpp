@@ -26,30 +26,27 @@ struct KeyTile {
 };
 
 /// What a block's forward pass knows without its attention: its scratch, its values and its output.
-template <class T, class X, class E>
+template <class T, class X, class E, class Head>
 class BlockOutput {
 public:
     const BlockRows<T, X>& rows;
     const Scratch<T>& z;
-    bool few;  ///< features or keys stand in lanes instead of queries
-    Slice<const X> v;
+    bool few;   ///< features or keys stand in lanes instead of queries
+    Head keys;  ///< and values, of the block's head
+    Index d_v;
     ReadAhead& ahead;
     bool first = true;  ///< no tile has been taken in
 
-    BlockOutput(const BlockRows<T, X>& rows_, const Scratch<T>& scratch, bool few_, ReadAhead& ahead_)
-        : rows(rows_),
-          z(scratch),
-          few(few_),
-          v(rows.problem.key_slice(rows.problem.v, rows.block.sequence, rows.block.kv_head)),
-          ahead(ahead_) {}
+    BlockOutput(const BlockRows<T, X>& rows_, const Head& keys_, const Scratch<T>& scratch, bool few_,
+                ReadAhead& ahead_)
+        : rows(rows_), z(scratch), few(few_), keys(keys_), d_v(rows.problem.shape.d_v), ahead(ahead_) {}
 
-    /// Asks for what a block will need first, which this worker is likely to take next; `keys` are the call's features.
-    template <class Key>
-    ATTEND_NOINLINE void expect(const LaneBlock& next, const StridedView<const Key>& keys) {
+    /// Asks for what a block will need first, which this worker is likely to take next.
+    template <class Source>
+    ATTEND_NOINLINE void expect(const LaneBlock& next, const Source& source) {
         const Problem<X>& problem = rows.problem;
-        const Index count = std::min(key_block, next.key_end - next.key_begin);
-        ahead.later(problem.key_slice(problem.v, next.sequence, next.kv_head).middleRows(next.key_begin, count),
-                    problem.key_slice(keys, next.sequence, next.kv_head).middleRows(next.key_begin, count));
+        source.head(problem.key_rows(next.sequence, next.kv_head))
+            .later(ahead, next.key_begin, std::min(key_block, next.key_end - next.key_begin));
         for (Index h = next.head; h < next.head + next.heads; ++h)
             ahead.later(problem.query_slice(problem.q, next.sequence, h).middleRows(next.row, next.rows));
     }
@@ -64,15 +61,14 @@ public:
                                              const PairTest& sees) {
         rows.drop(tile.begin, tile.keys, weights.data, apart.key);
         const T* const factor = first ? nullptr : z.rows.factor;
-        const auto values = v.middleRows(tile.begin, tile.keys);
         first = false;
         if (!tile.has_v) {
             tile.has_v = true;
-            ::new (&tile.rows) StridedMatrix<T>(readable(values, z.v, few ? Reading::row_by_row : Reading::often));
+            ::new (&tile.rows) StridedMatrix<T>(keys.values(tile.begin, tile.keys, z.v, reading()));
             if (!few) tile.v = {{tile.rows.data, tile.rows.depth_stride, tile.rows.row_stride}};
         }
-        if (cover == Cover::some && !all_finite(tile.rows, tile.keys, v.cols())) [[unlikely]] {
-            add_visible_values(tile, values, weights, factor, apart, products, sees);
+        if (cover == Cover::some && !all_finite(tile.rows, tile.keys, d_v)) [[unlikely]] {
+            add_visible_values(tile, weights, factor, apart, products, sees);
             tile.has_v = false;
         } else {
             add_values(tile, weights, factor, apart, products);
@@ -80,14 +76,14 @@ public:
     }
     /// The output of no keys where there was no tile.
     void end() const {
-        if (first) std::fill(z.o, z.o + v.cols() * rows.lanes, T(0));
+        if (first) std::fill(z.o, z.o + d_v * rows.lanes, T(0));
     }
 
     /// Leaves what has been seen so far, or starts from it, or takes in the keys that another task has seen.
-    void store(const Partial<T>& partial) const { partial.keep(z, rows.lanes, v.cols()); }
-    void load(const Partial<T>& partial) const { partial.restore(z, rows.lanes, v.cols()); }
+    void store(const Partial<T>& partial) const { partial.keep(z, rows.lanes, d_v); }
+    void load(const Partial<T>& partial) const { partial.restore(z, rows.lanes, d_v); }
     void add(const Partial<T>& other) const {
-        few ? other.add_to_rows(z, rows.block.count(), v.cols()) : other.add_to_lanes(z, rows.lanes, v.cols());
+        few ? other.add_to_rows(z, rows.block.count(), d_v) : other.add_to_lanes(z, rows.lanes, d_v);
     }
 
     /// Writes factor ∘ o, and the LSEs.
@@ -101,28 +97,28 @@ public:
             auto to = rows.of(out, h);
             if (few) {
                 for (Index i = 0; i < rows.block.rows; ++i)
-                    scale_row(z.o + (from + i) * v.cols(), v.cols(), z.rows.factor[from + i],
-                              to.data() + i * to.outerStride(), to.innerStride());
+                    scale_row(z.o + (from + i) * d_v, d_v, z.rows.factor[from + i], to.data() + i * to.outerStride(),
+                              to.innerStride());
             } else {
-                lanes_to_rows(z.o, rows.lanes, from, z.rows.factor, rows.block.rows, v.cols(), to.data(),
-                              to.outerStride(), to.innerStride());
+                lanes_to_rows(z.o, rows.lanes, from, z.rows.factor, rows.block.rows, d_v, to.data(), to.outerStride(),
+                              to.innerStride());
             }
         }
     }
 
     /// Writes factor ∘ weights of a tile, after dropout, into the block's rows of the weights.
-    ATTEND_NOINLINE void write_weights(Index begin, Index keys, const T* weights, const ScoreStrides& apart,
+    ATTEND_NOINLINE void write_weights(Index begin, Index count, const T* weights, const ScoreStrides& apart,
                                        const StridedView<T>& to) const {
         for (Index h = 0; h < rows.block.heads; ++h) {
-            auto of_head = rows.of(to, h).middleCols(begin, keys);
+            auto of_head = rows.of(to, h).middleCols(begin, count);
             const Index from = h * rows.block.rows;
             if (!few) {
-                lanes_to_rows(weights, rows.lanes, from, z.rows.factor, rows.block.rows, keys, of_head.data(),
+                lanes_to_rows(weights, rows.lanes, from, z.rows.factor, rows.block.rows, count, of_head.data(),
                               of_head.outerStride(), of_head.innerStride());
                 continue;
             }
             for (Index i = 0; i < rows.block.rows; ++i) {
-                for (Index j = 0; j < keys; ++j)
+                for (Index j = 0; j < count; ++j)
                     of_head(i, j) = z.rows.factor[from + i] * weights[j * apart.key + (from + i) * apart.query];
             }
         }
@@ -135,36 +131,40 @@ public:
 private:
     void add_values(KeyTile<T>& tile, LaneOperand<T>& weights, const T* factor, const ScoreStrides& apart,
                     const Products<T, E>& products) const {
-        const Index keys = tile.keys;
+        const Index count = tile.keys;
         if (few) {
-            products.add_row_values({tile.rows.data, tile.rows.row_stride, keys, v.cols()}, weights.data,
+            products.add_row_values({tile.rows.data, tile.rows.row_stride, count, d_v}, weights.data,
                                     rows.block.count(), apart, factor, z.o);
         } else {
             RowOperand<T>& values = tile.v;
-            if (products.packs(keys)) {
-                products.prepare(values, v.cols(), keys, z.packed_v);
-                products.prepare(weights, keys, rows.lanes, z.packed_weights);
+            if (products.packs(count)) {
+                products.prepare(values, d_v, count, z.packed_v);
+                products.prepare(weights, count, rows.lanes, z.packed_weights);
             }
-            products.multiply(values, v.cols(), keys, weights, rows.lanes, z.o, {.factor = factor, .ahead = &ahead});
+            products.multiply(values, d_v, count, weights, rows.lanes, z.o, {.factor = factor, .ahead = &ahead});
         }
     }
     /// The sum of weighted values of a lane and a feature.
-    T& output(Index lane, Index a) const { return few ? z.o[lane * v.cols() + a] : z.o[a * rows.lanes + lane]; }
+    T& output(Index lane, Index a) const { return few ? z.o[lane * d_v + a] : z.o[a * rows.lanes + lane]; }
     /// The same with values that are not finite, which a weight of 0 does not hide: they are left out, with the bits
     /// that finite ones would give to those who must not see them, and added to those who see them.
-    template <class Rows>
-    void add_visible_values(const KeyTile<T>& tile, const Rows& values, LaneOperand<T>& weights, const T* factor,
-                            const ScoreStrides& apart, const Products<T, E>& products, const PairTest& sees) const {
-        Eigen::Map<RowMatrix<T>> finite(z.v, values.rows(), values.cols());
-        finite = values.template cast<T>();
-        for (T& value : finite.reshaped()) value = std::isfinite(value) ? value : T(0);
+    void add_visible_values(const KeyTile<T>& tile, LaneOperand<T>& weights, const T* factor, const ScoreStrides& apart,
+                            const Products<T, E>& products, const PairTest& sees) const {
         KeyTile<T> without(tile.begin, tile.begin + tile.keys);
-        without.rows = {z.v, values.cols(), 1};
-        without.v = {{z.v, 1, values.cols()}};
+        without.rows = {z.v, d_v, 1};
+        if (tile.rows.data == z.v) without.rows = tile.rows;  // a copy already
+        for (Index j = 0; j < tile.keys; ++j) {
+            for (Index a = 0; a < d_v; ++a) {
+                const T value = tile.rows(j, a);
+                z.v[j * without.rows.row_stride + a * without.rows.depth_stride] = std::isfinite(value) ? value : T(0);
+            }
+        }
+        without.v = {{z.v, without.rows.depth_stride, without.rows.row_stride}};
         add_values(without, weights, factor, apart, products);
-        for (Index j = 0; j < values.rows(); ++j) {
-            for (Index a = 0; a < values.cols(); ++a) {
-                const T value = static_cast<T>(values(j, a));
+        const StridedMatrix<T> values = keys.values(tile.begin, tile.keys, z.v, reading());
+        for (Index j = 0; j < tile.keys; ++j) {
+            for (Index a = 0; a < d_v; ++a) {
+                const T value = values(j, a);
                 if (std::isfinite(value)) continue;
                 for (Index lane = 0; lane < rows.block.count(); ++lane) {
                     if (!sees(rows.position(lane, tile.begin + j))) continue;
@@ -173,6 +173,7 @@ private:
             }
         }
     }
+    Reading reading() const { return few ? Reading::row_by_row : Reading::often; }
 };
 
 }  // namespace attend::detail::fused

@@ -13,14 +13,14 @@
 namespace attend::inline ATTEND_ABI::detail::fused {
 
 /// One block of lanes, whose gradient of the output stands in lanes in the scratch.
-template <class T, class A, class X>
+template <class T, class A, class X, class Head>
 class BlockScoreGradients {
 public:
     using Scores = BlockScores<T, A, X>;
     using N = typename A::NormalizerFunctor;
 
-    BlockScoreGradients(const A& attention, const Gradients<T, A, X>& gradients,
-                        const ParameterGradients<A>& parameters, const BlockRows<T, X>& rows, Scores& scores,
+    BlockScoreGradients(const A& attention, const Gradients<T, X>& gradients, const ParameterGradients<A>& parameters,
+                        const BlockRows<T, X>& rows, const Head& keys, Scores& scores,
                         const BackwardScratch<T>& scratch)
         : attention_(attention),
           gradients_(gradients),
@@ -28,7 +28,7 @@ public:
           rows_(rows),
           scores_(scores),
           z_(scratch),
-          v_(rows.problem.key_slice(rows.problem.v, rows.block.sequence, rows.block.kv_head)),
+          keys_(keys),
           fold_(fold_of<N>(attention.normalizer), rows, scratch) {}
 
     /// Calls `f(begin, keys, cover, p, ds)` for the tiles of keys that the mask does not hide: with the weights after
@@ -68,7 +68,7 @@ public:
 
     /// The features of a tile of keys.
     StridedMatrix<T> keys_of_tile(Index begin, Index keys) const {
-        return readable<T>(scores_.keys().middleRows(begin, keys), z_.scores.k, Reading::often);
+        return keys_.keys(begin, keys, z_.scores.k, Reading::often);
     }
 
 private:
@@ -110,7 +110,7 @@ private:
             fold_.end_seeing();
         }
         if constexpr (std::is_same_v<T, X>) {
-            fold_.delta_of_output(gradients_.out, v_.cols());
+            fold_.delta_of_output(gradients_.out, rows_.problem.shape.d_v);
         } else {  // an output rounded to 16 bits is too rough
             visible_tiles([&](Index begin, Index keys, Cover cover) {
                 score_tile(begin, keys, cover);
@@ -132,8 +132,8 @@ private:
     /// Those, and the gradients of their weights.
     ATTEND_NOINLINE void score_tile(Index begin, Index keys, Cover cover) {
         final_scores(begin, keys, cover);
-        const auto v = readable<T>(v_.middleRows(begin, keys), z_.v, Reading::once);
-        scores_.engine().engine.multiply(v, keys, v_.cols(), z_.dout, rows_.lanes, z_.ds + at(begin),
+        const StridedMatrix<T> v = keys_.values(begin, keys, z_.v, Reading::once);
+        scores_.engine().engine.multiply(v, keys, rows_.problem.shape.d_v, z_.dout, rows_.lanes, z_.ds + at(begin),
                                          ProductOptions<T>());
         rows_.drop(begin, keys, z_.ds + at(begin), rows_.lanes);
     }
@@ -181,12 +181,12 @@ private:
     }
 
     const A& attention_;
-    const Gradients<T, A, X>& gradients_;
+    const Gradients<T, X>& gradients_;
     ParameterGradients<A> parameters_;
     const BlockRows<T, X>& rows_;
     Scores& scores_;
     const BackwardScratch<T>& z_;
-    Slice<const X> v_;
+    const Head& keys_;
     FoldGradients<T, X, FoldOf<N>> fold_;
 };
 

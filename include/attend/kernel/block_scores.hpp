@@ -8,14 +8,12 @@
 
 #include <attend/core/workspace.hpp>
 #include <attend/kernel/block_rows.hpp>
-#include <attend/kernel/key_features.hpp>
 #include <attend/kernel/lane_block.hpp>
 #include <attend/kernel/maps.hpp>
 #include <attend/kernel/needs.hpp>
 #include <attend/kernel/on_lanes.hpp>
 #include <attend/kernel/pair_gradients.hpp>
 #include <attend/kernel/products.hpp>
-#include <attend/kernel/readable.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
@@ -125,27 +123,22 @@ class BlockScores {
 public:
     using S = typename A::ScoreFunctor;
     using E = typename A::EngineType;
-    using Key = KeyScalar<T, A, X>;
     static constexpr bool dot = A::ScoreFunctor::pairing == Pairing::dot;
     /// Without modifiers the products are final scores.
     static constexpr bool products_are_final = dot && A::ModifierChain::count == 0;
 
     /// `few`: features stand in lanes instead of queries.
-    BlockScores(const A& attention, const BlockRows<T, X>& rows, const StridedView<const Key>& keys, Index width,
-                bool few, const ScoreScratch<T>& scratch)
+    BlockScores(const A& attention, const BlockRows<T, X>& rows, Index width, bool few, const ScoreScratch<T>& scratch)
         : attention_(attention),
           rows_(rows),
           queries_(attention.engine, rows, width, few, scratch),
           apart_{1, few ? rows.block.count() : rows.lanes},
-          z_(scratch),
-          k_(rows.problem.key_slice(keys, rows.block.sequence, rows.block.kv_head)) {}
+          z_(scratch) {}
 
     /// How products with the lanes are made.
     const Products<T, E>& engine() const { return queries_.products; }
     /// How far the scores of the last tile stand from each other.
     const ScoreStrides& apart() const { return apart_; }
-    /// The features of the keys.
-    const Slice<const Key>& keys() const { return k_; }
 
     /// Maps the queries and puts them into lanes. Their features row by row are there afterwards if they are wanted.
     void load_queries(bool rows_too = false) {
@@ -263,7 +256,6 @@ private:
     BlockQueries<T, X, E> queries_;
     ScoreStrides apart_;
     const ScoreScratch<T>& z_;
-    Slice<const Key> k_;
     bool q_has_exponentials_ = false;
 };
 

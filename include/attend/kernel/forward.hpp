@@ -100,18 +100,16 @@ void go_through_keys(const LaneBlock& all, bool wants_lse, ForEach&& for_each) {
 }
 
 /// Blocks of one head that go through the keys together.
-template <class T, class A, class X>
+template <class T, class A, class X, class Source>
 class TeamForward {
 public:
-    using Key = KeyScalar<T, A, X>;
-
     /// `rows` of each block, or what is left.
-    TeamForward(const A& attention, const Problem<X>& problem, const StridedView<const Key>& keys, const LaneBlock& all,
-                Index rows, const Layout<T>& layout, Arena& arena, ReadAhead& ahead)
+    TeamForward(const A& attention, const Problem<X>& problem, const Source& source, const LaneBlock& all, Index rows,
+                const Layout<T>& layout, Arena& arena, ReadAhead& ahead)
         : all_(all) {
         for (Index from = 0; from < all.rows; from += rows) {
             const Scratch<T>* const first = count_ == 0 ? nullptr : &members_[0]->scratch;
-            members_[count_++].emplace(attention, problem, keys, all.part(from, rows), layout, arena, first, ahead);
+            members_[count_++].emplace(attention, problem, source, all.part(from, rows), layout, arena, first, ahead);
         }
     }
 
@@ -129,13 +127,13 @@ private:
     struct Member {
         LaneBlock rows;
         Scratch<T> scratch;
-        BlockForward<T, A, X> block;
+        BlockForward<T, A, X, Source> block;
 
-        Member(const A& attention, const Problem<X>& problem, const StridedView<const Key>& keys,
-               const LaneBlock& rows_, const Layout<T>& layout, Arena& arena, const Scratch<T>* first, ReadAhead& ahead)
+        Member(const A& attention, const Problem<X>& problem, const Source& source, const LaneBlock& rows_,
+               const Layout<T>& layout, Arena& arena, const Scratch<T>* first, ReadAhead& ahead)
             : rows(rows_),
               scratch(layout.scratch(arena, first)),
-              block(attention, problem, keys, rows, layout.needs().width, scratch, ahead) {}
+              block(attention, problem, source, rows, layout.needs().width, scratch, ahead) {}
     };
 
     const LaneBlock& all_;
@@ -151,20 +149,18 @@ struct Results {
 };
 
 /// One call: out = weights · v for every head, by blocks of queries.
-template <class T, class A, class X>
+template <class T, class A, class X, class Source>
 class Forward {
 public:
-    using Keys = KeyFeatures<T, A, X>;
-
-    Forward(const A& attention, const Problem<X>& problem, const Layout<T>& layout, const Results<T, X>& results,
-            std::byte* memory, const ExecutorRef& executor)
+    Forward(const A& attention, const Problem<X>& problem, const Source& source, const Layout<T>& layout,
+            const Results<T, X>& results, std::byte* memory, const ExecutorRef& executor)
         : attention_(attention),
           problem_(problem),
+          source_(source),
           layout_(layout),
           results_(results),
           memory_(memory),
           executor_(executor),
-          keys_(Keys::of(attention, problem, layout.needs().width, layout.keys(memory), executor)),
           plan_(problem, layout.needs().splits, layout.team()) {}
 
     void run() {
@@ -177,7 +173,7 @@ public:
     }
 
 private:
-    using Block = BlockForward<T, A, X>;
+    using Block = BlockForward<T, A, X, Source>;
 
     /// The blocks of one task over its keys.
     void take(Index task, Index worker) {
@@ -188,8 +184,8 @@ private:
         ReadAhead ahead;
         if constexpr (most_team<T, A> > 1) {
             if (layout_.team() > 1 && all.packs) {
-                TeamForward<T, A, X> team(attention_, problem_, keys_, all, plan_.of(all.sequence).rows, layout_, arena,
-                                          ahead);
+                TeamForward<T, A, X, Source> team(attention_, problem_, source_, all, plan_.of(all.sequence).rows,
+                                                  layout_, arena, ahead);
                 bool is_first = true;
                 team.for_each([&](auto& block) {
                     if (is_first) expect_next(task, cursor, block);
@@ -201,7 +197,7 @@ private:
             }
         }
         const Scratch<T> scratch = layout_.scratch(arena);
-        Block block(attention_, problem_, keys_, all, layout_.needs().width, scratch, ahead);
+        Block block(attention_, problem_, source_, all, layout_.needs().width, scratch, ahead);
         expect_next(task, cursor, block);
         if (all.chunks == 1) block.output().expect_output(results_.out);
         [[maybe_unused]] const auto session = block.engine().session();
@@ -220,7 +216,7 @@ private:
         Arena arena = layout_.arena(memory_, worker);
         const Scratch<T> scratch = layout_.scratch(arena);
         ReadAhead ahead;
-        Block block(attention_, problem_, keys_, all, layout_.needs().width, scratch, ahead);
+        Block block(attention_, problem_, source_, all, layout_.needs().width, scratch, ahead);
         block.output().load(layout_.partial(memory_, all.partial));
         for (Index chunk = 1; chunk < all.chunks; ++chunk) block.merge(layout_.partial(memory_, all.partial + chunk));
         if (results_.weights.data != nullptr) block.load_queries();
@@ -232,16 +228,16 @@ private:
         const Index next = task + executor_.concurrency();
         if (next >= plan_.tasks()) return;
         PlanCursor ahead_of = cursor;
-        block.output().expect(plan_.block(next, ahead_of), keys_);
+        block.output().expect(plan_.block(next, ahead_of), source_);
     }
 
     const A& attention_;
     const Problem<X>& problem_;
+    const Source& source_;
     const Layout<T>& layout_;
     const Results<T, X>& results_;
     std::byte* memory_;
     const ExecutorRef& executor_;
-    StridedView<const typename Keys::Scalar> keys_;
     Plan<T, X> plan_;
     std::atomic<bool> any_split_ = false;
 };

@@ -5,12 +5,12 @@
 #include <concepts>
 #include <cstddef>
 
-#include <attend/kernel/key_features.hpp>
 #include <attend/kernel/on_lanes.hpp>
 #include <attend/kernel/pair_scores.hpp>
 #include <attend/kernel/products.hpp>
 #include <attend/kernel/row_states.hpp>
 #include <attend/softmax/softmax.hpp>
+#include <attend/source/mapped.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
@@ -50,17 +50,17 @@ struct Needs {
     PackedMemory packing = {};  ///< of packed operands, where blocks share their keys
     bool modifies = false;
 };
-template <class T, class A, class X>
-Needs needs_of(const A& attention, const Shape& shape) {
+/// `width`: features of a query and of a key; `key_bytes`: what those of all keys take in the call's memory.
+template <class T, class A>
+Needs needs_of(const Shape& shape, Index width, std::size_t key_bytes) {
     using N = typename A::NormalizerFunctor;
     static_assert(Fold<N> || !HasTake<N>,
                   "attend: this normalizer has a take, but is no fold: it needs State<P>, take, merge, factor, lse and "
                   "weight as core/concepts.hpp says them");
-    const Index width = features_of(attention.score(), shape);
     PackedMemory packing;
     if constexpr (may_pack<T, A>) packing = Products<T, typename A::EngineType>::packed_memory(width, shape.d_v);
     return {.width = width,
-            .key_bytes = KeyFeatures<T, A, X>::bytes(shape, width),
+            .key_bytes = key_bytes,
             .most_team = most_team<T, A>,
             .tile_modifiers = static_cast<Index>(tile_modifiers<decltype(A::modifiers.each), T>()),
             .state_members = RowStates<T, FoldOf<N>>::members,
@@ -69,6 +69,12 @@ Needs needs_of(const A& attention, const Shape& shape) {
             .exponentials = ExponentialScore<typename A::ScoreFunctor, T>,
             .packing = packing,
             .modifies = A::ModifierChain::count > 0};
+}
+/// Of a call on operands.
+template <class T, class A, class X>
+Needs needs_of(const A& attention, const Shape& shape) {
+    const Index width = features_of(attention.score(), shape);
+    return needs_of<T, A>(shape, width, KeyFeatures<T, A, X>::bytes(shape, width));
 }
 
 }  // namespace attend::detail::fused

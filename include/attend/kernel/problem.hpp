@@ -11,22 +11,9 @@
 #include <attend/core/overlap.hpp>
 #include <attend/core/positions.hpp>
 #include <attend/core/view.hpp>
+#include <attend/source/source.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
-
-/// One head of one sequence of an operand: rows × columns, any strides.
-template <class X>
-using Slice = Eigen::Map<std::conditional_t<std::is_const_v<X>, const RowMatrix<std::remove_const_t<X>>, RowMatrix<X>>,
-                         Eigen::Unaligned, Eigen::Stride<Eigen::Dynamic, Eigen::Dynamic>>;
-
-/// `rows` rows of a head from the element `first` on. An empty operand may have no memory at all: no step leads on
-/// there.
-template <class T>
-Slice<T> rows_of(const StridedView<T>& view, Index first, Index head, Index rows) {
-    if (view.data == nullptr) return Slice<T>(nullptr, rows, view.columns, {0, 1});
-    return Slice<T>(view.data + first + head * view.head_stride, rows, view.columns,
-                    {view.row_stride, view.column_stride});
-}
 
 template <class T>
 constexpr Named named(std::string_view name, const StridedView<T>& v) {
@@ -101,26 +88,54 @@ public:
             refuse(named("q", q), ", ", named("k", k), " and ", named("v", v),
                    " must have the same number of sequences");
         if (query_sequences_ || key_sequences_) check_sequences();
-        shape = {.sequences = query_sequences_ ? query_sequences_.count() : q.sequences,
-                 .heads = q.heads,
-                 .kv_heads = k.heads,
-                 .queries = query_sequences_ ? query_sequences_.longest() : q.rows,
-                 .keys = key_sequences_ ? key_sequences_.longest() : k.rows,
-                 .d_q = q.columns,
-                 .d_k = k.columns,
-                 .d_v = v.columns,
-                 .query_offset = query_offset,
-                 .key_rows = k.sequences * k.rows};
-        check_reach(shape);
+        set_shape(query_offset, k.sequences * k.rows);
+    }
+    /// Of a key source, whose keys and values have no memory here but the shape alone.
+    template <class Source>
+    Problem(const StridedView<const X>& q_, const Source& source, Index query_offset, SequencesRef query_sequences,
+            const Dropout& dropout_)
+        : q(q_), dropout(dropout_), query_sequences_(query_sequences), source_(&source) {
+        keys_of_ = [](const void* given, Index sequence) {
+            return static_cast<Index>(static_cast<const Source*>(given)->keys(sequence));
+        };
+        static constexpr X somewhere{};
+        k = v = {&somewhere, source.sequences(), source.heads(), 0, source.key_width()};
+        v.columns = source.value_width();
+        Index keys = 0;
+        for (Index s = 0; s < k.sequences; ++s) {
+            const Index count = source.keys(s);
+            require(count >= 0 && count < std::numeric_limits<Index>::max() / 2 - keys, "the source has ", count,
+                    " keys of sequence ", s, ": no memory holds so many");
+            k.rows = v.rows = std::max(k.rows, count);
+            keys += count;
+        }
+        if (!are_sizes(q.sequences, q.heads, q.rows, q.columns, k.sequences, k.heads, k.columns, v.columns))
+            refuse(named("q", q), " and the source's ", named("k", k), " and ", named("v", v),
+                   " have a negative size, or hold more than any memory");
+        check_memory(q, "q");
+        require_groups(q, k);
+        if (query_sequences_) check_query_sequences();
+        const Index sequences = query_sequences_ ? query_sequences_.count() : q.sequences;
+        require(sequences == k.sequences, named("q", q), " has ", sequences, " sequences, but the source ",
+                k.sequences);
+        set_shape(query_offset, keys);
     }
 
-    bool ragged() const { return static_cast<bool>(query_sequences_); }
+    bool ragged() const { return query_sequences_ || source_ != nullptr; }
     Index queries(Index sequence) const { return query_sequences_ ? query_sequences_.length(sequence) : q.rows; }
-    Index keys(Index sequence) const { return key_sequences_ ? key_sequences_.length(sequence) : k.rows; }
+    Index keys(Index sequence) const {
+        if (source_ != nullptr) return keys_of_(source_, sequence);
+        return key_sequences_ ? key_sequences_.length(sequence) : k.rows;
+    }
 
     template <class T>
     Slice<T> query_slice(const StridedView<T>& view, Index sequence, Index head) const {
         return slice(view, sequence, head, query_sequences_, queries(sequence));
+    }
+    /// The rows of a head's keys.
+    KeyRows key_rows(Index sequence, Index head) const {
+        return {sequence, head, key_sequences_ ? 0 : sequence, key_sequences_ ? key_sequences_.begin(sequence) : 0,
+                keys(sequence)};
     }
     template <class T>
     Slice<T> key_slice(const StridedView<T>& view, Index sequence, Index head) const {
@@ -190,19 +205,36 @@ private:
                        sequences.begin(s));
         }
     }
+    void check_query_sequences() const {
+        check_offsets(query_sequences_, "sequences");
+        require(q.sequences == 1, "sequences cuts the rows of plain operands, but ", named("q", q),
+                " is a batch already");
+        require(query_sequences_.total() == q.rows, "sequences must end at the ", q.rows, " rows of ", named("q", q),
+                ", not at ", query_sequences_.total());
+    }
     void check_sequences() {
         if (!key_sequences_) key_sequences_ = query_sequences_;
         require(static_cast<bool>(query_sequences_), "key_sequences needs sequences for the queries as well");
-        check_offsets(query_sequences_, "sequences");
+        check_query_sequences();
         check_offsets(key_sequences_, "key_sequences");
-        require(q.sequences == 1, "sequences cuts the rows of plain operands, but ", named("q", q),
-                " is a batch already");
         require(query_sequences_.count() == key_sequences_.count(), "sequences holds ", query_sequences_.count(),
                 " sequences of queries, but key_sequences ", key_sequences_.count());
-        require(query_sequences_.total() == q.rows, "sequences must end at the ", q.rows, " rows of ", named("q", q),
-                ", not at ", query_sequences_.total());
         require(key_sequences_.total() == k.rows, "key_sequences must end at the ", k.rows, " rows of ", named("k", k),
                 ", not at ", key_sequences_.total());
+    }
+
+    void set_shape(Index query_offset, Index key_rows) {
+        shape = {.sequences = query_sequences_ ? query_sequences_.count() : q.sequences,
+                 .heads = q.heads,
+                 .kv_heads = k.heads,
+                 .queries = query_sequences_ ? query_sequences_.longest() : q.rows,
+                 .keys = key_sequences_ ? key_sequences_.longest() : k.rows,
+                 .d_q = q.columns,
+                 .d_k = k.columns,
+                 .d_v = v.columns,
+                 .query_offset = query_offset,
+                 .key_rows = key_rows};
+        check_reach(shape);
     }
 
     template <class T>
@@ -213,6 +245,8 @@ private:
     }
 
     SequencesRef query_sequences_, key_sequences_;
+    const void* source_ = nullptr;  ///< that says how many keys a sequence has
+    Index (*keys_of_)(const void*, Index) = nullptr;
 };
 
 template <class T, class X>

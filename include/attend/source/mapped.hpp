@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <type_traits>
 
-#include <attend/kernel/problem.hpp>
+#include <attend/core/executor.hpp>
+#include <attend/core/workspace.hpp>
+#include <attend/source/dense.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
@@ -31,6 +33,10 @@ Index features_of(const S& score, const Shape& shape) {
     }
 }
 
+/// The source of a call on operands.
+template <class T, class A, class X>
+using SourceOf = DenseSource<T, KeyScalar<T, A, X>, X>;
+
 /// Where the features of all keys of a call stand: in the operand itself, or row by row in memory of the call's.
 template <class T, class A, class X>
 class KeyFeatures {
@@ -46,16 +52,16 @@ public:
     }
 
     /// The features of a call's keys, formed in `memory`.
-    static StridedView<const Scalar> of(const A& attention, const Problem<X>& problem, Index width, std::byte* memory,
-                                        const ExecutorRef& executor) {
+    static StridedView<const Scalar> of(const A& attention, const StridedView<const X>& k, Index width,
+                                        std::byte* memory, const ExecutorRef& executor) {
         if constexpr (maps) {
-            return map(attention.score(), problem.k, width, reinterpret_cast<T*>(memory), executor);
+            return map(attention.score(), k, width, reinterpret_cast<T*>(memory), executor);
         } else {
             using S = typename A::ScoreFunctor;
             static_assert(TakesFeatures<S> || !HasMapKeys<S>,
                           "attend: this score has map_keys that does not fit: it needs void map_keys(const auto& k, "
                           "auto& mapped) const");
-            return problem.k;
+            return k;
         }
     }
 

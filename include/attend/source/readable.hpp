@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <type_traits>
 
-#include <attend/engine/packets.hpp>
-#include <attend/kernel/problem.hpp>
+#include <attend/core/simd.hpp>
+#include <attend/source/source.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
@@ -27,14 +27,6 @@ bool all_finite(const StridedMatrix<T>& x, Index rows, Index columns) {
     }
     return simd::sum<T>(sum) + rest == T(0);
 }
-
-/// How a tile will be read.
-enum class Reading {
-    once,
-    often,      ///< so that rows which would crowd each other out of the cache, as they do where they stand a large
-                ///< power of two apart, are better copied
-    row_by_row  ///< the scalars of a row must follow each other
-};
 
 /// A tile of operand rows as the micro-kernel reads it: in place where that is fast, otherwise through a copy in
 /// `scratch`.

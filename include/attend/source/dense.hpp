@@ -1,0 +1,49 @@
+#pragma once
+/// \file
+/// The operands of a call as a source: keys, or what a score made of them, and values, where they stand.
+
+#include <attend/source/readable.hpp>
+
+namespace attend::inline ATTEND_ABI::detail {
+
+/// Features of keys of scalar Key and values of scalar X, of any strides, for a kernel that computes in T.
+template <class T, class Key, class X>
+class DenseSource {
+public:
+    DenseSource(const StridedView<const Key>& keys, const StridedView<const X>& values)
+        : keys_(keys), values_(values) {}
+
+    class Head {
+    public:
+        Head(const Slice<const Key>& keys, const Slice<const X>& values) : keys_(keys), values_(values) {}
+
+        StridedMatrix<T> keys(Index begin, Index count, T* room, Reading reading) const {
+            return readable<T>(keys_.middleRows(begin, count), room, reading);
+        }
+        StridedMatrix<T> values(Index begin, Index count, T* room, Reading reading) const {
+            return readable<T>(values_.middleRows(begin, count), room, reading);
+        }
+        void soon(ReadAhead& ahead, Index begin, Index count) const {
+            ahead.soon(values_.middleRows(begin, count), keys_.middleRows(begin, count));
+        }
+        void later(ReadAhead& ahead, Index begin, Index count) const {
+            ahead.later(values_.middleRows(begin, count), keys_.middleRows(begin, count));
+        }
+
+    private:
+        Slice<const Key> keys_;
+        Slice<const X> values_;
+    };
+    Head head(const KeyRows& rows) const { return Head(slice(keys_, rows), slice(values_, rows)); }
+
+private:
+    template <class Y>
+    static Slice<const Y> slice(const StridedView<const Y>& view, const KeyRows& rows) {
+        return rows_of(view, rows.batch * view.sequence_stride + rows.first * view.row_stride, rows.head, rows.count);
+    }
+
+    StridedView<const Key> keys_;
+    StridedView<const X> values_;
+};
+
+}  // namespace attend::detail

@@ -1,0 +1,103 @@
+#pragma once
+/// \file
+/// Where keys and values come from, a tile at a time. What a call's operands are is one source, `DenseSource`; one of
+/// your own, be it a cache, a file or a formula, is given in their place: `attention(q, source, out)`, and
+/// `attention.backward(q, source, out, lse, dout, dq, gradients)`.
+///
+/// A key source is a value with `static constexpr Kind kind = Kind::source` and, all const,
+///
+///     Index sequences(); Index heads();          // batches, and key/value heads of each
+///     Index keys(Index sequence);                // of every head of it
+///     Index key_width(); Index value_width();
+///     RowBlock<T> key_rows(Index sequence, Index head, Index begin, Index count, T* room);
+///     RowBlock<T> value_rows(Index sequence, Index head, Index begin, Index count, T* room);
+///
+/// which keep these laws, and are called by several threads at a time:
+/// - The rows are those of the keys from `begin` on, `count` × width. They stand in memory of the source's, which stays
+///   as it is for the call, or in `room`, which has space for them without gaps and is the caller's for so long.
+/// - The same rows are given whenever they are asked for.
+/// - Keys are features of the attention's score: of a score that maps keys (additive, general, cosine), what it would
+///   make of them.
+///
+/// `gradients` has `void add(Index sequence, Index head, Index begin, const RowBlock<T>& dk, const RowBlock<T>& dv)`:
+/// the gradients of a tile of keys, once a tile that some query sees, by several threads at a time for different tiles.
+
+#include <concepts>
+
+#include <attend/core/concepts.hpp>
+#include <attend/core/read_ahead.hpp>
+#include <attend/core/tiles.hpp>
+#include <attend/core/view.hpp>
+
+namespace attend::inline ATTEND_ABI {
+
+/// A key source of rows of T.
+template <class S, class T>
+concept KeySourceOf = OfKind<S, Kind::source> && requires(const S& source, Index i, T* room) {
+    { source.sequences() } -> std::convertible_to<Index>;
+    { source.heads() } -> std::convertible_to<Index>;
+    { source.keys(i) } -> std::convertible_to<Index>;
+    { source.key_width() } -> std::convertible_to<Index>;
+    { source.value_width() } -> std::convertible_to<Index>;
+    { source.key_rows(i, i, i, i, room) } -> std::same_as<RowBlock<T>>;
+    { source.value_rows(i, i, i, i, room) } -> std::same_as<RowBlock<T>>;
+};
+
+/// What takes in the gradients of a source's keys and values.
+template <class G, class T>
+concept KeyGradientsOf =
+    requires(G& gradients, Index i, const RowBlock<T>& rows) { gradients.add(i, i, i, rows, rows); };
+
+namespace detail {
+
+template <class S>
+concept GivenAsSource = OfKind<S, Kind::source>;
+
+/// How a tile will be read.
+enum class Reading {
+    once,
+    often,      ///< so that rows which would crowd each other out of the cache, as they do where they stand a large
+                ///< power of two apart, are better copied
+    row_by_row  ///< the scalars of a row must follow each other
+};
+
+/// All keys of one head.
+struct KeyRows {
+    Index sequence, head;
+    Index batch, first;  ///< where they stand in an operand: its sequence, and the first row
+    Index count;
+};
+
+/// A source of a user's own, as kernels read it.
+template <class T, class S>
+class GivenSource {
+public:
+    explicit GivenSource(const S& source) : source_(source) {}
+
+    class Head {
+    public:
+        Head(const S& source, const KeyRows& rows) : source_(source), rows_(rows) {}
+
+        StridedMatrix<T> keys(Index begin, Index count, T* room, Reading) const {
+            return matrix(source_.key_rows(rows_.sequence, rows_.head, begin, count, room));
+        }
+        StridedMatrix<T> values(Index begin, Index count, T* room, Reading) const {
+            return matrix(source_.value_rows(rows_.sequence, rows_.head, begin, count, room));
+        }
+        void soon(ReadAhead&, Index, Index) const {}
+        void later(ReadAhead&, Index, Index) const {}
+
+    private:
+        static StridedMatrix<T> matrix(const RowBlock<T>& rows) { return {rows.data, rows.stride, 1}; }
+
+        const S& source_;
+        KeyRows rows_;
+    };
+    Head head(const KeyRows& rows) const { return Head(source_, rows); }
+
+private:
+    const S& source_;
+};
+
+}  // namespace detail
+}  // namespace attend
