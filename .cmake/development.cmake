@@ -19,9 +19,11 @@ add_library(attend_development INTERFACE)
 target_link_libraries(attend_development INTERFACE attend::attend)
 target_compile_options(attend_development INTERFACE ${ATTEND_WARNINGS})
 # GCC looks for garbage each time its memory has doubled, which is a tenth of its time here: so not before a gigabyte.
+set(ATTEND_COLLECT_LATE "")
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    target_compile_options(attend_development INTERFACE --param=ggc-min-heapsize=1000000)
+    set(ATTEND_COLLECT_LATE --param=ggc-min-heapsize=1000000)
 endif()
+target_compile_options(attend_development INTERFACE ${ATTEND_COLLECT_LATE})
 
 # A source says in its first lines what it needs beyond attend: `// needs: openmp` or `// needs: threads`. Where the
 # system has no OpenMP the program is built without it.

@@ -17,7 +17,7 @@
 using namespace attend;
 using namespace attend::test;
 
-namespace test_own {
+namespace test_own_engine {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
@@ -86,4 +86,4 @@ TEST_CASE("a block has its products made by it, and its gradients are right") {
     CHECK(products > 0);
 }
 
-}  // namespace test_own
+}  // namespace test_own_engine
