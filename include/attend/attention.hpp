@@ -189,8 +189,8 @@ struct Attention : S {
             const detail::Problem<X> problem(q_operand.view(), source, options.query_offset, options.sequences,
                                              options.dropout);
             detail::run_backward(*this, problem, source,
-                                 inputs_of(problem, out_operand, lse_operand, dout_operand, options.dlse), dq,
-                                 gradients, options);
+                                 inputs_of(problem, out_operand, lse_operand, dout_operand, options), dq, gradients,
+                                 options);
         }
     }
 
@@ -258,17 +258,23 @@ private:
     }
     template <class X>
     static detail::BackwardInputs<X> inputs_of(const detail::Problem<X>& problem, const auto& out, const auto& lse,
-                                               const auto& dout, const detail::AnyInput& dlse) {
+                                               const auto& dout, const BackwardOptions<Attention>& options) {
         return {.out = problem.query_input(out.view(), "out", problem.v.columns),
                 .dout = problem.query_input(dout.view(), "dout", problem.v.columns),
                 .lse = problem.query_input(lse.view(), "lse", 1),
-                .dlse = lse_gradient<Compute<X>>(problem, dlse)};
+                .dlse = lse_gradient<Compute<X>>(problem, options.dlse),
+                .dweights = weights_gradient<Compute<X>>(problem, options.dweights)};
     }
     template <class T, class X>
     static StridedView<const T> lse_gradient(const detail::Problem<X>& problem, const detail::AnyInput& dlse) {
         if (!dlse) return {};
         detail::require(Fold<N>, "dlse: these weights are no softmax, whose LSE alone has a gradient: leave it out");
         return problem.query_input(dlse.as<T>("dlse"), "dlse", 1);
+    }
+    template <class T, class X>
+    static StridedView<const T> weights_gradient(const detail::Problem<X>& problem, const detail::AnyInput& dweights) {
+        if (!dweights) return {};
+        return problem.pair_input(dweights.as<T>("dweights"), "dweights");
     }
     template <class Q, class Key, class V, class Out, class Lse, class DOut>
     void add_gradients(const Q& q, const Key& k, const V& v, const Out& out, const Lse& lse, const DOut& dout,
@@ -282,8 +288,8 @@ private:
         const detail::Operand dout_operand(dout);
         const detail::Problem problem(q_operand.view(), k_operand.view(), v_operand.view(), options.query_offset,
                                       options.sequences, options.key_sequences, options.dropout);
-        detail::run_backward(*this, problem, inputs_of(problem, out_operand, lse_operand, dout_operand, options.dlse),
-                             dq, dk, dv, options);
+        detail::run_backward(*this, problem, inputs_of(problem, out_operand, lse_operand, dout_operand, options), dq,
+                             dk, dv, options);
     }
 };
 

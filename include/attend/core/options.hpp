@@ -129,6 +129,10 @@ struct BackwardOptions {
     /// The gradient of a loss in the LSE, rows × heads as that, of attentions by softmax with or without a sink: of
     /// what `merge` made of parts of the keys, or of a penalty on large scores.
     detail::AnyInput dlse = {};
+    /// The gradient of a loss in the weights, (heads · rows) × keys, as `.weights` gives them and whether or not they
+    /// were asked for: of coverage, of an entropy, of a place that should be looked at. Weights that a mask hides have
+    /// none.
+    detail::AnyInput dweights = {};
     Index query_offset = 0;
     detail::KeptSequences sequences = {};
     detail::KeptSequences key_sequences = {};

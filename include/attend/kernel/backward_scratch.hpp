@@ -80,7 +80,7 @@ struct ParameterGradients {
 template <class T, class X>
 struct Gradients {
     StridedView<const X> out, dout;
-    StridedView<const T> lse, dlse;  ///< no dlse: none
+    StridedView<const T> lse, dlse, dweights;  ///< no dlse or dweights: none
     StridedView<X> dq;
 };
 

@@ -109,9 +109,11 @@ private:
             });
             fold_.end_seeing();
         }
-        if constexpr (std::is_same_v<T, X>) {
+        // Of weights that the loss reads itself, and of an output rounded to 16 bits, which is too rough, δ is that of
+        // a walk of its own.
+        if (std::is_same_v<T, X> && gradients_.dweights.data == nullptr) {
             fold_.delta_of_output(gradients_.out, rows_.problem.shape.d_v);
-        } else {  // an output rounded to 16 bits is too rough
+        } else {
             visible_tiles([&](Index begin, Index keys, Cover cover) {
                 score_tile(begin, keys, cover);
                 fold_.add_to_delta(keys);
@@ -135,7 +137,19 @@ private:
         const StridedMatrix<T> v = keys_.values(begin, keys, z_.v, Reading::once);
         scores_.engine().engine.multiply(v, keys, rows_.problem.shape.d_v, z_.dout, rows_.lanes, z_.ds + at(begin),
                                          ProductOptions<T>());
+        if (gradients_.dweights.data != nullptr) [[unlikely]]
+            add_weight_gradients(begin, keys);
         rows_.drop(begin, keys, z_.ds + at(begin), rows_.lanes);
+    }
+    /// Adds the gradients of a tile's weights that the loss reads itself.
+    void add_weight_gradients(Index begin, Index keys) const {
+        for (Index h = 0; h < rows_.block.heads; ++h) {
+            const auto given = rows_.of(gradients_.dweights, h);
+            for (Index i = 0; i < rows_.block.rows; ++i) {
+                T* const to = z_.ds + at(begin) + h * rows_.block.rows + i;
+                for (Index j = 0; j < keys; ++j) to[j * rows_.lanes] += given(i, begin + j);
+            }
+        }
     }
 
     void weigh_pairs(Index begin, Index keys) const {

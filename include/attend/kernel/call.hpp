@@ -144,14 +144,14 @@ void run_forward(const A& attention, const Problem<X>& problem, const Source& so
 template <class X>
 struct BackwardInputs {
     StridedView<const X> out, dout;
-    StridedView<const Compute<X>> lse, dlse;  ///< no dlse: none
+    StridedView<const Compute<X>> lse, dlse, dweights;  ///< no dlse or dweights: none
 };
 
 /// All that a backward call reads, by name.
 template <class X>
 struct InputPlaces {
     Place<const X> q, k, v, out, dout;
-    Place<const Compute<X>> lse, dlse;
+    Place<const Compute<X>> lse, dlse, dweights;
 
     InputPlaces(const Problem<X>& problem, const BackwardInputs<X>& inputs)
         : q(problem.q, "q"),
@@ -160,15 +160,16 @@ struct InputPlaces {
           out(inputs.out, "out"),
           dout(inputs.dout, "dout"),
           lse(inputs.lse, "lse"),
-          dlse(inputs.dlse, "dlse") {}
+          dlse(inputs.dlse, "dlse"),
+          dweights(inputs.dweights, "dweights") {}
 
     void require_apart_from(const Place<X>& output) const {
         for (const Place<const X>* input : {&q, &k, &v, &out, &dout}) require_apart(output, *input);
-        require_apart(output, lse), require_apart(output, dlse);
+        require_apart(output, lse), require_apart(output, dlse), require_apart(output, dweights);
     }
     template <class... Outputs>
     void require_workspace_apart(const Workspace* workspace, const Outputs&... outputs) const {
-        require_apart_from_workspace(workspace, q, k, v, out, dout, lse, dlse, outputs...);
+        require_apart_from_workspace(workspace, q, k, v, out, dout, lse, dlse, dweights, outputs...);
     }
     /// Throws where the gradient of a parameter has memory of what is read or of these outputs.
     template <class Matrix, class... Outputs>
@@ -177,7 +178,8 @@ struct InputPlaces {
         const auto apart = [&](const auto& other) {
             if (may_overlap(view, other.view)) refuse_alias("gradient: " + name.text(), view, other.name, other.view);
         };
-        apart(q), apart(k), apart(v), apart(out), apart(dout), apart(lse), apart(dlse), (apart(outputs), ...);
+        apart(q), apart(k), apart(v), apart(out), apart(dout), apart(lse), apart(dlse), apart(dweights),
+            (apart(outputs), ...);
     }
 };
 
@@ -239,6 +241,7 @@ void run_backward_on(const A& attention, const Problem<X>& problem, const fused:
                                                .dout = inputs.dout,
                                                .lse = inputs.lse,
                                                .dlse = inputs.dlse,
+                                               .dweights = inputs.dweights,
                                                .dq = problem.query_output(dq, problem.q.columns)};
         const auto source = make_source(layout.keys(memory));
         const auto keys_into = make_gradients();

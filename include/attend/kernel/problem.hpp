@@ -191,6 +191,21 @@ public:
         return x;
     }
 
+    /// A plain matrix that goes with the pairs (dweights): the heads' blocks below each other.
+    template <class T>
+    StridedView<const T> pair_input(StridedView<const T> x, std::string_view name) const {
+        if (x.sequences == 1 && x.heads == 1 && x.rows == q.heads * q.sequences * q.rows) {
+            x.head_stride = q.sequences * q.rows * x.row_stride;
+            x.sequence_stride = q.rows * x.row_stride;
+            x.sequences = q.sequences, x.heads = q.heads, x.rows = q.rows;
+        }
+        if (x.sequences != q.sequences || x.heads != q.heads || x.rows != q.rows || x.columns != shape.keys)
+            refuse(named(name, x), " must be ", q.heads * q.sequences * q.rows, "x", shape.keys, " to go with ",
+                   named("q", q), " and ", named("k", k));
+        if (x.data == nullptr) check_memory(x, name);
+        return x;
+    }
+
 private:
     template <class T>
     static void check_memory(const StridedView<const T>& view, std::string_view name) {
