@@ -49,6 +49,27 @@ private:
 inline Sequences sequences(std::initializer_list<Index> offsets) { return Sequences(std::vector<Index>(offsets)); }
 inline Sequences sequences(std::vector<Index> offsets) { return Sequences(std::move(offsets)); }
 
+/// Rows of queries, in rising order, of which something is asked. Copies share them.
+class QueryRows {
+public:
+    QueryRows() = default;
+    explicit QueryRows(std::vector<Index> rows) : rows_(std::make_shared<const std::vector<Index>>(std::move(rows))) {
+        for (std::size_t i = 0; i < rows_->size(); ++i) {
+            const Index row = (*rows_)[i], least = i == 0 ? 0 : (*rows_)[i - 1] + 1;
+            detail::require(row >= least, "query_rows: rows must rise from 0 on, but row ", row, " is number ", i);
+        }
+    }
+
+    explicit operator bool() const { return rows_ != nullptr; }
+    std::span<const Index> get() const { return rows_ == nullptr ? std::span<const Index>() : std::span(*rows_); }
+
+private:
+    std::shared_ptr<const std::vector<Index>> rows_;
+};
+/// `query_rows({3, 7})`
+inline QueryRows query_rows(std::initializer_list<Index> rows) { return QueryRows(std::vector<Index>(rows)); }
+inline QueryRows query_rows(std::vector<Index> rows) { return QueryRows(std::move(rows)); }
+
 namespace detail {
 
 /// Borrowed offsets of a ragged batch; none stands for "as the operands say".
@@ -113,7 +134,8 @@ struct ForwardOptions {
     detail::ExecutorRef executor = serial;  ///< where threads come from
     Output<T> lse = {};                     ///< rows × heads: natural-log log-sum-exp of each row of final scores
     Output<T> weights = {};  ///< (heads · rows) × keys: the weights after dropout, the heads' blocks below each other
-    Index query_offset = 0;  ///< absolute position of the first query; keys start at 0
+    QueryRows weight_rows = {};  ///< of these rows alone, of each sequence of a batch or of a ragged one's stack
+    Index query_offset = 0;      ///< absolute position of the first query; keys start at 0
     detail::KeptSequences sequences = {};      ///< ragged batch: where the sequences of q begin
     detail::KeptSequences key_sequences = {};  ///< the same for k and v; by default as for q
     Dropout dropout = {};

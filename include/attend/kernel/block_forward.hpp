@@ -79,7 +79,7 @@ public:
     }
 
     /// Writes the rows of the output, the LSE and the weights, as far as they are wanted.
-    ATTEND_NOINLINE void finish(const StridedView<X>& out, const StridedView<T>& lse, const StridedView<T>& weights) {
+    ATTEND_NOINLINE void finish(const StridedView<X>& out, const StridedView<T>& lse, const WeightsOutput<T>& weights) {
         const bool wants_lse = lse.data != nullptr;
         if constexpr (Fold<N>) {
             states_.finish(wants_lse);
@@ -88,7 +88,7 @@ public:
             set_lanes(z_.rows.factor, rows_.lanes, T(1));
         }
         output_.write(out, lse);
-        if (weights.data != nullptr) write_weights(weights);
+        if (output_.wants_weights(weights)) write_weights(weights);
     }
 
 private:
@@ -162,7 +162,7 @@ private:
     }
 
     /// The weights of all keys, tile by tile, formed again but where a normalizer needed its rows whole.
-    ATTEND_NOINLINE void write_weights(const StridedView<T>& weights) {
+    ATTEND_NOINLINE void write_weights(const WeightsOutput<T>& weights) {
         [[maybe_unused]] const auto session = engine().session();
         const Index end = rows_.problem.keys(rows_.block.sequence);
         for (Index begin = 0; begin < end; begin += key_block) {
@@ -184,7 +184,7 @@ private:
             }
             output_.write_weights(begin, tile.keys, s, apart_, weights);
         }
-        output_.hide_weights(end, weights.columns, weights);
+        output_.hide_weights(end, weights.to.columns, weights);
     }
 
     const A& attention_;

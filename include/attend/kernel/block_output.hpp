@@ -7,11 +7,22 @@
 #include <cmath>
 #include <limits>
 #include <new>
+#include <span>
 
 #include <attend/core/read_ahead.hpp>
 #include <attend/kernel/partial.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
+
+/// Where weights go, of all rows or of some; nowhere, where there is no memory.
+template <class T>
+struct WeightsOutput {
+    StridedView<T> to;
+    bool some = false;
+    std::span<const Index> rows;  ///< which, in rising order
+
+    bool wanted() const { return to.data != nullptr; }
+};
 
 /// A tile of keys and values, as the blocks that share it read it: what it takes to read it so is done once.
 template <class T>
@@ -108,7 +119,14 @@ public:
 
     /// Writes factor ∘ weights of a tile, after dropout, into the block's rows of the weights.
     ATTEND_NOINLINE void write_weights(Index begin, Index count, const T* weights, const ScoreStrides& apart,
-                                       const StridedView<T>& to) const {
+                                       const WeightsOutput<T>& output) const {
+        const StridedView<T>& to = output.to;
+        if (output.some) {
+            return for_each_chosen(output, [&](auto row, Index lane) {
+                for (Index j = 0; j < count; ++j)
+                    row[begin + j] = z.rows.factor[lane] * weights[j * apart.key + lane * apart.query];
+            });
+        }
         for (Index h = 0; h < rows.block.heads; ++h) {
             auto of_head = rows.of(to, h).middleCols(begin, count);
             const Index from = h * rows.block.rows;
@@ -124,11 +142,39 @@ public:
         }
     }
     /// The weights of keys that nobody sees, or that a shorter sequence has not.
-    void hide_weights(Index begin, Index end, const StridedView<T>& to) const {
-        for (Index h = 0; h < rows.block.heads; ++h) rows.of(to, h).middleCols(begin, end - begin).setZero();
+    void hide_weights(Index begin, Index end, const WeightsOutput<T>& output) const {
+        if (output.some)
+            return for_each_chosen(output, [&](auto row, Index) { row.segment(begin, end - begin).setZero(); });
+        for (Index h = 0; h < rows.block.heads; ++h) rows.of(output.to, h).middleCols(begin, end - begin).setZero();
+    }
+    /// Whether weights of some of the block's rows are wanted.
+    bool wants_weights(const WeightsOutput<T>& output) const {
+        if (!output.some) return output.wanted();
+        const auto [from, end] = chosen(output);
+        return output.wanted() && from < end;
     }
 
 private:
+    /// Which of the chosen rows are the block's.
+    std::pair<Index, Index> chosen(const WeightsOutput<T>& output) const {
+        const Index start = rows.problem.first_row(rows.block.sequence) + rows.block.row;
+        const auto at = [&](Index row) {
+            return std::lower_bound(output.rows.begin(), output.rows.end(), row) - output.rows.begin();
+        };
+        return {at(start), at(start + rows.block.rows)};
+    }
+    /// Calls `f(row, lane)` for them, of each head.
+    template <class F>
+    void for_each_chosen(const WeightsOutput<T>& output, F&& f) const {
+        const auto [from, end] = chosen(output);
+        const Index start = rows.problem.first_row(rows.block.sequence) + rows.block.row;
+        for (Index h = 0; h < rows.block.heads; ++h) {
+            Slice<T> slice = rows_of(output.to, rows.problem.batch(rows.block.sequence) * output.to.sequence_stride,
+                                     rows.block.head + h, output.to.rows);
+            for (Index i = from; i < end; ++i)
+                f(slice.row(i), h * rows.block.rows + output.rows[static_cast<std::size_t>(i)] - start);
+        }
+    }
     void add_values(KeyTile<T>& tile, LaneOperand<T>& weights, const T* factor, const ScoreStrides& apart,
                     const Products<T, E>& products) const {
         const Index count = tile.keys;

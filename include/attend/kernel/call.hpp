@@ -85,7 +85,7 @@ ATTEND_NOINLINE void check_outputs(const Problem<X>& problem, const Output<X>& o
     require(static_cast<bool>(out), "the output must be given");
     problem.check_query_output(out, "out", problem.v.columns);
     problem.check_query_output(options.lse, "lse", 1);
-    problem.check_pair_output(options.weights, "weights");
+    problem.check_pair_output(options.weights, "weights", options.weight_rows);
     const Place q(problem.q, "q"), k(problem.k, "k"), v(problem.v, "v");
     const Place output(out, "out");
     const Place lse(options.lse, "lse"), weights(options.weights, "weights");
@@ -113,9 +113,11 @@ void run_forward_on(const A& attention, const Problem<X>& problem, const fused::
     check_outputs(problem, out, options);
     const fused::Layout<T> layout(needs, problem.shape, options.executor.concurrency());
     with_scratch(options.workspace, layout.bytes(), [&](std::byte* memory) {
-        const fused::Results<T, X> results{.out = problem.query_output(out, problem.v.columns),
-                                           .lse = problem.query_output(options.lse, 1),
-                                           .weights = problem.pair_output(options.weights)};
+        const fused::Results<T, X> results{
+            .out = problem.query_output(out, problem.v.columns),
+            .lse = problem.query_output(options.lse, 1),
+            .weights = {problem.pair_output(options.weights, options.weight_rows),
+                        static_cast<bool>(options.weight_rows), options.weight_rows.get()}};
         const auto source = make_source(layout.keys(memory));
         fused::Forward<T, A, X, std::remove_const_t<decltype(source)>>(attention, problem, source, layout, results,
                                                                        memory, options.executor)

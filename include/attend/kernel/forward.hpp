@@ -145,7 +145,8 @@ private:
 template <class T, class X>
 struct Results {
     StridedView<X> out;
-    StridedView<T> lse, weights;  ///< may have no memory: not wanted then
+    StridedView<T> lse;  ///< may have no memory: not wanted then
+    WeightsOutput<T> weights;
 };
 
 /// One call: out = weights · v for every head, by blocks of queries.
@@ -219,7 +220,7 @@ private:
         Block block(attention_, problem_, source_, all, layout_.needs().width, scratch, ahead);
         block.output().load(layout_.partial(memory_, all.partial));
         for (Index chunk = 1; chunk < all.chunks; ++chunk) block.merge(layout_.partial(memory_, all.partial + chunk));
-        if (results_.weights.data != nullptr) block.load_queries();
+        if (results_.weights.wanted()) block.load_queries();
         finish(block);
     }
     void finish(Block& block) { block.finish(results_.out, results_.lse, results_.weights); }

@@ -164,14 +164,24 @@ public:
     }
 
     /// Scores of all pairs: the heads' blocks below each other, each as wide as the most keys of a sequence.
+    /// Of all rows of queries, or of some.
     template <class T>
-    void check_pair_output(const Output<T>& output, std::string_view name) const {
-        output.check(name, q.sequences, q.heads, q.rows, shape.keys, HeadBlocks::below_each_other);
+    void check_pair_output(const Output<T>& output, std::string_view name, const QueryRows& some = {}) const {
+        if (some) {
+            const auto rows = some.get();
+            require(static_cast<bool>(output), name, ": rows of them are named, but no memory is given for them");
+            if (!rows.empty() && rows.back() >= q.rows)
+                refuse(name, ": there is no row ", rows.back(), " of ", named("q", q));
+        }
+        output.check(name, q.sequences, q.heads, pair_rows(some), shape.keys, HeadBlocks::below_each_other);
     }
     template <class T>
-    StridedView<T> pair_output(Output<T>& output) const {
-        return output.as(q.sequences, q.heads, q.rows, shape.keys, HeadBlocks::below_each_other);
+    StridedView<T> pair_output(Output<T>& output, const QueryRows& some = {}) const {
+        return output.as(q.sequences, q.heads, pair_rows(some), shape.keys, HeadBlocks::below_each_other);
     }
+    /// Where the rows of a sequence stand in an operand: its sequence there, and the first row.
+    Index batch(Index sequence) const { return query_sequences_ ? 0 : sequence; }
+    Index first_row(Index sequence) const { return query_sequences_ ? query_sequences_.begin(sequence) : 0; }
 
     /// A plain matrix that goes with the queries (out, dout), as a view of their sequences and heads.
     template <class T>
@@ -238,6 +248,7 @@ private:
                 ", not at ", key_sequences_.total());
     }
 
+    Index pair_rows(const QueryRows& some) const { return some ? std::ssize(some.get()) : q.rows; }
     void set_shape(Index query_offset, Index key_rows) {
         shape = {.sequences = query_sequences_ ? query_sequences_.count() : q.sequences,
                  .heads = q.heads,
