@@ -7,12 +7,13 @@ set(floors  # lowest first
     "softmax engine source"
     "score modifier mask position"
     "normalizer"
+    "parts"
     "kernel"
     "attention.hpp"
     "prepared.hpp"
     "layer"
     "attend.hpp")
-set(may_include_own_kind core softmax engine source kernel layer)
+set(may_include_own_kind core softmax engine source parts kernel layer)
 set(may_be_included_by_own_kind mask/algebra.hpp)
 set(may_name_eigen_internal core/simd.hpp)
 

@@ -7,9 +7,9 @@
 #include <cmath>
 #include <limits>
 
+#include <attend/kernel/backward_scratch.hpp>
 #include <attend/kernel/block_score_gradients.hpp>
-#include <attend/kernel/key_gradients.hpp>
-#include <attend/kernel/pair_gradients.hpp>
+#include <attend/parts/pair_gradients.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 

@@ -10,7 +10,7 @@
 #include <span>
 
 #include <attend/core/read_ahead.hpp>
-#include <attend/kernel/partial.hpp>
+#include <attend/kernel/block_scratch.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
@@ -42,15 +42,15 @@ class BlockOutput {
 public:
     const BlockRows<T, X>& rows;
     const Scratch<T>& z;
-    bool few;   ///< features or keys stand in lanes instead of queries
-    Head keys;  ///< and values, of the block's head
+    bool by_rows;  ///< features or keys stand in lanes instead of queries
+    Head keys;     ///< and values, of the block's head
     Index d_v;
     ReadAhead& ahead;
     bool first = true;  ///< no tile has been taken in
 
-    BlockOutput(const BlockRows<T, X>& rows_, const Head& keys_, const Scratch<T>& scratch, bool few_,
+    BlockOutput(const BlockRows<T, X>& rows_, const Head& keys_, const Scratch<T>& scratch, bool by_rows_,
                 ReadAhead& ahead_)
-        : rows(rows_), z(scratch), few(few_), keys(keys_), d_v(rows.problem.shape.d_v), ahead(ahead_) {}
+        : rows(rows_), z(scratch), by_rows(by_rows_), keys(keys_), d_v(rows.problem.shape.d_v), ahead(ahead_) {}
 
     /// Asks for what a block will need first, which this worker is likely to take next.
     template <class Source>
@@ -63,7 +63,7 @@ public:
     }
     /// Asks for the rows that `write` will write.
     void expect_output(const StridedView<X>& out) {
-        for (Index h = 0; h < (few ? 0 : rows.block.heads); ++h) ahead.later(rows.of(out, h));
+        for (Index h = 0; h < (by_rows ? 0 : rows.block.heads); ++h) ahead.later(rows.of(out, h));
     }
 
     /// o = factor ∘ o + weights after dropout · values. `sees` tells who sees values that are not finite.
@@ -76,7 +76,7 @@ public:
         if (!tile.has_v) {
             tile.has_v = true;
             ::new (&tile.rows) StridedMatrix<T>(keys.values(tile.begin, tile.keys, z.v, reading()));
-            if (!few) tile.v = {{tile.rows.data, tile.rows.depth_stride, tile.rows.row_stride}};
+            if (!by_rows) tile.v = {{tile.rows.data, tile.rows.depth_stride, tile.rows.row_stride}};
         }
         if (cover == Cover::some && !all_finite(tile.rows, tile.keys, d_v)) [[unlikely]] {
             add_visible_values(tile, weights, factor, apart, products, sees);
@@ -94,7 +94,7 @@ public:
     void store(const Partial<T>& partial) const { partial.keep(z, rows.lanes, d_v); }
     void load(const Partial<T>& partial) const { partial.restore(z, rows.lanes, d_v); }
     void add(const Partial<T>& other) const {
-        few ? other.add_to_rows(z, rows.block.count(), d_v) : other.add_to_lanes(z, rows.lanes, d_v);
+        by_rows ? other.add_to_rows(z, rows.block.count(), d_v) : other.add_to_lanes(z, rows.lanes, d_v);
     }
 
     /// Writes factor ∘ o, and the LSEs.
@@ -106,7 +106,7 @@ public:
                 for (Index i = 0; i < rows.block.rows; ++i) lses(i, 0) = z.rows.lse[from + i];
             }
             auto to = rows.of(out, h);
-            if (few) {
+            if (by_rows) {
                 for (Index i = 0; i < rows.block.rows; ++i)
                     scale_row(z.o + (from + i) * d_v, d_v, z.rows.factor[from + i], to.data() + i * to.outerStride(),
                               to.innerStride());
@@ -130,7 +130,7 @@ public:
         for (Index h = 0; h < rows.block.heads; ++h) {
             auto of_head = rows.of(to, h).middleCols(begin, count);
             const Index from = h * rows.block.rows;
-            if (!few) {
+            if (!by_rows) {
                 lanes_to_rows(weights, rows.lanes, from, z.rows.factor, rows.block.rows, count, of_head.data(),
                               of_head.outerStride(), of_head.innerStride());
                 continue;
@@ -178,7 +178,7 @@ private:
     void add_values(KeyTile<T>& tile, LaneOperand<T>& weights, const T* factor, const ScoreStrides& apart,
                     const Products<T, E>& products) const {
         const Index count = tile.keys;
-        if (few) {
+        if (by_rows) {
             products.add_row_values({tile.rows.data, tile.rows.row_stride, count, d_v}, weights.data,
                                     rows.block.count(), apart, factor, z.o);
         } else {
@@ -191,7 +191,7 @@ private:
         }
     }
     /// The sum of weighted values of a lane and a feature.
-    T& output(Index lane, Index a) const { return few ? z.o[lane * d_v + a] : z.o[a * rows.lanes + lane]; }
+    T& output(Index lane, Index a) const { return by_rows ? z.o[lane * d_v + a] : z.o[a * rows.lanes + lane]; }
     /// The same with values that are not finite, which a weight of 0 does not hide: they are left out, with the bits
     /// that finite ones would give to those who must not see them, and added to those who see them.
     void add_visible_values(const KeyTile<T>& tile, LaneOperand<T>& weights, const T* factor, const ScoreStrides& apart,
@@ -219,7 +219,7 @@ private:
             }
         }
     }
-    Reading reading() const { return few ? Reading::row_by_row : Reading::often; }
+    Reading reading() const { return by_rows ? Reading::row_by_row : Reading::often; }
 };
 
 }  // namespace attend::detail::fused

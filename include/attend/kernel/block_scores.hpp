@@ -6,14 +6,14 @@
 #include <algorithm>
 #include <limits>
 
+#include <attend/core/row_lanes.hpp>
 #include <attend/core/workspace.hpp>
 #include <attend/kernel/block_rows.hpp>
-#include <attend/kernel/lane_block.hpp>
-#include <attend/kernel/maps.hpp>
 #include <attend/kernel/needs.hpp>
-#include <attend/kernel/on_lanes.hpp>
-#include <attend/kernel/pair_gradients.hpp>
 #include <attend/kernel/products.hpp>
+#include <attend/parts/maps.hpp>
+#include <attend/parts/modifiers.hpp>
+#include <attend/parts/pair_gradients.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
@@ -64,15 +64,16 @@ public:
     const BlockRows<T, X>& rows;
     const ScoreScratch<T>& z;
     Index width;
-    bool few;  ///< features stand in lanes instead of queries
+    bool by_rows;  ///< features stand in lanes instead of queries
     Products<T, E> products;
     LaneOperand<T> operand{};
 
-    BlockQueries(const E& engine, const BlockRows<T, X>& rows_, Index width_, bool few_, const ScoreScratch<T>& scratch)
+    BlockQueries(const E& engine, const BlockRows<T, X>& rows_, Index width_, bool by_rows_,
+                 const ScoreScratch<T>& scratch)
         : rows(rows_),
           z(scratch),
           width(width_),
-          few(few_),
+          by_rows(by_rows_),
           products(engine, rows.block.packs && rows.lanes > simd::width<T> && scratch.packing) {}
 
     /// Puts rows of one head that are their own features, but for a factor, into place without a stop in between.
@@ -81,7 +82,7 @@ public:
         if constexpr (std::is_same_v<T, X>) {
             const auto q = rows.of(rows.problem.q, 0);
             if (rows.block.heads != 1 || q.innerStride() != 1) return false;
-            if (few) {
+            if (by_rows) {
                 for (Index i = 0; i < q.rows(); ++i)
                     scale_row(q.data() + i * q.outerStride(), width, factor, z.mapped + i * width, 1);
             } else {
@@ -97,9 +98,9 @@ public:
         return StridedBlock<T>(z.mapped + head * rows.block.rows * z.mapped_stride, rows.block.rows, width,
                                Eigen::OuterStride<>(z.mapped_stride));
     }
-    /// Those into lanes, unless they are few.
+    /// Those into lanes, unless products go by rows.
     ATTEND_NOINLINE void mapped_to_lanes() {
-        if (few) return;
+        if (by_rows) return;
         rows_to_lanes(z.mapped, z.mapped_stride, rows.block.count(), width, T(1), z.q, rows.lanes);
         pack();
     }
@@ -127,12 +128,13 @@ public:
     /// Without modifiers the products are final scores.
     static constexpr bool products_are_final = dot && A::ModifierChain::count == 0;
 
-    /// `few`: features stand in lanes instead of queries.
-    BlockScores(const A& attention, const BlockRows<T, X>& rows, Index width, bool few, const ScoreScratch<T>& scratch)
+    /// `by_rows`: features stand in lanes instead of queries.
+    BlockScores(const A& attention, const BlockRows<T, X>& rows, Index width, bool by_rows,
+                const ScoreScratch<T>& scratch)
         : attention_(attention),
           rows_(rows),
-          queries_(attention.engine, rows, width, few, scratch),
-          apart_{1, few ? rows.block.count() : rows.lanes},
+          queries_(attention.engine, rows, width, by_rows, scratch),
+          apart_{1, by_rows ? rows.block.count() : rows.lanes},
           z_(scratch) {}
 
     /// How products with the lanes are made.
@@ -168,7 +170,7 @@ public:
     /// Of few queries the keys come `side_by_side`, as a softmax wants them, or the queries, as all else does.
     void products(RowOperand<T>& k, Index keys, T* s, T* largest = nullptr, ReadAhead* ahead = nullptr,
                   bool side_by_side = false) {
-        if (queries_.few) {
+        if (queries_.by_rows) {
             const Index count = rows_.block.count();
             apart_ = side_by_side ? ScoreStrides{z_.tile, 1} : ScoreStrides{1, count};
             engine().row_scores({k.matrix.data, k.matrix.row_stride, keys, queries_.width}, z_.mapped, count, s,

@@ -7,8 +7,8 @@
 #include <cmath>
 #include <limits>
 
+#include <attend/core/row_lanes.hpp>
 #include <attend/kernel/backward_scratch.hpp>
-#include <attend/kernel/lane_block.hpp>
 #include <attend/kernel/row_states.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {

@@ -1,6 +1,6 @@
 #pragma once
 /// \file
-/// Modifiers on packs of lanes.
+/// Modifiers on packs of lanes, and their derivatives.
 
 #include <algorithm>
 #include <concepts>
@@ -122,29 +122,6 @@ void parameters_backward_on_lanes(const M& m, const Lanes<T>& s, const LanePosit
         static_assert(!HasParameters<M>,
                       "attend: this modifier has parameters, but no backward that adds their gradients: it needs void "
                       "backward(auto s, const auto& p, auto ds_out, Self& gradient) const");
-    }
-}
-/// The same for the score of a pair of features.
-template <class T, class S>
-void pair_backward_on_lanes([[maybe_unused]] const S& score, [[maybe_unused]] const Lanes<T>& q,
-                            [[maybe_unused]] const Lanes<T>& k, [[maybe_unused]] Index a,
-                            [[maybe_unused]] const Lanes<T>& ds, [[maybe_unused]] S& gradient) {
-    if constexpr (requires { score.pair_backward(q, k, a, ds, gradient); }) {
-        const MovingLanes<T> moving(ds);
-        if (moving.any()) score.pair_backward(moving.of(q), moving.of(k), a, ds, gradient);
-    } else if constexpr (requires { score.pair_backward(T(), T(), a, T(), gradient); }) {
-        T q_lanes[simd::width<T>], k_lanes[simd::width<T>], ds_lanes[simd::width<T>];
-        simd::store(q_lanes, q.packet);
-        simd::store(k_lanes, k.packet);
-        simd::store(ds_lanes, ds.packet);
-        for (Index i = 0; i < simd::width<T>; ++i) {
-            if (ds_lanes[i] != T(0)) score.pair_backward(q_lanes[i], k_lanes[i], a, ds_lanes[i], gradient);
-        }
-    } else {
-        static_assert(
-            !HasParameters<S>,
-            "attend: this score has parameters, but no pair_backward that adds their gradients: it needs void "
-            "pair_backward(auto q, auto k, Index a, auto ds, Self& gradient) const, empty where pair has none");
     }
 }
 /// Of ds_out, the loss's derivatives in the modified scores of a packet of queries, makes those in the scores `s` that

@@ -1,4 +1,4 @@
-#include <attend/kernel/lane_block.hpp>
+#include <attend/core/row_lanes.hpp>
 
 #include <support/catch.hpp>
 #include <support/compare.hpp>

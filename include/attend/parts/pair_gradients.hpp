@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <utility>
 
-#include <attend/kernel/on_lanes.hpp>
-#include <attend/kernel/pair_scores.hpp>
+#include <attend/parts/modifiers.hpp>
+#include <attend/parts/pairs.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
@@ -18,6 +18,29 @@ concept ExponentialSlope =
         score.add_weight_gradient(a, dweight, gradient);
     };
 
+/// Adds the gradients of a score's parameters, for pairs of features whose score has the derivatives `ds`.
+template <class T, class S>
+void pair_backward_on_lanes([[maybe_unused]] const S& score, [[maybe_unused]] const Lanes<T>& q,
+                            [[maybe_unused]] const Lanes<T>& k, [[maybe_unused]] Index a,
+                            [[maybe_unused]] const Lanes<T>& ds, [[maybe_unused]] S& gradient) {
+    if constexpr (requires { score.pair_backward(q, k, a, ds, gradient); }) {
+        const MovingLanes<T> moving(ds);
+        if (moving.any()) score.pair_backward(moving.of(q), moving.of(k), a, ds, gradient);
+    } else if constexpr (requires { score.pair_backward(T(), T(), a, T(), gradient); }) {
+        T q_lanes[simd::width<T>], k_lanes[simd::width<T>], ds_lanes[simd::width<T>];
+        simd::store(q_lanes, q.packet);
+        simd::store(k_lanes, k.packet);
+        simd::store(ds_lanes, ds.packet);
+        for (Index i = 0; i < simd::width<T>; ++i) {
+            if (ds_lanes[i] != T(0)) score.pair_backward(q_lanes[i], k_lanes[i], a, ds_lanes[i], gradient);
+        }
+    } else {
+        static_assert(
+            !HasParameters<S>,
+            "attend: this score has parameters, but no pair_backward that adds their gradients: it needs void "
+            "pair_backward(auto q, auto k, Index a, auto ds, Self& gradient) const, empty where pair has none");
+    }
+}
 /// A packet's gradients of one feature of the queries, of the key and of the score's weight.
 template <class T>
 struct PairSlopes {
