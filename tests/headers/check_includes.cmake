@@ -10,9 +10,10 @@ set(floors  # lowest first
     "kernel"
     "attention.hpp"
     "prepared.hpp"
+    "mixer"
     "layer"
     "attend.hpp")
-set(may_include_own_kind core softmax kernel layer)
+set(may_include_own_kind core softmax kernel mixer layer)
 set(may_be_included_by_own_kind mask/algebra.hpp)
 set(may_name_eigen_internal core/simd.hpp)
 
