@@ -103,10 +103,15 @@ public:
 private:
     template <class T>
     static consteval bool fits() {
-        static_assert(RecurrentMixer<M, Compute<T>>,
+        constexpr bool complete = RecurrentMixer<M, float> || RecurrentMixer<M, double>,
+                       of_type = RecurrentMixer<M, Compute<T>>;
+        static_assert(complete || of_type,
+                      "attend: a recurrent mixer has causal, state, absorb, read, absorb_backward and read_backward, "
+                      "as mixer/mixer.hpp says");
+        static_assert(of_type || !complete,
                       "attend: this recurrent mixer does not fit numbers of the call's type: are its functions of "
                       "other ones?");
-        return RecurrentMixer<M, Compute<T>>;
+        return of_type;
     }
     template <class X>
     void add_gradients(const detail::Problem<X>& problem, const StridedView<const X>& out,
@@ -134,9 +139,6 @@ private:
 /// A recurrent mixer, written for one head of one sequence, as what layers take: with heads, batches and threads.
 template <class M>
 constexpr Recurrent<M> recurrent(M mixer) {
-    static_assert(RecurrentMixer<M, float> || RecurrentMixer<M, double>,
-                  "attend: a recurrent mixer has causal, state, absorb, read, absorb_backward and read_backward, as "
-                  "mixer/mixer.hpp says");
     return Recurrent<M>(std::move(mixer));
 }
 
