@@ -24,22 +24,23 @@ struct GatedMemory {
 
     void absorb(const auto& k, const auto& v, auto& state) const {
         state *= rate(k);
-        state += k.transpose() * v;
+        state.noalias() += k.transpose() * v;
     }
-    void read(const auto& q, const auto& state, auto& out) const { out = q * state; }
+    void read(const auto& q, const auto& state, auto& out) const { out.noalias() = q * state; }
 
     void absorb_backward(const auto& k, const auto& v, const auto& state, auto& dstate, auto& dk, auto& dv,
                          GatedMemory* gradient) const {
         using C = typename std::remove_cvref_t<decltype(k)>::Scalar;
         const C r = rate(k), dlogit = r * (1 - r) * state.cwiseProduct(dstate).sum();
-        dk += dlogit * gate.transpose().template cast<C>() + v * dstate.transpose();
-        dv += k * dstate;
+        dk += dlogit * gate.transpose().template cast<C>();
+        dk.noalias() += v * dstate.transpose();
+        dv.noalias() += k * dstate;
         if (gradient != nullptr) gradient->gate += (dlogit * k.transpose()).template cast<double>();
         dstate *= r;
     }
     void read_backward(const auto& q, const auto& state, const auto& dout, auto& dq, auto& dstate, GatedMemory*) const {
-        dq += dout * state.transpose();
-        dstate += q.transpose() * dout;
+        dq.noalias() += dout * state.transpose();
+        dstate.noalias() += q.transpose() * dout;
     }
 
 private:
