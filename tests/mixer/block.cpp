@@ -1,6 +1,7 @@
 // Mixers of a user's own inside a multi-head block: values, gradients, training, and what is refused.
 
 #include <attend/layer/multi_head.hpp>
+#include <attend/mask/causal.hpp>
 #include <attend/mixer/recurrent.hpp>
 
 #include <cmath>
@@ -84,7 +85,47 @@ void check_gradients_of_block(Block block, Inputs in) {
         block, [&](std::string_view name, auto& matrix) { check_slopes(loss, span_of(matrix), gradients[i++], name); });
 }
 
+/// A mixer by the two calls alone, which it leaves to an attention.
+struct OtherAttention {
+    using Inner = decltype(scaled_dot_product >> causal);
+    static constexpr bool has_weights = true;
+    Inner inner = scaled_dot_product >> causal;
+
+    template <class T>
+    void operator()(const StridedView<T>& q, const StridedView<T>& k, const StridedView<T>& v, Output<double> out,
+                    const ForwardOptions<double>& options) const {
+        inner(q, k, v, out, options);
+    }
+    template <class Q, class Key, class V, class Out, class Lse, class DOut>
+    void backward(const Q& q, const Key& k, const V& v, const Out& out, const Lse& lse, const DOut& dout,
+                  Output<double> dq, Output<double> dk, Output<double> dv,
+                  const BackwardOptions<OtherAttention>& options) const {
+        inner.backward(q, k, v, out, lse, dout, dq, dk, dv,
+                       {.workspace = options.workspace,
+                        .executor = options.executor,
+                        .query_offset = options.query_offset,
+                        .sequences = options.sequences,
+                        .key_sequences = options.key_sequences,
+                        .dropout = options.dropout});
+    }
+};
+
 }  // namespace
+
+TEST_CASE("a mixer may be any two calls: one that hands them on to an attention gives its bits, weights and all") {
+    const MultiHeadShape shape{.d_model = 6, .heads = 4, .kv_heads = 2, .d_head = 3};
+    const MultiHeadAttention<double, OtherAttention> other(shape, {}, 1);
+    const MultiHeadAttention<double, OtherAttention::Inner> block(shape, other.attention.inner, 1);
+    const Matrix x = rows_of(7, 6, 2);
+    Matrix y, weights, dx, other_y, other_weights, other_dx;
+    MultiHeadTape<double> tape;
+    const Dropout dropout{.rate = 0.2, .seed = 3};
+    block.forward(x, y, {.tape = &tape, .weights = weights, .dropout = dropout});
+    block.backward(tape, y, dx);
+    other.forward(x, other_y, {.tape = &tape, .weights = other_weights, .dropout = dropout});
+    other.backward(tape, y, other_dx);
+    CHECK((same_bits(y, other_y) && same_bits(weights, other_weights) && same_bits(dx, other_dx)));
+}
 
 TEST_CASE("a block of a running mean projects the means of projected values") {
     auto block = mean_block({.d_model = 6, .heads = 4, .kv_heads = 2, .d_head = 3});

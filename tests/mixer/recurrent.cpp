@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 
 #include <mixer/gated_memory.hpp>
 #include <mixer/laws.hpp>
@@ -44,6 +45,21 @@ RowMatrix<double> gated_memory(const RowMatrix<double>& q, const RowMatrix<doubl
     }
     return out;
 }
+
+struct Thrower : RunningMean {
+    void absorb(const auto& k, const auto& v, auto& state) const {
+        if (v(0) > 1e6) throw std::runtime_error("too much");
+        RunningMean::absorb(k, v, state);
+    }
+    void absorb_backward(const auto& k, const auto& v, const auto& state, auto& dstate, auto& dk, auto& dv,
+                         Thrower* gradient) const {
+        RunningMean::absorb_backward(k, v, state, dstate, dk, dv, gradient);
+    }
+    void read_backward(const auto& q, const auto& state, const auto& dout, auto& dq, auto& dstate,
+                       Thrower* gradient) const {
+        RunningMean::read_backward(q, state, dout, dq, dstate, gradient);
+    }
+};
 
 }  // namespace
 
@@ -90,6 +106,27 @@ TEST_CASE("backward holds states for the square root of the keys, forward one") 
     CHECK(states(10000, Pass::forward) <= 3);
     CHECK(states(100, Pass::backward) <= 2 * 10 + 3);
     CHECK(states(10000, Pass::backward) <= 2 * 100 + 3);
+}
+
+TEST_CASE("a workspace that is too small is refused before anything is written") {
+    const Operands<double> x = random_operands<double>({}, 3);
+    const auto mixer = recurrent(RunningMean{});
+    std::vector<std::byte> buffer(64);
+    Workspace workspace{std::span(buffer)};
+    RowMatrix<double> out, dq, dk, dv;
+    CHECK(refusal<std::length_error>([&] {
+              mixer(x.q, x.k, x.v, out, {.workspace = &workspace});
+          }).starts_with("workspace: the call needs "));
+    CHECK(refusal<std::length_error>([&] {
+              mixer.backward(x.q, x.k, x.v, x.dout, out, x.dout, dq, dk, dv, {.workspace = &workspace});
+          }).starts_with("workspace: the call needs "));
+    CHECK((out.size() == 0 && dq.size() == 0 && dk.size() == 0 && dv.size() == 0));
+}
+
+TEST_CASE("what a mixer throws reaches the caller, from any thread") {
+    Operands<double> x = random_operands<double>({.heads = 4, .kv_heads = 4}, 3);
+    x.v(2, 4) = 1e7;
+    for (const Index threads : {1, 3}) CHECK_THROWS_WITH(mix(recurrent(Thrower{}), x, Threads{threads}), "too much");
 }
 
 TEST_CASE("what a mixer says of a shape is asked before anything is written") {

@@ -3,8 +3,8 @@
 /// Recurrent mixers: what has been seen is kept in a state of fixed size, which takes in one key and value after the
 /// other, and which queries read.
 
-#include <concepts>
-#include <type_traits>
+#include <cmath>
+#include <limits>
 #include <utility>
 
 #include <attend/mixer/mixer.hpp>
@@ -41,15 +41,20 @@ public:
             detail::require(shape.d_q == shape.d_k, "q and k must have the same width, not ", shape.d_q, " and ",
                             shape.d_k);
         const StateShape state = mixer.state(shape);
-        detail::require(state.rows >= 0 && state.columns >= 0, "recurrent: the mixer has a state of ", state.rows, "x",
-                        state.columns, ", which is no size");
+        const auto size = [](Index n) { return static_cast<double>(n); };
+        constexpr double most = static_cast<double>(std::numeric_limits<Index>::max() / 64);
+        detail::require(state.rows >= 0 && state.columns >= 0 &&
+                            size(state.rows) * size(state.columns) * (std::sqrt(size(shape.keys)) + 2) < most,
+                        "recurrent: the mixer's states of ", state.rows, "x", state.columns,
+                        " have a negative size, or hold more than any memory");
     }
 
     /// Writes the output. There are no weights and there is no LSE; see mixer/mixer.hpp.
     template <class Q, class Key, class V>
     void operator()(const Q& q, const Key& k, const V& v, Output<Scalar<Q, Key, V>> out,
                     ForwardOptions<Compute<Scalar<Q, Key, V>>> options = {}) const {
-        if constexpr (detail::are_operands<Q, Key, V>() && fits<Scalar<Q, Key, V>>()) {
+        using T = Scalar<Q, Key, V>;
+        if constexpr (detail::are_operands<Q, Key, V>() && fits<T>()) {
             const detail::Operand q_operand(q);
             const detail::Operand k_operand(k);
             const detail::Operand v_operand(v);
@@ -58,8 +63,14 @@ public:
                                           options.key_sequences, options.dropout);
             check(problem.shape);
             detail::check_outputs(problem, out, options);
-            detail::run_recurrent_forward(mixer, problem, problem.query_output(out, problem.v.columns),
-                                          options.workspace, options.executor);
+            detail::with_scratch(options.workspace,
+                                 scratch_bytes<T>(problem.shape, options.executor.concurrency(), Pass::forward),
+                                 [&](std::byte* memory) {
+                                     const StridedView<T> y = problem.query_output(out, problem.v.columns);
+                                     detail::for_each_recurrent_head(
+                                         mixer, problem, detail::recurrent_tasks(problem.shape), false, memory,
+                                         options.executor, [&](const auto& head, Index) { head.forward(y); });
+                                 });
         }
     }
 
@@ -96,8 +107,7 @@ public:
         detail::require(workers > 0, "workspace_bytes: there must be at least one worker");
         detail::check_reach(shape);
         check(shape);
-        return detail::RecurrentScratch<Compute<X>>::bytes(mixer.state(shape), shape, pass == Pass::backward) *
-               static_cast<std::size_t>(workers);
+        return scratch_bytes<X>(shape, workers, pass);
     }
 
 private:
@@ -126,13 +136,29 @@ private:
             };
             detail::check_gradient(*this, *options.gradient, apart);
         }
-        const detail::RecurrentGradients<X> gradients{.dout = dout,
-                                                      .dq = problem.query_output(outputs.dq, problem.q.columns),
-                                                      .dk = problem.key_output(outputs.dk, problem.k.columns),
-                                                      .dv = problem.key_output(outputs.dv, problem.v.columns)};
-        detail::run_recurrent_backward(mixer, problem, gradients,
-                                       options.gradient == nullptr ? nullptr : &options.gradient->mixer,
-                                       options.workspace, options.executor);
+        M* const gradient = options.gradient == nullptr ? nullptr : &options.gradient->mixer;
+        const bool keeps = gradient != nullptr && options.workspace != nullptr;
+        detail::MixerSums<M> own;
+        detail::MixerSums<M>& sums = keeps ? options.workspace->template kept<detail::MixerSums<M>>() : own;
+        const Index tasks = detail::recurrent_tasks(problem.shape);
+        const Index groups = gradient == nullptr ? tasks : sums.start(*gradient, tasks);
+        detail::with_scratch(
+            options.workspace, scratch_bytes<X>(problem.shape, options.executor.concurrency(), Pass::backward),
+            [&](std::byte* memory) {
+                const detail::RecurrentGradients<X> gradients{.dout = dout,
+                                                              .dq = problem.query_output(outputs.dq, problem.q.columns),
+                                                              .dk = problem.key_output(outputs.dk, problem.k.columns),
+                                                              .dv = problem.key_output(outputs.dv, problem.v.columns)};
+                detail::for_each_recurrent_head(
+                    mixer, problem, groups, true, memory, options.executor,
+                    [&](const auto& head, Index group) { head.backward(gradients, sums.of(group, gradient)); });
+            });
+        if (gradient != nullptr) sums.add_up(*gradient);
+    }
+    template <class X>
+    std::size_t scratch_bytes(const Shape& shape, Index workers, Pass pass) const {
+        return detail::RecurrentScratch<Compute<X>>::bytes(mixer.state(shape), shape, pass == Pass::backward) *
+               static_cast<std::size_t>(workers);
     }
 };
 

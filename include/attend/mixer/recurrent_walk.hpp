@@ -17,6 +17,8 @@ struct RecurrentGradients {
     StridedView<X> dq, dk, dv;
 };
 
+inline Index recurrent_tasks(const Shape& shape) { return shape.sequences * shape.kv_heads; }
+
 /// One key/value head of one sequence, and the query heads that read its state.
 template <class M, class X>
 class RecurrentHead {
@@ -133,29 +135,20 @@ private:
     Slice<const X> k_, v_;
 };
 
-/// Calls `f(task, scratch)` once for each task of each group, which one worker does in order; groups share nothing.
-template <class X, class M, class F>
-void for_each_recurrent_head(const M& mixer, const Problem<X>& problem, Index groups, bool backward,
-                             Workspace* workspace, const ExecutorRef& executor, const F& f) {
+/// Calls `f(head, group)` for the tasks of a call, a key/value head of a sequence each. One worker does those of a
+/// group in order; `memory` holds the scratch of as many workers as the executor has.
+template <class M, class X, class F>
+void for_each_recurrent_head(const M& mixer, const Problem<X>& problem, Index groups, bool backward, std::byte* memory,
+                             const ExecutorRef& executor, const F& f) {
     using Scratch = RecurrentScratch<Compute<X>>;
     const StateShape state = mixer.state(problem.shape);
     const std::size_t bytes = Scratch::bytes(state, problem.shape, backward);
-    const Index tasks = problem.shape.sequences * problem.shape.kv_heads;
-    with_scratch(workspace, bytes * static_cast<std::size_t>(executor.concurrency()), [&](std::byte* memory) {
-        executor.for_each(groups, [&](Index group, Index worker) {
-            const Scratch scratch(memory + bytes * static_cast<std::size_t>(worker), state, problem.shape, backward);
-            for (Index task = group * tasks / groups; task < (group + 1) * tasks / groups; ++task)
-                f(RecurrentHead<M, X>(mixer, problem, task, scratch), group);
-        });
+    const Index tasks = recurrent_tasks(problem.shape);
+    executor.for_each(groups, [&](Index group, Index worker) {
+        const Scratch scratch(memory + bytes * static_cast<std::size_t>(worker), state, problem.shape, backward);
+        for (Index task = group * tasks / groups; task < (group + 1) * tasks / groups; ++task)
+            f(RecurrentHead<M, X>(mixer, problem, task, scratch), group);
     });
-}
-
-template <class M, class X>
-void run_recurrent_forward(const M& mixer, const Problem<X>& problem, const StridedView<X>& out, Workspace* workspace,
-                           const ExecutorRef& executor) {
-    const Index tasks = problem.shape.sequences * problem.shape.kv_heads;
-    for_each_recurrent_head(mixer, problem, tasks, false, workspace, executor,
-                            [&](const RecurrentHead<M, X>& head, Index) { head.forward(out); });
 }
 
 /// Gradients of parameters, one sum for each group of tasks but the first, which adds to the caller's own: added up in
@@ -179,7 +172,10 @@ public:
         for (M& sum : others_) walk_parameters(sum, {}, clear);
         return static_cast<Index>(others_.size()) + 1;
     }
-    M* of(Index group, M& gradient) { return group == 0 ? &gradient : &others_[static_cast<std::size_t>(group - 1)]; }
+    /// The sum of a group; none without a gradient.
+    M* of(Index group, M* gradient) {
+        return gradient == nullptr || group == 0 ? gradient : &others_[static_cast<std::size_t>(group - 1)];
+    }
     void add_up(M& gradient) {
         for (M& sum : others_) add_parameters(sum, gradient);
     }
@@ -187,23 +183,5 @@ public:
 private:
     std::vector<M> others_;
 };
-
-template <class M, class X>
-void run_recurrent_backward(const M& mixer, const Problem<X>& problem, const RecurrentGradients<X>& gradients,
-                            M* gradient, Workspace* workspace, const ExecutorRef& executor) {
-    const Index tasks = problem.shape.sequences * problem.shape.kv_heads;
-    if (gradient == nullptr) {
-        for_each_recurrent_head(mixer, problem, tasks, true, workspace, executor,
-                                [&](const RecurrentHead<M, X>& head, Index) { head.backward(gradients, nullptr); });
-        return;
-    }
-    MixerSums<M> own;
-    MixerSums<M>& sums = workspace == nullptr ? own : workspace->kept<MixerSums<M>>();
-    const Index groups = sums.start(*gradient, tasks);
-    for_each_recurrent_head(
-        mixer, problem, groups, true, workspace, executor,
-        [&](const RecurrentHead<M, X>& head, Index group) { head.backward(gradients, sums.of(group, *gradient)); });
-    sums.add_up(*gradient);
-}
 
 }  // namespace attend::detail
