@@ -193,8 +193,8 @@ void check_that_heads_are_calls(const M& mixer) {
     }
 }
 
-/// Law 4: what a causal mixer gives for a query, its keys up to its position give, whatever comes behind them; and rows
-/// of a sequence can be asked for in pieces.
+/// Law 4: what a causal mixer gives for a query, its keys up to its position give, the last of them too, whatever comes
+/// behind them; and rows of a sequence can be asked for in pieces.
 template <class M>
 void check_positions(const M& mixer, bool causal) {
     for (const Index offset : {-2, 0, 4, 40}) {
@@ -209,6 +209,12 @@ void check_positions(const M& mixer, bool causal) {
             one.layout.query_offset = offset + i;
             CHECK(distance(y.out.row(i), mix(mixer, one).out) <= 1e-13);
             if (sees == 0) CHECK(y.out.row(i).isZero(0));
+            Operands<double> last = x, unseen = x;
+            if (sees > 0) last.v.row(sees - 1).array() += 1;
+            CHECK((sees == 0 || distance(y.out.row(i), mix(mixer, last).out.row(i)) > 1e-4));
+            unseen.k.bottomRows(layout.keys - sees).setConstant(std::numeric_limits<double>::quiet_NaN());
+            unseen.v.bottomRows(layout.keys - sees).setConstant(std::numeric_limits<double>::quiet_NaN());
+            CHECK(same_bits(y.out.row(i), mix(mixer, unseen).out.row(i)));
         }
     }
 }
