@@ -3,6 +3,7 @@
 /// A memory that many calls of a cross-attending block read, and those calls.
 
 #include <algorithm>
+#include <concepts>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -59,7 +60,8 @@ private:
     RowMatrix<T> dk_, dv_;
 };
 
-/// The calls of a block on a prepared memory, if its mixer is an attention.
+/// The calls of a block on a prepared memory, if its mixer is an attention. They are templates in B, which is A, so
+/// that blocks of other mixers do not have to know what a memory is.
 template <class T, class A>
 class MultiHeadOnMemory : public MultiHeadCall<T, A> {
     using Call = MultiHeadCall<T, A>;
@@ -93,16 +95,14 @@ public:
     }
 
     /// Cross-attention over a prepared memory: what a call on the memory itself gives, to the bit.
-    template <detail::Dense X, class M>
-        requires std::is_same_v<M, Memory>
-    RowMatrix<T> operator()(const X& x, const M& memory, Options options = {}) const {
+    template <detail::Dense X, std::same_as<A> B>
+    RowMatrix<T> operator()(const X& x, const MultiHeadMemory<T, B>& memory, Options options = {}) const {
         RowMatrix<T> y;
         forward(x, memory, y, options);
         return y;
     }
-    template <detail::Dense X, class M>
-        requires std::is_same_v<M, Memory>
-    void forward(const X& x, const M& memory, Output<T> y, Options options = {}) const {
+    template <detail::Dense X, std::same_as<A> B>
+    void forward(const X& x, const MultiHeadMemory<T, B>& memory, Output<T> y, Options options = {}) const {
         memory.check(shape());
         memory.check_sequences(options);
         Tape own;
@@ -119,9 +119,9 @@ public:
     /// Given dy, adds the gradient of x and with `.gradient` those of the parameters of queries and of the output. The
     /// memory gathers its own gradients and those of the parameters of keys, of values and of the attention until
     /// `add_gradients`.
-    template <detail::DenseMemory DY, class M>
-        requires std::is_same_v<M, Memory>
-    void backward(Tape& tape, const DY& dy, Output<T> dx, M& memory, BackwardOptions options = {}) const {
+    template <detail::DenseMemory DY, std::same_as<A> B>
+    void backward(Tape& tape, const DY& dy, Output<T> dx, MultiHeadMemory<T, B>& memory,
+                  BackwardOptions options = {}) const {
         detail::require(tape.prepared, "backward: the tape holds no call with a prepared memory");
         memory.check(shape());
         detail::require(tape.key_sequences == memory.sequences_,
@@ -136,16 +136,16 @@ public:
         this->add_query_inputs(tape, dx);
     }
     /// A dy that is not memory is evaluated first.
-    template <detail::Dense DY, class M>
-        requires(std::is_same_v<M, Memory> && !detail::DenseMemory<DY>)
-    void backward(Tape& tape, const DY& dy, Output<T> dx, M& memory, BackwardOptions options = {}) const {
+    template <detail::Dense DY, std::same_as<A> B>
+        requires(!detail::DenseMemory<DY>)
+    void backward(Tape& tape, const DY& dy, Output<T> dx, MultiHeadMemory<T, B>& memory,
+                  BackwardOptions options = {}) const {
         backward(tape, typename DY::PlainObject(dy), dx, memory, options);
     }
     /// Adds what a prepared memory has gathered: its gradient and, with `.gradient`, those of the parameters; then
     /// nothing is gathered any more. One thread; of the options the gradient alone.
-    template <class M>
-        requires std::is_same_v<M, Memory>
-    void add_gradients(M& memory, Output<T> dmemory, BackwardOptions options = {}) const {
+    template <std::same_as<A> B>
+    void add_gradients(MultiHeadMemory<T, B>& memory, Output<T> dmemory, BackwardOptions options = {}) const {
         this->check_parameters();
         memory.check(shape());
         detail::require(static_cast<bool>(dmemory), "the gradient dmemory must be given");
