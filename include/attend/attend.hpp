@@ -16,6 +16,8 @@
 #include <attend/mask/lengths.hpp>
 #include <attend/mask/prefix.hpp>
 #include <attend/mask/sliding_window.hpp>
+#include <attend/mixer/mixer.hpp>
+#include <attend/mixer/recurrent.hpp>
 #include <attend/modifier/adaptive_span.hpp>
 #include <attend/modifier/alibi.hpp>
 #include <attend/modifier/bias.hpp>

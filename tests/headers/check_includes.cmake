@@ -11,9 +11,10 @@ set(floors  # lowest first
     "kernel"
     "attention.hpp"
     "prepared.hpp"
+    "mixer"
     "layer"
     "attend.hpp")
-set(may_include_own_kind core softmax engine source parts kernel layer)
+set(may_include_own_kind core softmax engine source parts kernel mixer layer)
 set(may_be_included_by_own_kind mask/algebra.hpp)
 set(may_name_eigen_internal core/simd.hpp)
 

@@ -1,17 +1,21 @@
 #pragma once
 /// \file
-/// A memory that many calls of a cross-attending block read.
+/// A memory that many calls of a cross-attending block read, and those calls.
 
+#include <algorithm>
+#include <concepts>
+#include <span>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
+#include <attend/layer/multi_head_call.hpp>
 #include <attend/prepared.hpp>
 
 namespace attend::inline ATTEND_ABI {
 
 template <class T, class A>
-class MultiHeadAttention;
+class MultiHeadOnMemory;
 
 /// What `block.prepare(memory)` gives: the memory, copied, and its projected keys and values, prepared for the block's
 /// attention as it was then. The block's weights are not copied: they must be the same until the gradients are added.
@@ -22,7 +26,7 @@ public:
     Index rows() const { return rows_.rows(); }
 
 private:
-    friend class MultiHeadAttention<T, A>;
+    friend class MultiHeadOnMemory<T, A>;
 
     MultiHeadMemory(Index kv_heads, Index d_head, RowMatrix<T>&& rows, std::vector<Index>&& sequences,
                     Prepared<std::remove_const_t<A>, T>&& keys)
@@ -32,11 +36,134 @@ private:
           sequences_(std::move(sequences)),
           keys_(std::move(keys)) {}
 
+    /// Throws unless a block of this shape has prepared it.
+    void check(const MultiHeadShape& shape) const {
+        if (rows_.cols() != shape.d_memory || kv_heads_ != shape.kv_heads || d_head_ != shape.d_head)
+            detail::refuse(
+                "the memory was prepared by a block of another shape: ", detail::named("memory", rows(), rows_.cols()),
+                " with ", kv_heads_, " heads of ", d_head_, " features, not ", shape.d_memory, " columns with ",
+                shape.kv_heads, " heads of ", shape.d_head);
+    }
+    /// Calls must cut it as it was prepared.
+    void check_sequences(const MultiHeadOptions<T>& options) const {
+        const auto given = options.key_sequences.offsets(), own = std::span<const Index>(sequences_);
+        detail::require(own.empty() == options.sequences.offsets().empty(), "sequences: the memory was prepared ",
+                        own.empty() ? "without" : "with", " sequences, so that a call must be as well");
+        detail::require(given.empty() || std::equal(given.begin(), given.end(), own.begin(), own.end()),
+                        "key_sequences: the memory was prepared with other ones: leave them out");
+    }
+
     Index kv_heads_, d_head_;
     RowMatrix<T> rows_;
     std::vector<Index> sequences_;
     Prepared<std::remove_const_t<A>, T> keys_;
     RowMatrix<T> dk_, dv_;
+};
+
+/// The calls of a block on a prepared memory, if its mixer is an attention. They are templates in B, which is A, so
+/// that blocks of other mixers do not have to know what a memory is.
+template <class T, class A>
+class MultiHeadOnMemory : public MultiHeadCall<T, A> {
+    using Call = MultiHeadCall<T, A>;
+
+public:
+    using Memory = MultiHeadMemory<T, A>;
+    using Call::shape;
+    using typename Call::BackwardOptions, typename Call::Options, typename Call::Tape;
+
+    /// A memory made ready for any number of calls: its keys and values are projected, and where the attention's score
+    /// maps keys mapped, once. `sequences` are those of its rows, where calls have such.
+    template <detail::Dense M>
+    auto prepare(const M& memory, const detail::KeptSequences& sequences = {},
+                 const detail::ExecutorRef& executor = serial) const {
+        constexpr bool attends = OfKind<A, Kind::attention>;
+        static_assert(attends, "attend: only blocks of attentions prepare memories: this block's mixer is none");
+        if constexpr (attends) {
+            this->check_parameters();
+            this->check_input(memory, "memory", shape().d_memory, RowMatrix<T>());
+            const auto offsets = sequences.offsets();
+            static constexpr T somewhere{};
+            const StridedView<const T> one{&somewhere, 1, 1, memory.rows(), 1};
+            const detail::Problem<T> problem(one, one, one, 0, sequences, sequences);  // refuses those of other rows
+            RowMatrix<T> rows = memory, k, v;
+            std::vector<Index> own(offsets.begin(), offsets.end());
+            this->project_memory(rows, own, k, v);
+            const Index g = shape().kv_heads;
+            return Memory(g, shape().d_head, std::move(rows), std::move(own),
+                          this->attention.prepare(heads(k, g), heads(v, g), executor));
+        }
+    }
+
+    /// Cross-attention over a prepared memory: what a call on the memory itself gives, to the bit.
+    template <detail::Dense X, std::same_as<A> B>
+    RowMatrix<T> operator()(const X& x, const MultiHeadMemory<T, B>& memory, Options options = {}) const {
+        RowMatrix<T> y;
+        forward(x, memory, y, options);
+        return y;
+    }
+    template <detail::Dense X, std::same_as<A> B>
+    void forward(const X& x, const MultiHeadMemory<T, B>& memory, Output<T> y, Options options = {}) const {
+        memory.check(shape());
+        memory.check_sequences(options);
+        Tape own;
+        Tape& tape = options.tape == nullptr ? own : *options.tape;
+        this->check_input(x, "x", shape().d_model, tape.x);
+        const detail::SequencesRef key_sequences = Call::sequences_of(memory.sequences_);
+        this->check_forward(x.rows(), memory.rows(), y, options, key_sequences, tape);
+        tape.x = x;
+        tape.crosses = tape.prepared = true;
+        this->run(tape, y, options, key_sequences,
+                  [&](const auto& q, const auto& context, const auto& call) { memory.keys_(q, context, call); });
+    }
+
+    /// Given dy, adds the gradient of x and with `.gradient` those of the parameters of queries and of the output. The
+    /// memory gathers its own gradients and those of the parameters of keys, of values and of the attention until
+    /// `add_gradients`.
+    template <detail::DenseMemory DY, std::same_as<A> B>
+    void backward(Tape& tape, const DY& dy, Output<T> dx, MultiHeadMemory<T, B>& memory,
+                  BackwardOptions options = {}) const {
+        detail::require(tape.prepared, "backward: the tape holds no call with a prepared memory");
+        memory.check(shape());
+        detail::require(tape.key_sequences == memory.sequences_,
+                        "backward: the tape holds a call with a memory of other sequences");
+        this->check_backward(tape, memory.rows(), dy, dx, {}, options);
+        this->run_backward(tape, dy, options,
+                           [&](const auto& q, const auto& context, const auto& dcontext, const auto& dq) {
+                               using Keys = typename Prepared<std::remove_const_t<A>, T>::Inner;
+                               memory.keys_.backward(q, context, tape.lse, dcontext, dq,
+                                                     Call::template mixer_options<Keys>(tape, options, nullptr));
+                           });
+        this->add_query_inputs(tape, dx);
+    }
+    /// A dy that is not memory is evaluated first.
+    template <detail::Dense DY, std::same_as<A> B>
+        requires(!detail::DenseMemory<DY>)
+    void backward(Tape& tape, const DY& dy, Output<T> dx, MultiHeadMemory<T, B>& memory,
+                  BackwardOptions options = {}) const {
+        backward(tape, typename DY::PlainObject(dy), dx, memory, options);
+    }
+    /// Adds what a prepared memory has gathered: its gradient and, with `.gradient`, those of the parameters; then
+    /// nothing is gathered any more. One thread; of the options the gradient alone.
+    template <std::same_as<A> B>
+    void add_gradients(MultiHeadMemory<T, B>& memory, Output<T> dmemory, BackwardOptions options = {}) const {
+        this->check_parameters();
+        memory.check(shape());
+        detail::require(static_cast<bool>(dmemory), "the gradient dmemory must be given");
+        dmemory.check("dmemory", 1, 1, memory.rows(), shape().d_memory);
+        this->check_apart(dmemory, "dmemory", Tape());
+        this->check_gradient(options, [&](const auto& matrix, const auto& parameter) {
+            this->check_parameter_apart(matrix, parameter, dmemory.given(), "dmemory");
+        });
+        const Index g = shape().kv_heads, width = g * shape().d_head;
+        memory.dk_.setZero(memory.rows(), width), memory.dv_.setZero(memory.rows(), width);
+        memory.keys_.add_gradients(heads(memory.dk_, g), heads(memory.dv_, g),
+                                   options.gradient == nullptr ? nullptr : &options.gradient->attention);
+        this->add_memory_parameters(memory.rows_, memory.sequences_, memory.dk_, memory.dv_, options.gradient);
+        this->add_memory_inputs(memory.dk_, memory.dv_, dmemory);
+    }
+
+protected:
+    using Call::Call;
 };
 
 }  // namespace attend

@@ -27,7 +27,7 @@ struct MultiHeadTape {
     RowMatrix<T> x, memory;     ///< the inputs; memory is empty for self-attention
     RowMatrix<T> q, k, v;       ///< projected, and turned where there is RoPE
     RowMatrix<T> context;       ///< the heads' outputs side by side
-    RowMatrix<Compute<T>> lse;  ///< rows × heads
+    RowMatrix<Compute<T>> lse;  ///< rows × heads; × 0 of a mixer without weights
     RowMatrix<T> dq, dk, dv, dcontext;
     bool crosses = false;   ///< whether the call had a memory, if only one without rows
     bool prepared = false;  ///< whether that was one of `prepare`

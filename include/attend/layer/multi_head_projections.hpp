@@ -96,18 +96,13 @@ protected:
         tape.query_offset = options.query_offset;
         tape.dropout = options.dropout;
     }
-    /// Leaves what the attention reads in the tape, whose x, sequences and offset stand: q, k and v, and room for what
-    /// it writes.
-    void project(Tape& tape) const {
-        project_queries(tape);
-        project_memory(memory_of(tape), tape.key_sequences, tape.k, tape.v);
-    }
+    /// The queries of the tape, whose x, sequences and offset stand, and room for what is made of them.
     void project_queries(Tape& tape) const {
         detail::linear(tape.x, query_weight, query_bias, tape.q);
         turn(tape.q, shape_.heads, tape.sequences, tape.query_offset, false);
         tape.context.resize(tape.x.rows(), output_weight.rows());
-        tape.lse.resize(tape.x.rows(), shape_.heads);
     }
+    /// The keys and values of the rows of `memory`.
     void project_memory(const RowMatrix<T>& memory, const std::vector<Index>& sequences, RowMatrix<T>& k,
                         RowMatrix<T>& v) const {
         detail::linear(memory, key_weight, key_bias, k);
@@ -129,12 +124,7 @@ protected:
         tape.dk.setZero(tape.k.rows(), tape.k.cols());
         tape.dv.setZero(tape.v.rows(), tape.v.cols());
     }
-    /// Adds the parameters' gradients, given those of q, k and v, after which dy is not read any more.
-    template <class DY>
-    void add_parameters(Tape& tape, const DY& dy, MultiHeadProjections* gradient) const {
-        add_query_parameters(tape, dy, gradient);
-        add_memory_parameters(memory_of(tape), tape.key_sequences, tape.dk, tape.dv, gradient);
-    }
+    /// Adds the parameters' gradients, given that of q, after which dy is not read any more, or those of k and v.
     template <class DY>
     void add_query_parameters(Tape& tape, const DY& dy, MultiHeadProjections* gradient) const {
         turn(tape.dq, shape_.heads, tape.sequences, tape.query_offset, true);
@@ -169,94 +159,6 @@ protected:
         auto dmemory_rows = rows_of(dmemory, dk.rows(), shape_.d_memory);
         detail::add_products(dmemory_rows, detail::times(dk, key_weight.transpose()),
                              detail::times(dv, value_weight.transpose()));
-    }
-
-    /// `copy` is where the tape keeps the input. Throws where copying it there would read what it has overwritten.
-    template <class X>
-    static void check_input(const X& x, std::string_view name, Index width, const RowMatrix<T>& copy) {
-        static_assert(std::is_same_v<typename X::Scalar, T>,
-                      "attend: the inputs of a block must have its scalar type: cast them first");
-        detail::require(x.cols() == width, detail::named(name, x.rows(), x.cols()), " must have ", width, " columns");
-        if (static_cast<const void*>(&x) != &copy) check_source(x, name, copy);
-    }
-    template <class X>
-    static void check_source(const X& x, std::string_view name, const RowMatrix<T>& written) {
-        if constexpr (detail::DenseMemory<X>) {
-            if (detail::may_overlap(detail::view_of(x.data(), x), detail::view_of(written.data(), written)))
-                detail::refuse(detail::named(name, x.rows(), x.cols()),
-                               " is memory of the tape, which the call overwrites");
-        }
-    }
-    template <class M>
-    static void check_parameter(const M& parameter, std::string_view name, Index rows, Index columns) {
-        if (parameter.rows() != rows || parameter.cols() != columns)
-            detail::refuse("multi_head: ", detail::named(name, parameter.rows(), parameter.cols()), " must be ", rows,
-                           "x", columns, ", as the shape of the block says");
-    }
-    /// Users may have assigned other ones.
-    void check_parameters() const {
-        const Index q = shape_.heads * shape_.d_head, kv = shape_.kv_heads * shape_.d_head, one = shape_.bias ? 1 : 0;
-        check_parameter(query_weight, "query_weight", shape_.d_model, q);
-        check_parameter(key_weight, "key_weight", shape_.d_memory, kv);
-        check_parameter(value_weight, "value_weight", shape_.d_memory, kv);
-        check_parameter(output_weight, "output_weight", q, shape_.d_model);
-        check_parameter(query_bias, "query_bias", one * q, 1);
-        check_parameter(key_bias, "key_bias", one * kv, 1);
-        check_parameter(value_bias, "value_bias", one * kv, 1);
-        check_parameter(output_bias, "output_bias", one * shape_.d_model, 1);
-    }
-    /// Throws where an output shares memory with a matrix that the call reads.
-    template <class S, class M>
-    static void check_apart(const Output<S>& output, std::string_view name, const M& matrix, std::string_view of) {
-        const auto view = detail::view_of(matrix.data(), matrix);
-        if (output && (output.object() == &matrix || detail::may_overlap(output.given(), view)))
-            detail::refuse_alias(name, output.given(), of, view);
-    }
-    /// The same of all that the tape holds and of these parameters.
-    template <class S>
-    void check_apart(const Output<S>& output, std::string_view name, const Tape& tape) const {
-        const auto apart = [&](const auto& matrix, std::string_view of) { check_apart(output, name, matrix, of); };
-        apart(tape.x, "the tape's x"), apart(tape.memory, "the tape's memory"), apart(tape.q, "the tape's q");
-        apart(tape.k, "the tape's k"), apart(tape.v, "the tape's v"), apart(tape.context, "the tape's context");
-        apart(tape.lse, "the tape's lse"), apart(tape.dq, "the tape's dq"), apart(tape.dk, "the tape's dk");
-        apart(tape.dv, "the tape's dv"), apart(tape.dcontext, "the tape's dcontext");
-        for (const Matrix* weight : {&query_weight, &key_weight, &value_weight, &output_weight})
-            apart(*weight, "a parameter of the block");
-        for (const ColumnVector<T>* bias : {&query_bias, &key_bias, &value_bias, &output_bias})
-            apart(*bias, "a parameter of the block");
-    }
-    /// Throws unless the tape holds a call of a block of these parameters' shapes, with so many keys.
-    void check_tape(const Tape& tape, Index keys) const {
-        const Index rows = tape.x.rows(), q = shape_.heads * shape_.d_head, kv = shape_.kv_heads * shape_.d_head;
-        const auto held = [](const auto& matrix, std::string_view name, Index wanted_rows, Index wanted_columns) {
-            if (matrix.rows() != wanted_rows || matrix.cols() != wanted_columns)
-                detail::refuse("backward: the tape holds no call of this block: its ",
-                               detail::named(name, matrix.rows(), matrix.cols()), " must be ", wanted_rows, "x",
-                               wanted_columns);
-        };
-        held(tape.x, "x", rows, shape_.d_model);
-        if (!tape.prepared) held(tape.memory, "memory", tape.crosses ? keys : 0, shape_.d_memory);
-        held(tape.q, "q", rows, q);
-        if (!tape.prepared) held(tape.k, "k", keys, kv), held(tape.v, "v", keys, kv);
-        held(tape.context, "context", rows, q), held(tape.lse, "lse", rows, shape_.heads);
-    }
-    /// What `backward` is given, and where it adds gradients; `check_apart` says what these must not share.
-    template <class DY>
-    void check_gradients(const Tape& tape, Index keys, const DY& dy, const Output<T>& dx,
-                         const Output<T>& dmemory) const {
-        static_assert(std::is_same_v<typename DY::Scalar, T>,
-                      "attend: the gradients of a block must have its scalar type: cast them first");
-        const Index rows = tape.x.rows();
-        detail::require(dy.rows() == rows && dy.cols() == shape_.d_model, detail::named("dy", dy.rows(), dy.cols()),
-                        " must be ", rows, "x", shape_.d_model, ", as the result of the call that the tape holds");
-        for (const RowMatrix<T>* written : {&tape.dq, &tape.dk, &tape.dv, &tape.dcontext})
-            check_source(dy, "dy", *written);
-        detail::require(static_cast<bool>(dx), "the gradient dx must be given");
-        detail::require(!tape.crosses || tape.prepared || static_cast<bool>(dmemory),
-                        "the gradient dmemory must be given");
-        dx.check("dx", 1, 1, rows, shape_.d_model);
-        dmemory.check("dmemory", 1, 1, keys, shape_.d_memory);
-        detail::require_apart(detail::Place(dx, "dx"), detail::Place(dmemory, "dmemory"));
     }
 
     /// The rows that keys and values come from.

@@ -1,0 +1,157 @@
+#pragma once
+/// \file
+/// A multi-head block around its mixer: the way of a call.
+
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <attend/layer/multi_head_checks.hpp>
+#include <attend/mixer/mixer.hpp>
+
+namespace attend::inline ATTEND_ABI {
+
+template <class T, class M>
+class MultiHeadAttention;  // multi_head.hpp
+
+/// The projections with a mixer between them, whatever its keys and values stand in: `MultiHeadAttention` is the face
+/// of it. Of the mixer it needs what mixer/mixer.hpp says.
+template <class T, class M>
+class MultiHeadCall : public MultiHeadChecks<T> {
+    using Checks = MultiHeadChecks<T>;
+
+public:
+    using Tape = MultiHeadTape<T>;
+    using Options = MultiHeadOptions<T>;
+    using BackwardOptions = MultiHeadBackwardOptions<MultiHeadAttention<T, M>>;
+
+    std::remove_const_t<M> attention;
+
+    using Checks::shape;
+
+    static void parameters(auto& self, auto&& visit) {
+        Checks::parameters(self, visit);
+        visit("attention", self.attention);
+    }
+
+protected:
+    static constexpr bool mixes = Mixer<M, T>;
+    static_assert(mixes,
+                  "attend: a block needs a mixer, as mixer/mixer.hpp says: an attention, or recurrent(mixer) of one "
+                  "that absorbs and reads");
+
+    MultiHeadCall(const MultiHeadShape& block, std::remove_const_t<M>&& attention_, std::uint64_t seed)
+        : Checks(block, seed), attention(std::move(attention_)) {}
+
+    /// What the mixer will be called on, checked before its operands are computed.
+    detail::Problem<T> problem_of(Index rows, Index keys, Index query_offset, const detail::SequencesRef& sequences,
+                                  const detail::SequencesRef& key_sequences, const Dropout& dropout) const {
+        static constexpr T somewhere{};
+        const StridedView<const T> q{&somewhere, 1, shape().heads, rows, shape().d_head},
+            k{&somewhere, 1, shape().kv_heads, keys, shape().d_head};
+        const detail::Problem<T> problem(q, k, k, query_offset, sequences, key_sequences, dropout);
+        detail::check_mixer(attention, problem);
+        return problem;
+    }
+    /// Throws where an output shares memory with what the tape holds or with a parameter.
+    template <class S>
+    void check_apart(const Output<S>& output, std::string_view name, const Tape& tape) const {
+        Checks::check_apart(output, name, tape);
+        const auto apart = [&](const detail::ParameterName&, const auto& matrix) {
+            if constexpr (detail::DenseMemory<decltype(matrix)>)
+                Checks::check_apart(output, name, matrix, "a parameter of the block");
+        };
+        detail::walk_parameters(attention, {}, apart);
+    }
+    void check_forward(Index rows, Index keys, const Output<T>& y, const Options& options,
+                       const detail::SequencesRef& key_sequences, const Tape& tape) const {
+        this->check_parameters();
+        detail::check(options.dropout);
+        detail::check_weights<M, Compute<T>>({}, options.weights, options.dropout);
+        const auto problem =
+            problem_of(rows, keys, options.query_offset, options.sequences, key_sequences, options.dropout);
+        detail::require(static_cast<bool>(y), "the output y must be given");
+        y.check("y", 1, 1, rows, shape().d_model);
+        problem.check_pair_output(options.weights, "weights");
+        check_apart(y, "y", tape);
+        check_apart(options.weights, "weights", tape);
+        detail::require_apart(detail::Place(options.weights, "weights"), detail::Place(y, "y"));
+    }
+    template <class DY>
+    void check_backward(const Tape& tape, Index keys, const DY& dy, const Output<T>& dx, const Output<T>& dmemory,
+                        const BackwardOptions& options) const {
+        const Index rows = tape.x.rows();
+        this->check_parameters();
+        this->check_tape(tape, keys, lse_columns());
+        problem_of(rows, keys, tape.query_offset, sequences_of(tape.sequences), sequences_of(tape.key_sequences),
+                   tape.dropout);
+        this->check_gradients(tape, keys, dy, dx, dmemory);
+        check_apart(dx, "dx", tape);
+        check_apart(dmemory, "dmemory", tape);
+        check_gradient(options, [&](const auto& matrix, const detail::ParameterName& parameter) {
+            this->check_parameter_apart(matrix, parameter, dx.given(), "dx");
+            this->check_parameter_apart(matrix, parameter, dmemory.given(), "dmemory");
+            this->check_parameter_apart(matrix, parameter, detail::view_of(dy.data(), dy), "dy");
+        });
+    }
+    /// Throws unless the gradient of the options, where there is one, is one of this block whose parameters pass
+    /// `apart(matrix, name)`.
+    template <class Apart>
+    void check_gradient(const BackwardOptions& options, const Apart& apart) const {
+        if (options.gradient == nullptr) return;
+        options.gradient->check_parameters();
+        detail::check_gradient<MultiHeadCall>(*this, *options.gradient, apart);
+    }
+
+    /// Records the call, mixes and projects back. `mix(q, context, options)` is the mixer's call on the keys and values
+    /// that it knows of.
+    template <class Mix>
+    void run(Tape& tape, Output<T>& y, const Options& options, const detail::SequencesRef& key_sequences,
+             const Mix& mix) const {
+        this->record(tape, options, key_sequences);
+        this->project_queries(tape);
+        tape.lse.resize(tape.x.rows(), lse_columns());
+        const Index h = shape().heads;
+        mix(heads(tape.q, h), heads(tape.context, h),
+            ForwardOptions<Compute<T>>{
+                .workspace = options.workspace,
+                .executor = options.executor,
+                .lse = detail::has_weights<M> ? Output<Compute<T>>(tape.lse) : Output<Compute<T>>(),
+                .weights = options.weights,
+                .query_offset = tape.query_offset,
+                .sequences = sequences_of(tape.sequences),
+                .key_sequences = sequences_of(tape.key_sequences),
+                .dropout = tape.dropout});
+        this->project_back(tape, y);
+    }
+    /// From dy back to the gradients of the projected queries and of the parameters that made them; what the mixer's
+    /// backward call `mix(q, context, dcontext, dq)` adds to besides is its own affair.
+    template <class DY, class Mix>
+    void run_backward(Tape& tape, const DY& dy, const BackwardOptions& options, const Mix& mix) const {
+        this->start_backward(tape, dy);
+        const Index h = shape().heads;
+        mix(heads(tape.q, h), heads(tape.context, h), heads(tape.dcontext, h), heads(tape.dq, h));
+        this->add_query_parameters(tape, dy, options.gradient);
+    }
+    /// The options of that call, by what takes the gradients of the mixer's parameters.
+    template <class A>
+    static attend::BackwardOptions<A> mixer_options(const Tape& tape, const BackwardOptions& options, A* gradient) {
+        return {.workspace = options.workspace,
+                .executor = options.executor,
+                .gradient = gradient,
+                .query_offset = tape.query_offset,
+                .sequences = sequences_of(tape.sequences),
+                .key_sequences = sequences_of(tape.key_sequences),
+                .dropout = tape.dropout};
+    }
+    static detail::SequencesRef sequences_of(const std::vector<Index>& offsets) {
+        return detail::SequencesRef(std::span<const Index>(offsets));
+    }
+
+private:
+    Index lse_columns() const { return detail::has_weights<M> ? shape().heads : 0; }
+};
+
+}  // namespace attend

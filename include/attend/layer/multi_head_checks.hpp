@@ -1,0 +1,130 @@
+#pragma once
+/// \file
+/// What a multi-head block refuses, as far as that does not know the attention.
+
+#include <string_view>
+#include <type_traits>
+
+#include <attend/core/gradient_check.hpp>
+#include <attend/layer/multi_head_projections.hpp>
+
+namespace attend::inline ATTEND_ABI {
+
+/// The projections, and the checks of a call on them: everything is asked before anything is written.
+template <class T>
+class MultiHeadChecks : public MultiHeadProjections<T> {
+    using Projections = MultiHeadProjections<T>;
+
+public:
+    using typename Projections::Matrix;
+    using Tape = MultiHeadTape<T>;
+    using Projections::key_bias, Projections::key_weight, Projections::output_bias, Projections::output_weight,
+        Projections::query_bias, Projections::query_weight, Projections::value_bias, Projections::value_weight;
+    using Projections::shape;
+
+protected:
+    using Projections::Projections;
+
+    /// `copy` is where the tape keeps the input. Throws where copying it there would read what it has overwritten.
+    template <class X>
+    static void check_input(const X& x, std::string_view name, Index width, const RowMatrix<T>& copy) {
+        static_assert(std::is_same_v<typename X::Scalar, T>,
+                      "attend: the inputs of a block must have its scalar type: cast them first");
+        detail::require(x.cols() == width, detail::named(name, x.rows(), x.cols()), " must have ", width, " columns");
+        if (static_cast<const void*>(&x) != &copy) check_source(x, name, copy);
+    }
+    template <class X>
+    static void check_source(const X& x, std::string_view name, const RowMatrix<T>& written) {
+        if constexpr (detail::DenseMemory<X>) {
+            if (detail::may_overlap(detail::view_of(x.data(), x), detail::view_of(written.data(), written)))
+                detail::refuse(detail::named(name, x.rows(), x.cols()),
+                               " is memory of the tape, which the call overwrites");
+        }
+    }
+    template <class M>
+    static void check_parameter(const M& parameter, std::string_view name, Index rows, Index columns) {
+        if (parameter.rows() != rows || parameter.cols() != columns)
+            detail::refuse("multi_head: ", detail::named(name, parameter.rows(), parameter.cols()), " must be ", rows,
+                           "x", columns, ", as the shape of the block says");
+    }
+    /// Users may have assigned other ones.
+    void check_parameters() const {
+        const Index q = shape().heads * shape().d_head, kv = shape().kv_heads * shape().d_head,
+                    one = shape().bias ? 1 : 0;
+        check_parameter(query_weight, "query_weight", shape().d_model, q);
+        check_parameter(key_weight, "key_weight", shape().d_memory, kv);
+        check_parameter(value_weight, "value_weight", shape().d_memory, kv);
+        check_parameter(output_weight, "output_weight", q, shape().d_model);
+        check_parameter(query_bias, "query_bias", one * q, 1);
+        check_parameter(key_bias, "key_bias", one * kv, 1);
+        check_parameter(value_bias, "value_bias", one * kv, 1);
+        check_parameter(output_bias, "output_bias", one * shape().d_model, 1);
+    }
+    /// Throws where an output shares memory with a matrix that the call reads.
+    template <class S, class M>
+    static void check_apart(const Output<S>& output, std::string_view name, const M& matrix, std::string_view of) {
+        const auto view = detail::view_of(matrix.data(), matrix);
+        if (output && (output.object() == &matrix || detail::may_overlap(output.given(), view)))
+            detail::refuse_alias(name, output.given(), of, view);
+    }
+    /// The same of all that the tape holds and of these parameters.
+    template <class S>
+    void check_apart(const Output<S>& output, std::string_view name, const Tape& tape) const {
+        const auto apart = [&](const auto& matrix, std::string_view of) { check_apart(output, name, matrix, of); };
+        apart(tape.x, "the tape's x"), apart(tape.memory, "the tape's memory"), apart(tape.q, "the tape's q");
+        apart(tape.k, "the tape's k"), apart(tape.v, "the tape's v"), apart(tape.context, "the tape's context");
+        apart(tape.lse, "the tape's lse"), apart(tape.dq, "the tape's dq"), apart(tape.dk, "the tape's dk");
+        apart(tape.dv, "the tape's dv"), apart(tape.dcontext, "the tape's dcontext");
+        for (const Matrix* weight : {&query_weight, &key_weight, &value_weight, &output_weight})
+            apart(*weight, "a parameter of the block");
+        for (const ColumnVector<T>* bias : {&query_bias, &key_bias, &value_bias, &output_bias})
+            apart(*bias, "a parameter of the block");
+    }
+    /// Throws unless the tape holds a call of a block of these parameters' shapes, with so many keys and columns of
+    /// LSE.
+    void check_tape(const Tape& tape, Index keys, Index lse_columns) const {
+        const Index rows = tape.x.rows(), q = shape().heads * shape().d_head, kv = shape().kv_heads * shape().d_head;
+        const auto held = [](const auto& matrix, std::string_view name, Index wanted_rows, Index wanted_columns) {
+            if (matrix.rows() != wanted_rows || matrix.cols() != wanted_columns)
+                detail::refuse("backward: the tape holds no call of this block: its ",
+                               detail::named(name, matrix.rows(), matrix.cols()), " must be ", wanted_rows, "x",
+                               wanted_columns);
+        };
+        held(tape.x, "x", rows, shape().d_model);
+        if (!tape.prepared) held(tape.memory, "memory", tape.crosses ? keys : 0, shape().d_memory);
+        held(tape.q, "q", rows, q);
+        if (!tape.prepared) held(tape.k, "k", keys, kv), held(tape.v, "v", keys, kv);
+        held(tape.context, "context", rows, q), held(tape.lse, "lse", rows, lse_columns);
+    }
+    /// What `backward` is given, and where it adds gradients; `check_apart` says what these must not share.
+    template <class DY>
+    void check_gradients(const Tape& tape, Index keys, const DY& dy, const Output<T>& dx,
+                         const Output<T>& dmemory) const {
+        static_assert(std::is_same_v<typename DY::Scalar, T>,
+                      "attend: the gradients of a block must have its scalar type: cast them first");
+        const Index rows = tape.x.rows();
+        detail::require(dy.rows() == rows && dy.cols() == shape().d_model, detail::named("dy", dy.rows(), dy.cols()),
+                        " must be ", rows, "x", shape().d_model, ", as the result of the call that the tape holds");
+        for (const RowMatrix<T>* written : {&tape.dq, &tape.dk, &tape.dv, &tape.dcontext})
+            check_source(dy, "dy", *written);
+        detail::require(static_cast<bool>(dx), "the gradient dx must be given");
+        detail::require(!tape.crosses || tape.prepared || static_cast<bool>(dmemory),
+                        "the gradient dmemory must be given");
+        dx.check("dx", 1, 1, rows, shape().d_model);
+        dmemory.check("dmemory", 1, 1, keys, shape().d_memory);
+        detail::require_apart(detail::Place(dx, "dx"), detail::Place(dmemory, "dmemory"));
+    }
+    /// Throws where the gradient of a parameter shares memory with what else a call reads or writes.
+    template <class P, class Other>
+    static void check_parameter_apart([[maybe_unused]] const P& gradient,
+                                      [[maybe_unused]] const detail::ParameterName& parameter,
+                                      [[maybe_unused]] const Other& other, [[maybe_unused]] std::string_view name) {
+        if constexpr (detail::DenseMemory<const P&>) {
+            const auto view = detail::view_of(gradient.data(), gradient);
+            if (detail::may_overlap(view, other))
+                detail::refuse_alias("gradient: " + parameter.text(), view, name, other);
+        }
+    }
+};
+
+}  // namespace attend

@@ -1,0 +1,166 @@
+#pragma once
+/// \file
+/// Recurrent mixers: what has been seen is kept in a state of fixed size, which takes in one key and value after the
+/// other, and which queries read.
+
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include <attend/mixer/mixer.hpp>
+#include <attend/mixer/recurrent_walk.hpp>
+
+namespace attend::inline ATTEND_ABI {
+
+/// A recurrent mixer as a mixer of many heads and sequences: `recurrent(mixer)`.
+///
+/// The operands are those of an attention. Each key/value head of each sequence has a state of its own, which the query
+/// heads of its group read. Forward: O(n_kv) absorbed and O(heads · n_q) read rows, one state for each worker. Backward
+/// goes through the keys from the last to the first and needs the states in between: it keeps O(√n_kv) of them for each
+/// worker, and absorbs each key twice more. Tasks are key/value heads of sequences: one head of one sequence is one
+/// thread's work. Gradients of parameters are summed up in copies of the mixer, of which there are at most 16.
+///
+/// With a workspace that has served such a call before, calls use no heap, where the mixer's own functions do not.
+template <class M>
+class Recurrent {
+    template <class... Operands>
+    using Scalar = typename detail::FirstScalar<Operands...>::Scalar;
+
+public:
+    M mixer{};
+
+    Recurrent() = default;
+    constexpr explicit Recurrent(M mixer_) : mixer(std::move(mixer_)) {}
+
+    static void parameters(auto& self, auto&& visit) { visit("", self.mixer); }
+
+    /// A mixer that does not check shapes itself takes queries and keys of one width.
+    void check(const Shape& shape) const {
+        detail::check_part(mixer, shape);
+        if constexpr (!requires { mixer.check(shape); })
+            detail::require(shape.d_q == shape.d_k, "q and k must have the same width, not ", shape.d_q, " and ",
+                            shape.d_k);
+        const StateShape state = mixer.state(shape);
+        const auto size = [](Index n) { return static_cast<double>(n); };
+        constexpr double most = static_cast<double>(std::numeric_limits<Index>::max() / 64);
+        detail::require(state.rows >= 0 && state.columns >= 0 &&
+                            size(state.rows) * size(state.columns) * (std::sqrt(size(shape.keys)) + 2) < most,
+                        "recurrent: the mixer's states of ", state.rows, "x", state.columns,
+                        " have a negative size, or hold more than any memory");
+    }
+
+    /// Writes the output. There are no weights and there is no LSE; see mixer/mixer.hpp.
+    template <class Q, class Key, class V>
+    void operator()(const Q& q, const Key& k, const V& v, Output<Scalar<Q, Key, V>> out,
+                    ForwardOptions<Compute<Scalar<Q, Key, V>>> options = {}) const {
+        using T = Scalar<Q, Key, V>;
+        if constexpr (detail::are_operands<Q, Key, V>() && fits<T>()) {
+            const detail::Operand q_operand(q);
+            const detail::Operand k_operand(k);
+            const detail::Operand v_operand(v);
+            detail::check_weights<Recurrent>(options.lse, options.weights, options.dropout);
+            const detail::Problem problem(q_operand, k_operand, v_operand, options.query_offset, options.sequences,
+                                          options.key_sequences, options.dropout);
+            check(problem.shape);
+            detail::check_outputs(problem, out, options);
+            detail::with_scratch(options.workspace,
+                                 scratch_bytes<T>(problem.shape, options.executor.concurrency(), Pass::forward),
+                                 [&](std::byte* memory) {
+                                     const StridedView<T> y = problem.query_output(out, problem.v.columns);
+                                     detail::for_each_recurrent_head(
+                                         mixer, problem, detail::recurrent_tasks(problem.shape), false, memory,
+                                         options.executor, [&](const auto& head, Index) { head.forward(y); });
+                                 });
+        }
+    }
+
+    /// Given `dout`, the gradient of a loss in the output, adds the gradients of q, k and v, and with `.gradient` those
+    /// of the parameters. `lse` is an empty matrix. Empty gradients are resized and start at 0.
+    template <class Q, class Key, class V, class Out, class Lse, class DOut>
+    void backward(const Q& q, const Key& k, const V& v, const Out& out, const Lse& lse, const DOut& dout,
+                  Output<Scalar<Q, Key, V>> dq, Output<Scalar<Q, Key, V>> dk, Output<Scalar<Q, Key, V>> dv,
+                  BackwardOptions<Recurrent> options = {}) const {
+        if constexpr (detail::are_operands<Q, Key, V, Out, DOut>() && detail::are_operands<Lse>() &&
+                      fits<Scalar<Q, Key, V>>()) {
+            const detail::Operand q_operand(q);
+            const detail::Operand k_operand(k);
+            const detail::Operand v_operand(v);
+            const detail::Operand out_operand(out);
+            const detail::Operand lse_operand(lse);
+            const detail::Operand dout_operand(dout);
+            const auto lse_view = lse_operand.view();
+            detail::require(detail::is_empty(lse_view), detail::named("lse", lse_view),
+                            " must be empty: this mixer has no weights whose log-sum-exp it could be");
+            detail::require(!options.dlse, "dlse: this mixer has no LSE: leave it out");
+            detail::require(!options.dweights, "dweights: this mixer has no weights: leave them out");
+            detail::check_weights<Recurrent, float>({}, {}, options.dropout);
+            const detail::Problem problem(q_operand, k_operand, v_operand, options.query_offset, options.sequences,
+                                          options.key_sequences, options.dropout);
+            check(problem.shape);
+            add_gradients(problem, problem.query_input(out_operand.view(), "out", problem.v.columns),
+                          problem.query_input(dout_operand.view(), "dout", problem.v.columns), dq, dk, dv, options);
+        }
+    }
+
+    /// The scratch memory, in bytes, of a call of that shape on operands of X, as `Attention::workspace_bytes`. O(1).
+    template <class X = float>
+    std::size_t workspace_bytes(const Shape& shape, Index workers = 1, Pass pass = Pass::forward) const {
+        detail::require(workers > 0, "workspace_bytes: there must be at least one worker");
+        detail::check_reach(shape);
+        check(shape);
+        return scratch_bytes<X>(shape, workers, pass);
+    }
+
+private:
+    template <class T>
+    static consteval bool fits() {
+        constexpr bool complete = RecurrentMixer<M, float> || RecurrentMixer<M, double>,
+                       of_type = RecurrentMixer<M, Compute<T>>;
+        static_assert(complete || of_type,
+                      "attend: a recurrent mixer has causal, state, absorb, read, absorb_backward and read_backward, "
+                      "as mixer/mixer.hpp says");
+        static_assert(of_type || !complete,
+                      "attend: this recurrent mixer does not fit numbers of the call's type: are its functions of "
+                      "other ones?");
+        return of_type;
+    }
+    template <class X>
+    void add_gradients(const detail::Problem<X>& problem, const StridedView<const X>& out,
+                       const StridedView<const X>& dout, Output<X>& dq, Output<X>& dk, Output<X>& dv,
+                       const BackwardOptions<Recurrent>& options) const {
+        const detail::BackwardInputs<X> inputs{.out = out, .dout = dout, .lse = {}, .dlse = {}, .dweights = {}};
+        detail::require(dq && dk && dv, "the gradients dq, dk and dv must be given");
+        detail::check_outputs(*this, problem, inputs, options, dq, dk, dv);
+        M* const gradient = options.gradient == nullptr ? nullptr : &options.gradient->mixer;
+        const bool keeps = gradient != nullptr && options.workspace != nullptr;
+        detail::MixerSums<M> own;
+        detail::MixerSums<M>& sums = keeps ? options.workspace->template kept<detail::MixerSums<M>>() : own;
+        const Index tasks = detail::recurrent_tasks(problem.shape);
+        const Index groups = gradient == nullptr ? tasks : sums.start(*gradient, tasks);
+        detail::with_scratch(
+            options.workspace, scratch_bytes<X>(problem.shape, options.executor.concurrency(), Pass::backward),
+            [&](std::byte* memory) {
+                const detail::RecurrentGradients<X> gradients{.dout = dout,
+                                                              .dq = problem.query_output(dq, problem.q.columns),
+                                                              .dk = problem.key_output(dk, problem.k.columns),
+                                                              .dv = problem.key_output(dv, problem.v.columns)};
+                detail::for_each_recurrent_head(
+                    mixer, problem, groups, true, memory, options.executor,
+                    [&](const auto& head, Index group) { head.backward(gradients, sums.of(group, gradient)); });
+            });
+        if (gradient != nullptr) sums.add_up(*gradient);
+    }
+    template <class X>
+    std::size_t scratch_bytes(const Shape& shape, Index workers, Pass pass) const {
+        return detail::RecurrentScratch<Compute<X>>::bytes(mixer.state(shape), shape, pass == Pass::backward) *
+               static_cast<std::size_t>(workers);
+    }
+};
+
+/// A recurrent mixer, written for one head of one sequence, as what layers take: with heads, batches and threads.
+template <class M>
+constexpr Recurrent<M> recurrent(M mixer) {
+    return Recurrent<M>(std::move(mixer));
+}
+
+}  // namespace attend
