@@ -3,6 +3,7 @@
 /// A multi-head block around its mixer: the way of a call.
 
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <type_traits>
 #include <utility>
