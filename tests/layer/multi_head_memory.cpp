@@ -109,7 +109,7 @@ TEST_CASE("what does not fit a prepared memory is refused, before anything is wr
           "backward: the tape holds no call with a prepared memory");
     block.forward(x, memory, y, {.tape = &tape});
     CHECK(refusal([&] { block.backward(tape, x, dx, dmemory); }) ==
-          "backward: the tape holds a call with a prepared memory: give it that");
+          "backward: the tape holds a call with a prepared memory, or a source of keys: give it that");
     block.backward(tape, x, dx, memory);
     const MultiHeadAttention<double> wider({.d_model = 6, .heads = 2, .d_memory = 9}, {}, 1);
     const std::string other =

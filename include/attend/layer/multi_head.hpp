@@ -99,7 +99,8 @@ public:
     /// The same for cross-attention.
     template <detail::DenseMemory DY>
     void backward(Tape& tape, const DY& dy, Output<T> dx, Output<T> dmemory, BackwardOptions options = {}) const {
-        detail::require(!tape.prepared, "backward: the tape holds a call with a prepared memory: give it that");
+        detail::require(!tape.prepared,
+                        "backward: the tape holds a call with a prepared memory, or a source of keys: give it that");
         detail::require(
             tape.crosses,
             "backward: the tape holds a call without a memory, which has no gradient: backward(tape, dy, dx)");

@@ -56,6 +56,19 @@ protected:
         detail::check_mixer(attention, problem);
         return problem;
     }
+    /// The same on a source of keys and values.
+    template <class Source>
+    detail::Problem<T> problem_of(Index rows, const Source& source, Index query_offset,
+                                  const detail::SequencesRef& sequences, const Dropout& dropout) const {
+        static constexpr T somewhere{};
+        const StridedView<const T> q{&somewhere, 1, shape().heads, rows, shape().d_head};
+        const detail::Problem<T> problem(q, source, query_offset, sequences, dropout);
+        if (problem.k.heads != shape().kv_heads || problem.v.columns != shape().d_head)
+            detail::refuse("the source has ", problem.k.heads, " heads with values of width ", problem.v.columns,
+                           ", but the block has ", shape().kv_heads, " key/value heads of width ", shape().d_head);
+        detail::check_source_call(attention, problem.shape, problem.q, problem.k);
+        return problem;
+    }
     /// Throws where an output shares memory with what the tape holds or with a parameter.
     template <class S>
     void check_apart(const Output<S>& output, std::string_view name, const Tape& tape) const {
@@ -71,11 +84,16 @@ protected:
         this->check_parameters();
         detail::check(options.dropout);
         detail::check_weights<M, Compute<T>>({}, options.weights, options.dropout);
-        const auto problem =
-            problem_of(rows, keys, options.query_offset, options.sequences, key_sequences, options.dropout);
+        check_outputs(problem_of(rows, keys, options.query_offset, options.sequences, key_sequences, options.dropout),
+                      y, options, tape);
+    }
+    /// What a forward call writes, for that problem.
+    void check_outputs(const detail::Problem<T>& problem, const Output<T>& y, const Options& options,
+                       const Tape& tape) const {
+        const Index rows = problem.q.sequences * problem.q.rows;
         detail::require(static_cast<bool>(y), "the output y must be given");
         y.check("y", 1, 1, rows, shape().d_model);
-        problem.check_pair_output(options.weights, "weights");
+        problem.check_pair_output(options.weights, "weights", options.weight_rows);
         check_apart(y, "y", tape);
         check_apart(options.weights, "weights", tape);
         detail::require_apart(detail::Place(options.weights, "weights"), detail::Place(y, "y"));
@@ -85,10 +103,16 @@ protected:
                         const BackwardOptions& options) const {
         const Index rows = tape.x.rows();
         this->check_parameters();
-        this->check_tape(tape, keys, lse_columns());
         problem_of(rows, keys, tape.query_offset, sequences_of(tape.sequences), sequences_of(tape.key_sequences),
                    tape.dropout);
-        this->check_gradients(tape, keys, dy, dx, dmemory);
+        check_gradients(tape, keys, dy, dx, dmemory, options);
+    }
+    /// What a backward call reads beside its keys, and writes.
+    template <class DY>
+    void check_gradients(const Tape& tape, Index keys, const DY& dy, const Output<T>& dx, const Output<T>& dmemory,
+                         const BackwardOptions& options) const {
+        this->check_tape(tape, keys, lse_columns());
+        Checks::check_gradients(tape, keys, dy, dx, dmemory);
         check_apart(dx, "dx", tape);
         check_apart(dmemory, "dmemory", tape);
         check_gradient(options, [&](const auto& matrix, const detail::ParameterName& parameter) {
@@ -121,6 +145,7 @@ protected:
                 .executor = options.executor,
                 .lse = detail::has_weights<M> ? Output<Compute<T>>(tape.lse) : Output<Compute<T>>(),
                 .weights = options.weights,
+                .weight_rows = options.weight_rows,
                 .query_offset = tape.query_offset,
                 .sequences = sequences_of(tape.sequences),
                 .key_sequences = sequences_of(tape.key_sequences),

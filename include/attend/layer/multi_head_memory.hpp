@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <attend/layer/multi_head_call.hpp>
+#include <attend/layer/multi_head_source.hpp>
 #include <attend/prepared.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -63,13 +63,15 @@ private:
 /// The calls of a block on a prepared memory, if its mixer is an attention. They are templates in B, which is A, so
 /// that blocks of other mixers do not have to know what a memory is.
 template <class T, class A>
-class MultiHeadOnMemory : public MultiHeadCall<T, A> {
+class MultiHeadOnMemory : public MultiHeadOnSource<T, A> {
     using Call = MultiHeadCall<T, A>;
+    using OnSource = MultiHeadOnSource<T, A>;
 
 public:
     using Memory = MultiHeadMemory<T, A>;
     using Call::shape;
     using typename Call::BackwardOptions, typename Call::Options, typename Call::Tape;
+    using OnSource::operator(), OnSource::forward, OnSource::backward;
 
     /// A memory made ready for any number of calls: its keys and values are projected, and where the attention's score
     /// maps keys mapped, once. `sequences` are those of its rows, where calls have such.
@@ -122,7 +124,7 @@ public:
     template <detail::DenseMemory DY, std::same_as<A> B>
     void backward(Tape& tape, const DY& dy, Output<T> dx, MultiHeadMemory<T, B>& memory,
                   BackwardOptions options = {}) const {
-        detail::require(tape.prepared, "backward: the tape holds no call with a prepared memory");
+        detail::require(tape.prepared && !tape.source, "backward: the tape holds no call with a prepared memory");
         memory.check(shape());
         detail::require(tape.key_sequences == memory.sequences_,
                         "backward: the tape holds a call with a memory of other sequences");
@@ -163,7 +165,7 @@ public:
     }
 
 protected:
-    using Call::Call;
+    using OnSource::OnSource;
 };
 
 }  // namespace attend

@@ -30,7 +30,8 @@ struct MultiHeadTape {
     RowMatrix<Compute<T>> lse;  ///< rows × heads; × 0 of a mixer without weights
     RowMatrix<T> dq, dk, dv, dcontext;
     bool crosses = false;   ///< whether the call had a memory, if only one without rows
-    bool prepared = false;  ///< whether that was one of `prepare`
+    bool prepared = false;  ///< whether that was one of `prepare`, or a source
+    bool source = false;    ///< whether it was a source
     Index query_offset = 0;
     std::vector<Index> sequences, key_sequences;
     Dropout dropout = {};
@@ -43,6 +44,7 @@ struct MultiHeadOptions {
     detail::ExecutorRef executor = serial;
     MultiHeadTape<T>* tape = nullptr;  ///< records what `backward` needs; given again, its memory is reused
     Output<Compute<T>> weights = {};   ///< (heads · rows) × keys, the heads' blocks below each other
+    QueryRows weight_rows = {};        ///< of these rows alone
     Index query_offset = 0;
     detail::KeptSequences sequences = {};
     detail::KeptSequences key_sequences = {};

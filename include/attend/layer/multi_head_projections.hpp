@@ -94,6 +94,7 @@ protected:
         tape.sequences.assign(q.begin(), q.end());
         tape.key_sequences.assign(k.begin(), k.end());
         tape.query_offset = options.query_offset;
+        tape.source = false;
         tape.dropout = options.dropout;
     }
     /// The queries of the tape, whose x, sequences and offset stand, and room for what is made of them.
