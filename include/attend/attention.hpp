@@ -3,12 +3,12 @@
 /// An attention: the value that `score >> modifiers >> mask >> normalizer` composes, and the ready-made ones.
 
 #include <concepts>
-#include <limits>
 #include <type_traits>
 #include <utility>
 
 #include <attend/core/compute_form.hpp>
 #include <attend/core/concepts.hpp>
+#include <attend/core/operands.hpp>
 #include <attend/core/parameters.hpp>
 #include <attend/engine/fastest.hpp>
 #include <attend/kernel/call.hpp>
@@ -228,24 +228,18 @@ struct Attention : S {
 private:
     template <class Q, class Key, class V>
     static consteval void refuse_what_is_no_operand() {
-        static_assert(
-            detail::AllOperands<Q, Key, V>,
-            "attend: an operand is a dense Eigen object, heads(x, n) or strided(…): of a std::vector or other "
-            "memory make one, Eigen::Map<const Eigen::MatrixXf>(v.data(), rows, columns)");
+        static_cast<void>(detail::are_operands<Q, Key, V>());
     }
     /// Whether operands have types that a call can be made of; what they lack is said once, in words.
     template <class First, class... Others>
     static consteval bool operands_go_together() {
         using T = detail::ScalarOf<First>;
-        constexpr bool numbers = !std::numeric_limits<Compute<T>>::is_integer,
-                       one = (std::is_same_v<T, detail::ScalarOf<Others>> && ...);
-        static_assert(numbers, "attend: operands must hold floating-point numbers: cast them first, q.cast<float>()");
-        static_assert(one, "attend: all operands must have one scalar type: cast them first");
-        constexpr bool multiplies = !numbers || !one || EngineOf<E, Compute<T>>;
+        constexpr bool good = detail::are_operands<First, Others...>();
+        constexpr bool multiplies = !good || EngineOf<E, Compute<T>>;
         static_assert(multiplies,
                       "attend: this engine cannot multiply in the scalar of this call: it needs void multiply(a, rows, "
                       "depth, b, lanes, c, options) const, see engine/engine.hpp");
-        return numbers && one && multiplies;
+        return good && multiplies;
     }
     template <class Q, class Source>
     static consteval bool source_fits() {

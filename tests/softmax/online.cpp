@@ -247,7 +247,7 @@ TEST_CASE("half and bfloat16 results merge in float") {
     CHECK(same_bits(lse, wide_lse));
 }
 
-TEST_CASE("shapes that do not fit are named, before anything is written") {
+TEST_CASE("states and merges of shapes that do not fit are refused by name, before anything is written") {
     SoftmaxState<double> state(3);
     CHECK(message_of([&] { state.absorb(1, Eigen::RowVector2d(1, 2)); }) ==
           "attend: absorb: value (1x2) must have the width of the state, 3");

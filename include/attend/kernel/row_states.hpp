@@ -73,7 +73,7 @@ public:
     RowStates(const F& fold, const LaneBlock& block, Index lanes, const StateScratch<T>& scratch)
         : fold_(fold), block_(block), lanes_(lanes), z_(scratch) {}
 
-    Index head(Index lane) const { return block_.head + lane / block_.rows; }
+    Index head(Index lane) const { return block_.head + quotient(lane, block_.rows); }
 
     /// No keys.
     void start() const {
@@ -88,7 +88,7 @@ public:
             take(LaneScores<T, whole>(s + lane, lanes_, keys, z_.largest + lane, count), whole, lane, count, head);
         });
     }
-    /// The same with the weights packed as well.
+    /// The same with the weights packed as well. Blocks whose operands are packed are of one head.
     template <class E>
     void take(const E& engine, T* s, Index keys, std::byte* packed) const {
         for_each_packet([&](auto whole, Index lane, Index count, Index head) ATTEND_ALWAYS_INLINE {
@@ -105,24 +105,21 @@ public:
     }
     /// The same of rows that stand `apart`, whose keys become lanes.
     void take_rows(T* s, Index keys, const ScoreStrides& apart) const {
-        for (Index i = 0; i < block_.count(); ++i) {
+        for_each_row([&](Index i, Index head) {
             T* const at = s + i * apart.query;
-            if (apart.key == 1) {
-                take_row(at, i, keys);
-                continue;
-            }
+            if (apart.key == 1) return take_row(at, i, head, keys);
             T copy[key_block];
             for (Index j = 0; j < keys; ++j) copy[j] = at[j * apart.key];
-            take_row(copy, i, keys);
+            take_row(copy, i, head, keys);
             for (Index j = 0; j < keys; ++j) at[j * apart.key] = copy[j];
-        }
+        });
     }
     void see_rows(const T* s, Index keys, const ScoreStrides& apart) const {
-        for (Index i = 0; i < block_.count(); ++i) {
+        for_each_row([&](Index i, Index head) {
             T copy[key_block];
             for (Index j = 0; j < keys; ++j) copy[j] = s[i * apart.query + j * apart.key];
-            take_row(copy, i, keys);
-        }
+            take_row(copy, i, head, keys);
+        });
     }
     /// Takes in what another task has seen; `factor` and `largest` are left to rescale the outputs of this and of that
     /// by.
@@ -146,11 +143,11 @@ public:
     }
     /// By `factor` the weighted values become the output; `lse` only where it is wanted.
     void finish(bool wants_lse) const {
-        for (Index i = 0; i < block_.count(); ++i) {
+        for_each_row([&](Index i, Index head) {
             const Row seen = row(i);
-            z_.factor[i] = fold_.factor(seen, head(i));
-            if (wants_lse) z_.lse[i] = fold_.lse(seen, head(i));
-        }
+            z_.factor[i] = fold_.factor(seen, head);
+            if (wants_lse) z_.lse[i] = fold_.lse(seen, head);
+        });
     }
 
     /// Scores of a tile into weights but for the factor, when all has been seen.
@@ -162,20 +159,19 @@ public:
         });
     }
     void weigh_rows(T* s, Index keys, const ScoreStrides& apart) const {
-        for (Index i = 0; i < block_.count(); ++i) {
-            T copy[key_block];
+        for_each_row([&](Index i, Index head) {
+            T copy[key_block], values[members];
             T* const at = s + i * apart.query;
             for (Index j = 0; j < keys; ++j) copy[j] = at[j * apart.key];
-            T values[members];
-            Pack rows;
-            Lanes<T> broadcast[members];
+            Lanes<T> same[members];
             const Row seen = row(i);
             std::memcpy(values, &seen, sizeof seen);
-            for (Index m = 0; m < members; ++m) broadcast[m] = Lanes<T>(values[m]);
-            std::memcpy(static_cast<void*>(&rows), broadcast, sizeof rows);
-            RowScores<T>(copy, keys).replace([&](const Lanes<T>& x) { return fold_.weight(x, rows, head(i)); });
+            for (Index m = 0; m < members; ++m) same[m] = Lanes<T>(values[m]);
+            Pack rows;
+            std::memcpy(static_cast<void*>(&rows), same, sizeof rows);
+            RowScores<T>(copy, keys).replace([&](const Lanes<T>& x) { return fold_.weight(x, rows, head); });
             for (Index j = 0; j < keys; ++j) at[j * apart.key] = copy[j];
-        }
+        });
     }
 
     /// Calls `f(whole, lane, count, head)` for packets of rows: of all lanes, or where the fold tells heads apart, head
@@ -206,10 +202,16 @@ private:
         store(rows, whole, lane, count);
         store(rescale, z_.factor + lane, whole, count);
     }
-    void take_row(T* s, Index i, Index keys) const {
+    template <class Each>
+    void for_each_row(Each&& f) const {
+        for (Index h = 0, i = 0; h < block_.heads; ++h) {
+            for (Index end = i + block_.rows; i < end; ++i) f(i, block_.head + h);
+        }
+    }
+    void take_row(T* s, Index i, Index head, Index keys) const {
         Row seen = row(i);
         RowScores<T> scores(s, keys);
-        z_.factor[i] = fold_.take(scores, seen, head(i));
+        z_.factor[i] = fold_.take(scores, seen, head);
         T values[members];
         std::memcpy(values, &seen, sizeof seen);
         for (Index m = 0; m < members; ++m) z_.states[m * lanes_ + i] = values[m];

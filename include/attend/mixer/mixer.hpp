@@ -30,10 +30,10 @@
 /// key and value after the other, and queries read it. `recurrent(mixer)` of mixer/recurrent.hpp makes a mixer of it.
 
 #include <concepts>
-#include <limits>
 #include <type_traits>
 
 #include <attend/core/concepts.hpp>
+#include <attend/core/operands.hpp>
 #include <attend/core/options.hpp>
 #include <attend/kernel/call.hpp>
 
@@ -108,25 +108,6 @@ void check_weights(const Output<T>& lse, const Output<T>& weights, const Dropout
         if (lse) refuse("lse: this mixer has no weights whose log-sum-exp it could be: leave it out");
         if (weights) refuse("weights: this mixer has none: leave them out");
         if (dropout.rate != 0) refuse("dropout: this mixer has no weights to drop: leave it out");
-    }
-}
-
-/// Whether operands have types that a mixer's call can be made of; what they lack is said once, in words.
-template <class First, class... Others>
-consteval bool are_operands() {
-    constexpr bool operands = AllOperands<First, Others...>;
-    static_assert(operands,
-                  "attend: an operand is a dense Eigen object, heads(x, n) or strided(…): of a std::vector or other "
-                  "memory make one, Eigen::Map<const Eigen::MatrixXf>(v.data(), rows, columns)");
-    if constexpr (operands) {
-        using T = ScalarOf<First>;
-        constexpr bool numbers = !std::numeric_limits<Compute<T>>::is_integer,
-                       one = (std::is_same_v<T, ScalarOf<Others>> && ...);
-        static_assert(numbers, "attend: operands must hold floating-point numbers: cast them first, q.cast<float>()");
-        static_assert(one, "attend: all operands must have one scalar type: cast them first");
-        return numbers && one;
-    } else {
-        return false;
     }
 }
 
