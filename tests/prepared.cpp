@@ -246,4 +246,22 @@ TEST_CASE("what does not fit prepared keys is refused, before anything is writte
                            .dv) < 1e-13);
 }
 
+TEST_CASE("a call that is refused drops nothing of what was gathered before") {
+    Random random(6);
+    const RowMatrix<double> x = random_matrix<double>(random, 4, 3), wrong(2, 2);
+    auto memory = scaled_dot_product.prepare(x, x);
+    RowMatrix<double> out, lse, dq, dk, dv, dk2, dv2;
+    memory(x, out, {.lse = lse});
+    memory.backward(x, out, lse, x, dq);
+    auto same = memory;
+    std::array<std::byte, 64> few{};
+    Workspace tiny{std::span<std::byte>(few)};
+    CHECK_THROWS_AS(memory.backward(x, out, lse, x, dq, {.dweights = wrong}), std::invalid_argument);
+    CHECK_THROWS_AS(memory.backward(x, out, lse, x, dq, {.workspace = &tiny}), std::length_error);
+    memory.add_gradients(dk, dv), same.add_gradients(dk2, dv2);
+    CHECK(!dv.isZero());
+    CHECK(same_bits(dk, dk2));
+    CHECK(same_bits(dv, dv2));
+}
+
 }  // namespace test_prepared

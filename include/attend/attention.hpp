@@ -50,7 +50,8 @@ struct Attention : S {
     [[no_unique_address]] E engine{};
 
     constexpr Attention()
-        requires std::default_initializable<S>
+        requires(std::default_initializable<S> && std::default_initializable<M> && std::default_initializable<K> &&
+                 std::default_initializable<N> && std::default_initializable<E>)
     = default;
     /// Those of the score: `AdditiveAttention<float>(d_q, d_k, hidden, seed)`.
     using S::S;
@@ -142,6 +143,11 @@ struct Attention : S {
     void operator()(const Q&, const Key&, const V&, Rest&&...) const {
         refuse_what_is_no_operand<Q, Key, V>();
     }
+    template <class Q, detail::GivenAsSource Source, class... Rest>
+        requires(!detail::OperandLike<Q>)
+    void operator()(const Q&, const Source&, Rest&&...) const {
+        refuse_what_is_no_operand<Q, Q, Q>();
+    }
     template <class Q, class Key, class V>
         requires(!detail::AllOperands<Q, Key, V> && !detail::GivenAsSource<Key>)
     void operator()(const Q&, const Key&, const V&,
@@ -173,10 +179,10 @@ struct Attention : S {
     template <detail::OperandLike Q, detail::GivenAsSource Source, detail::OperandLike Out, detail::OperandLike Lse,
               detail::OperandLike DOut, class KeysInto>
     void backward(const Q& q, const Source& source, const Out& out, const Lse& lse, const DOut& dout,
-                  Output<detail::ScalarOf<Q>> dq, KeysInto& gradients, BackwardOptions<Attention> options = {}) const {
+                  Output<detail::ScalarOf<Q>> dq, KeysInto&& gradients, BackwardOptions<Attention> options = {}) const {
         using X = detail::ScalarOf<Q>;
         constexpr bool one_lse = std::is_same_v<detail::ScalarOf<Lse>, Compute<X>>,
-                       takes_gradients = KeyGradientsOf<KeysInto, Compute<X>>;
+                       takes_gradients = KeyGradientsOf<std::remove_reference_t<KeysInto>, Compute<X>>;
         static_assert(one_lse, "attend: lse must have the scalar type that the attention computes in");
         static_assert(takes_gradients,
                       "attend: a source's gradients go to void add(Index sequence, Index head, Index begin, const "
@@ -226,6 +232,9 @@ struct Attention : S {
     }
 
 private:
+    template <class, class>
+    friend class Prepared;
+
     template <class Q, class Key, class V>
     static consteval void refuse_what_is_no_operand() {
         static_cast<void>(detail::are_operands<Q, Key, V>());
@@ -262,7 +271,8 @@ private:
     template <class T, class X>
     static StridedView<const T> lse_gradient(const detail::Problem<X>& problem, const detail::AnyInput& dlse) {
         if (!dlse) return {};
-        detail::require(Fold<N>, "dlse: these weights are no softmax, whose LSE alone has a gradient: leave it out");
+        detail::require(
+            Fold<N>, "dlse: this normalizer is no fold, as softmax is, whose LSE alone has a gradient: leave it out");
         return problem.query_input(dlse.as<T>("dlse"), "dlse", 1);
     }
     template <class T, class X>
@@ -273,7 +283,8 @@ private:
     template <class Q, class Key, class V, class Out, class Lse, class DOut>
     void add_gradients(const Q& q, const Key& k, const V& v, const Out& out, const Lse& lse, const DOut& dout,
                        Output<detail::ScalarOf<Q>>& dq, Output<detail::ScalarOf<Q>>& dk,
-                       Output<detail::ScalarOf<Q>>& dv, const BackwardOptions<Attention>& options) const {
+                       Output<detail::ScalarOf<Q>>& dv, const BackwardOptions<Attention>& options,
+                       bool* writes = nullptr) const {
         const detail::Operand q_operand(q);
         const detail::Operand k_operand(k);
         const detail::Operand v_operand(v);
@@ -283,7 +294,7 @@ private:
         const detail::Problem problem(q_operand.view(), k_operand.view(), v_operand.view(), options.query_offset,
                                       options.sequences, options.key_sequences, options.dropout);
         detail::run_backward(*this, problem, inputs_of(problem, out_operand, lse_operand, dout_operand, options), dq,
-                             dk, dv, options);
+                             dk, dv, options, writes);
     }
 };
 
@@ -343,7 +354,11 @@ constexpr auto operator>>(Attention<S, M, K, N, E> attention, Part&& part) {
     static_assert(!(OfKind<P, Kind::modifier> && open) || unmasked,
                   "attend: a modifier stands before the mask: behind it, it could revive masked keys");
     static_assert(!OfKind<P, Kind::mask> || Mask<P>, "attend: this mask lacks bool operator()(Position) const");
-    static_assert(!OfKind<P, Kind::normalizer> || Normalizer<P>,
+    constexpr bool half_fold = OfKind<P, Kind::normalizer> && !Fold<P> && detail::HasTake<P>;
+    static_assert(!half_fold,
+                  "attend: this normalizer has a take, but is no fold: it needs State<P>, take, merge, factor, lse and "
+                  "weight as core/concepts.hpp says them");
+    static_assert(!OfKind<P, Kind::normalizer> || Normalizer<P> || half_fold,
                   "attend: this normalizer lacks normalize(row, where) or backward(p, dp, lse, where, gradient)");
     if constexpr (!last) {
         return attention;  // refused above; so that the compiler has no more to say
@@ -356,7 +371,7 @@ constexpr auto operator>>(Attention<S, M, K, N, E> attention, Part&& part) {
         return Attention<S, M, MaskAnd<K, P>, N>(std::move(attention.score()), std::move(attention.modifiers),
                                                  std::move(attention.mask) & std::forward<Part>(part),
                                                  std::move(attention.normalizer));
-    } else if constexpr (Normalizer<P>) {
+    } else if constexpr (Normalizer<P> && !half_fold) {
         return Attention<S, M, K, P>(std::move(attention.score()), std::move(attention.modifiers),
                                      std::move(attention.mask), std::forward<Part>(part));
     } else if constexpr (OfKind<P, Kind::engine>) {

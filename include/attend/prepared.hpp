@@ -160,12 +160,12 @@ public:
         // Of a call that throws half of the gradients may be there, which nobody could take out again.
         struct Drop {
             bool& gathers;
-            bool done = false;
-            ~Drop() { gathers = gathers && done; }
+            bool writes = false;
+            ~Drop() { gathers = gathers && !writes; }
         } drop{gathers_};
-        inner_.backward(q, features(), v_.view(), out, lse, dout, std::move(dq), dfeatures_.view(), dv_.view(),
-                        std::move(options));
-        drop.done = true;
+        Output<X> of_k = dfeatures_.view(), of_v = dv_.view();
+        inner_.add_gradients(q, features(), v_.view(), out, lse, dout, dq, of_k, of_v, options, &drop.writes);
+        drop.writes = false;
     }
 
     /// Adds what has been gathered to the gradients of k, of v and, where one is given, of the attention; then nothing

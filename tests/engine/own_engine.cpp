@@ -72,6 +72,15 @@ TEST_CASE("it serves every kind of score and normalizer, threads, and 16-bit ope
                    forward(scaled_dot_product, half).out.cast<float>()) < 1e-2);
 }
 
+TEST_CASE("without a default engine there is no default attention") {
+    struct Counting : CountingLoops {
+        explicit Counting(std::atomic<Index>* to) : CountingLoops{to} {}
+    };
+    using A = decltype(scaled_dot_product >> Counting(nullptr));
+    static_assert(!std::is_default_constructible_v<A>);
+    static_assert(std::is_default_constructible_v<ScaledDotProductAttention>);
+}
+
 TEST_CASE("a block has its products made by it, and its gradients are right") {
     std::atomic<Index> products = 0;
     const MultiHeadShape shape{.d_model = 6, .heads = 3, .kv_heads = 1};

@@ -157,7 +157,7 @@ struct Setup {
     bool own_key_sequences = true, wants_parameters = true, wants_weights = false;
     Placed<X> q, k, v, dout, out, dq, dk, dv, weighed_out;
     Placed<X> matrix_out, matrix_dq, matrix_dk, matrix_dv;  ///< of a call of matrices
-    Placed<T> lse, dlse, weights;
+    Placed<T> lse, dlse, dweights, weights;
     std::vector<Parameter> parameters{};
     std::string complaint{};
 
@@ -215,6 +215,13 @@ void call_of_matrices(const A& attention, Setup<X>& s) {
     for (attend::Index i = 0; i < dlse.size(); ++i)
         dlse.data()[i] = static_cast<T>(s.call.dlse(i % dlse.rows(), i / dlse.rows(), 0));
     if (dlse.rows() > 0) backward.dlse = dlse;
+    attend::RowMatrix<T> dweights(heads * s.call.dweights.rows, s.call.dweights.width);  // the heads below each other
+    for (attend::Index i = 0; i < dweights.size(); ++i) {
+        const attend::Index row = i / dweights.cols();
+        dweights.data()[i] = static_cast<T>(
+            s.call.dweights(row % s.call.dweights.rows, row / s.call.dweights.rows, i % dweights.cols()));
+    }
+    if (s.call.dweights.rows > 0) backward.dweights = dweights;
     if (s.ragged()) forward.sequences = backward.sequences = sequences;
     if (s.ragged() && s.own_key_sequences) forward.key_sequences = backward.key_sequences = key_sequences;
     attention(attend::heads(q, heads), attend::heads(k, kv_heads), attend::heads(v, kv_heads), out, forward);
@@ -270,6 +277,7 @@ void call_all(const A& attention, Setup<X>& s) {
     attend::BackwardOptions<A> options{.executor = executor, .query_offset = s.x.offset};
     if (s.wants_parameters) options.gradient = &gradient;
     if (s.call.dlse.rows > 0) options.dlse = s.dlse.input();
+    if (s.call.dweights.rows > 0) options.dweights = s.dweights.input();
     if (s.ragged()) options.sequences = sequences;
     if (s.ragged() && s.own_key_sequences) options.key_sequences = key_sequences;
     ExactWorkspace workspace = need(attend::Pass::backward);

@@ -89,6 +89,7 @@ Setup<X>::Setup(const Case& x_, const Wants& wants, const oracle::Attention& att
     call.dout = drawn<X>(x, wants, query_begin.back(), x.heads(), x.d_v, 4, 0);
     if (attention.normalizer.kind == oracle::Weights::softmax && x.uniform_at(15) < 0.3)
         call.dlse = drawn<X>(x, wants, query_begin.back(), x.heads(), 1, 5, 0);
+    if (x.uniform_at(16) < 0.2) call.dweights = drawn<X>(x, wants, query_begin.back(), x.heads(), x.keys, 6, 0);
     // What no pair sees holds what nobody may look at.
     if (x.poison != 0) {
         oracle::Tensor<char> seen_query(query_begin.back(), x.heads(), 1), seen_key(key_begin.back(), x.kv_heads, 1);
@@ -99,6 +100,8 @@ Setup<X>::Setup(const Case& x_, const Wants& wants, const oracle::Attention& att
                         const Index row = i - query_begin[oracle::at(s)], key = j - key_begin[oracle::at(s)];
                         if (attention.mask({x.offset + row, key, row, h, h / x.group, s}))
                             seen_query(i, h, 0) = seen_key(j, h / x.group, 0) = 1;
+                        else if (call.dweights.rows > 0)
+                            call.dweights(i, h, key) = poison(x, i + key);
                     }
                 }
             }
@@ -134,6 +137,7 @@ void Setup<X>::place() {
     q = put(call.q, query_rows, 21), k = put(call.k, key_rows, 22), v = put(call.v, key_rows, 23);
     dout = put(call.dout, query_rows, 24);
     if (call.dlse.rows > 0) dlse = put_as(T(), call.dlse, query_rows, 28);
+    if (call.dweights.rows > 0) dweights = put_as(T(), call.dweights, query_rows, 29);
     out = Placed<X>(batch, heads, query_rows, x.d_v, layout(25));
     weighed_out = Placed<X>(batch, heads, query_rows, x.d_v, layout(25));
     lse = Placed<T>(batch, heads, query_rows, 1, layout(26));
@@ -250,6 +254,7 @@ std::string check_oracle(const Composition& composition, const Case& x) {
     const oracle::Attention attention = composition.oracle(x);
     if (attention.normalizer.kind == oracle::Weights::softmax)
         call.dlse = drawn<double>(x, composition.wants, x.queries, x.heads(), 1, 5, 0);
+    call.dweights = drawn<double>(x, composition.wants, x.queries, x.heads(), x.keys, 6, 0);
     const oracle::Result right = oracle::run(attention, call);
     if (!right.weights_known || !right.gradients_known) return "";
     constexpr double step = 1e-5;

@@ -116,7 +116,7 @@ TEST_CASE("a gradient of the LSE that does not fit is refused in words") {
     CHECK(refusal(with(scaled_dot_product, floats)) ==
           "dlse must hold numbers of the type that the call computes in: double");
     CHECK(refusal(with(scaled_dot_product >> sparsemax, right)) ==
-          "dlse: these weights are no softmax, whose LSE alone has a gradient: leave it out");
+          "dlse: this normalizer is no fold, as softmax is, whose LSE alone has a gradient: leave it out");
     CHECK(dq.size() == 0);
     dq = x.q;
     const auto overlapping = [&] {

@@ -2,6 +2,8 @@
 
 #include <attend/attend.hpp>
 
+#include <cmath>
+
 #include <support/call.hpp>
 #include <support/catch.hpp>
 #include <support/refusal.hpp>
@@ -107,6 +109,23 @@ TEST_CASE("many keys and queries, 16 bits, and what is masked") {
     attention.backward(half.q, half.k, half.v, of_half.out, of_half.lse, none, dq_half, dk_half, dv_half,
                        {.dweights = dweights});
     CHECK(distance(dq_half.cast<float>(), d.dq) < 0.05);
+}
+
+TEST_CASE("a weight that was dropped gives nothing, though its own gradient be infinite") {
+    const auto x = random_operands({.queries = 9, .keys = 12, .d_q = 4, .d_k = 4, .d_v = 3, .dropout = {0.3, 2}}, 3);
+    const auto y = forward(scaled_dot_product, x);
+    const RowMatrix<double> of_entropy = y.weights.array().log() + 1, none = RowMatrix<double>::Zero(9, 3);
+    RowMatrix<double> finite = of_entropy, dq, dk, dv, dq2, dk2, dv2;
+    for (double& d : finite.reshaped()) d = std::isfinite(d) ? d : 0;
+    REQUIRE(!of_entropy.allFinite());
+    const auto backward_of = [&](const RowMatrix<double>& dweights, auto& to_q, auto& to_k, auto& to_v) {
+        scaled_dot_product.backward(x.q, x.k, x.v, y.out, y.lse, none, to_q, to_k, to_v,
+                                    {.dweights = dweights, .dropout = x.layout.dropout});
+    };
+    backward_of(of_entropy, dq, dk, dv), backward_of(finite, dq2, dk2, dv2);
+    CHECK(dq.allFinite());
+    CHECK(same_bits(dq, dq2));
+    CHECK(same_bits(dk, dk2));
 }
 
 TEST_CASE("a gradient of weights that does not fit is refused in words") {

@@ -63,6 +63,20 @@ TEST_CASE("its gradients, and those of its temperatures, agree with differences"
     check_gradients(scaled_dot_product >> tempered, x);
 }
 
+TEST_CASE("a sink of infinity takes all weight, and one of minus infinity none") {
+    const Operands<double> x = random_operands({.queries = 3, .keys = 5}, 4);
+    const auto all = scaled_dot_product >> softmax_with_sink(infinity);
+    const auto y = forward(all, x);
+    CHECK(y.out.isZero());
+    CHECK((y.lse.array() == infinity).all());
+    const auto d = backward(all, x);
+    CHECK(d.dq.isZero());
+    CHECK(d.dv.isZero());
+    CHECK(d.parameters.normalizer.sink == 0);
+    CHECK(distance(forward(scaled_dot_product >> softmax_with_sink(-infinity), x).out,
+                   forward(scaled_dot_product, x).out) < 1e-15);
+}
+
 TEST_CASE("it trains in a block") {
     const MultiHeadShape shape{.d_model = 6, .heads = 2, .kv_heads = 1};
     const auto attention = scaled_dot_product >> causal >> Tempered{Eigen::Vector2d(0.5, 1.75)};

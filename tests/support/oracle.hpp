@@ -366,6 +366,7 @@ struct Call {
     Tensor<double> dlse{};  ///< empty: none; of softmax with or without sinks
     std::vector<Index> query_begin, key_begin;
     Index query_offset = 0;
+    Tensor<double> dweights{};  ///< empty: none; queries × heads × longest sequence of keys
 
     Index group() const { return q.heads / k.heads; }
 };
@@ -373,7 +374,7 @@ struct Call {
 struct Result {
     Tensor<Number> out, lse, weights, dq, dk, dv;  ///< weights: queries × heads × longest sequence of keys
     Row parameters;
-    double loss = 0;  ///< Σ dout · out + Σ dlse lse, of rows that are not empty
+    double loss = 0;  ///< Σ dout · out + Σ dlse lse + Σ dweights weights, of rows that are not empty
     bool weights_known = true,
          gradients_known = true;  ///< false where a score stands so near to a kink that it may be on either side
 };
@@ -456,6 +457,11 @@ private:
                 const Number dy{call_.dout(query_row, head, c)};
                 dweight.add(dy * Number{call_.v(x.key_row, kv_head, c)});
                 if (x.again.value != 0 || x.again.error != 0) dv_(x.key_row, kv_head, c).add(x.again * dy);
+            }
+            if (call_.dweights.rows > 0) {
+                const double own = call_.dweights(query_row, head, x.pair.key);
+                dweight.add(Number{own});
+                result_.loss += own * x.weight.value;
             }
             x.dweight = dweight.number();
             if (x.again.value != 0 || x.again.error != 0) delta.add(x.again * x.dweight);

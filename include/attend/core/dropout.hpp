@@ -70,7 +70,9 @@ public:
                     __builtin_convertvector(words[static_cast<std::size_t>(r)] >= least_, Signs);  // −1, 0
                 T* const row = weights + (j + r) * lanes;
                 const auto factor = simd::mul(minus_kept, simd::bit_cast<simd::Packet<T>>(keeps));
-                simd::store<T>(row, simd::mul(factor, simd::load(row, p.query.count, T(0))), p.query.count);
+                // What is dropped is 0 whatever stood there: the gradient of a weight may be infinite.
+                const auto zero = simd::broadcast(T(0)), x = simd::load(row, p.query.count, T(0));
+                simd::store<T>(row, simd::select_equal(factor, zero, zero, simd::mul(factor, x)), p.query.count);
             }
         }
     }

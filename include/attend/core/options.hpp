@@ -148,7 +148,7 @@ struct BackwardOptions {
     Workspace* workspace = nullptr;
     detail::ExecutorRef executor = serial;
     A* gradient = nullptr;  ///< where the parameters' gradients are added: see `zero_gradient`
-    /// The gradient of a loss in the LSE, rows × heads as that, of attentions by softmax with or without a sink: of
+    /// The gradient of a loss in the LSE, rows × heads as that, of attentions by softmax or another fold: of
     /// what `merge` made of parts of the keys, or of a penalty on large scores.
     detail::AnyInput dlse = {};
     /// The gradient of a loss in the weights, (heads · rows) × keys, as `.weights` gives them and whether or not they

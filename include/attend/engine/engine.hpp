@@ -12,11 +12,10 @@
 /// which keeps these laws, and is called by several threads at a time:
 /// - C = factor ∘ C + A · B. A is rows × depth, read through its strides; B, depth × lanes, and C, rows × lanes, are
 /// row
-///   by row without gaps. `lanes` is a multiple of the packet's width, all else may be 0.
+///   after row. `lanes` is a multiple of the packet's width, all else may be 0.
 /// - It is as exact as a sum of `depth` products in T, of which what stood in C is added last.
 /// - An element's bits depend on its row of A and its lane of B alone: not on the rows and lanes beside them, nor on
-/// how
-///   many these are.
+///   their number.
 /// - NaN and infinities go where arithmetic takes them, and no further.
 /// - Nothing else is written than C and `largest`, and nothing else read than A, B and `factor`, and C where there is a
 ///   factor.
@@ -64,7 +63,8 @@ struct LaneOperand {
 };
 
 /// An engine that multiplies operands in a form of its own, which it makes of each once: that pays where several blocks
-/// of queries read the same keys. `E::Session session(bool)` stands around the products of a block.
+/// of queries read the same keys. `E::Session session(bool)` stands around the products of a block. `pack` writes to
+/// `to` and sets `packed`; and `finite`, where it left out what is not, which `multiply_packed` then adds by itself.
 template <class E, class T>
 concept PackingEngine = EngineOf<E, T> && requires(const E& e, RowOperand<T>& a, LaneOperand<T>& b, Index n,
                                                    std::byte* to, T* c, const ProductOptions<T>& options) {

@@ -231,14 +231,16 @@ void with_compute_form(const A& attention, const BackwardOptions<A>& options, Ru
 }
 
 /// Adds the gradients of queries and parameters, and those of keys and values to what `make_gradients()` gives.
+/// `writes` is set where nothing can be refused any more.
 template <class A, class X, class MakeSource, class MakeGradients>
 void run_backward_on(const A& attention, const Problem<X>& problem, const fused::Needs& needs,
                      const BackwardInputs<X>& inputs, Output<X>& dq, const BackwardOptions<A>& options,
-                     MakeSource&& make_source, MakeGradients&& make_gradients) {
+                     MakeSource&& make_source, MakeGradients&& make_gradients, bool* writes = nullptr) {
     using T = Compute<X>;
     const ExecutorRef& executor = options.executor;
     const fused::BackwardLayout<T> layout(needs, problem.shape, executor.concurrency());
     with_scratch(options.workspace, layout.bytes(), [&](std::byte* memory) {
+        if (writes != nullptr) *writes = true;
         const fused::Gradients<T, X> gradients{.out = inputs.out,
                                                .dout = inputs.dout,
                                                .lse = inputs.lse,
@@ -254,7 +256,7 @@ void run_backward_on(const A& attention, const Problem<X>& problem, const fused:
 }
 template <class A, class X>
 void run_backward(const A& attention, const Problem<X>& problem, const BackwardInputs<X>& inputs, Output<X>& dq,
-                  Output<X>& dk, Output<X>& dv, const BackwardOptions<A>& options) {
+                  Output<X>& dk, Output<X>& dv, const BackwardOptions<A>& options, bool* writes = nullptr) {
     require(dq && dk && dv, "the gradients dq, dk and dv must be given");
     check_call(attention, problem.shape, problem.q, problem.k);
     check_outputs(attention, problem, inputs, options, dq, dk, dv);
@@ -265,10 +267,13 @@ void run_backward(const A& attention, const Problem<X>& problem, const BackwardI
             return SourceOf<T, Form, X>(
                 KeyFeatures<T, Form, X>::of(form, problem.k, needs.width, memory, form_options.executor), problem.v);
         };
-        run_backward_on(form, problem, needs, inputs, dq, form_options, make_source, [&] {
-            return fused::DenseGradients<Form, X>(form, problem, problem.key_output(dk, problem.k.columns),
-                                                  problem.key_output(dv, problem.v.columns));
-        });
+        run_backward_on(
+            form, problem, needs, inputs, dq, form_options, make_source,
+            [&] {
+                return fused::DenseGradients<Form, X>(form, problem, problem.key_output(dk, problem.k.columns),
+                                                      problem.key_output(dv, problem.v.columns));
+            },
+            writes);
     });
 }
 template <class A, class X, class Source, class KeysInto>

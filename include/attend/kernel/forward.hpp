@@ -16,10 +16,10 @@ template <class T>
 class Layout {
 public:
     Layout(const Needs& needs, const Shape& shape, Index workers) : shape_(shape), needs_(needs) {
-        const SequencePlan<T> plan(shape.group(), shape.queries, shape.keys, needs.splits);
+        const SequencePlan<T> plan(shape.group(), shape.queries, shape.keys, needs.merges);
         const bool may_differ = shape.sequences > 1;  // sequences of a ragged batch have plans of their own
         lanes_ = may_differ ? plan.most_lanes : plan.lanes;
-        chunks_ = may_differ ? SequencePlan<T>(1, 1, shape.keys, needs.splits).chunks : plan.chunks;
+        chunks_ = may_differ ? SequencePlan<T>(1, 1, shape.keys, needs.merges).chunks : plan.chunks;
         const Index tasks = shape.sequences * std::max(shape.heads * plan.blocks, shape.kv_heads * chunks_);
         workers_ = std::clamp<Index>(tasks, 1, workers);
         if (needs.packing && (may_differ || plan.blocks > 1)) {
@@ -162,12 +162,12 @@ public:
           results_(results),
           memory_(memory),
           executor_(executor),
-          plan_(problem, layout.needs().splits, layout.team()) {}
+          plan_(problem, layout.needs().merges, layout.team()) {}
 
     void run() {
         layout_.start(memory_);
         executor_.for_each(plan_.tasks(), [this](Index task, Index worker) { take(task, worker); });
-        if (!any_split_) return;
+        if (!any_chunks_) return;
         // The chunks of a block merge in order, whoever computed them.
         layout_.start(memory_);
         executor_.for_each(plan_.tasks(), [this](Index task, Index worker) { merge(task, worker); });
@@ -207,7 +207,7 @@ private:
             finish(block);
         } else {
             block.output().store(layout_.partial(memory_, all.partial + all.chunk));
-            any_split_ = true;
+            any_chunks_ = true;
         }
     }
     /// Of the first chunk of a block: takes in the others.
@@ -240,7 +240,7 @@ private:
     std::byte* memory_;
     const ExecutorRef& executor_;
     Plan<T, X> plan_;
-    std::atomic<bool> any_split_ = false;
+    std::atomic<bool> any_chunks_ = false;
 };
 
 }  // namespace attend::detail::fused

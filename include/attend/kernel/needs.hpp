@@ -44,7 +44,7 @@ struct Needs {
     Index most_team = 1;
     Index tile_modifiers = 0;
     Index state_members = 0;    ///< of a row's state
-    bool splits = false;        ///< results over parts of the keys can be merged
+    bool merges = false;        ///< results over parts of the keys can be merged
     bool whole_rows = false;    ///< the normalizer needs rows of scores whole
     bool exponentials = false;  ///< of the features, for pairs that are formed from them
     PackedMemory packing = {};  ///< of packed operands, where blocks share their keys
@@ -64,7 +64,7 @@ Needs needs_of(const Shape& shape, Index width, std::size_t key_bytes) {
             .most_team = most_team<T, A>,
             .tile_modifiers = static_cast<Index>(tile_modifiers<decltype(A::modifiers.each), T>()),
             .state_members = RowStates<T, FoldOf<N>>::members,
-            .splits = Fold<N>,
+            .merges = Fold<N>,
             .whole_rows = RowNormalizer<N>,
             .exponentials = ExponentialScore<typename A::ScoreFunctor, T>,
             .packing = packing,

@@ -51,13 +51,13 @@ struct SequencePlan {
     Index lanes = w;   ///< of a block
     Index chunks = 1;  ///< into which the keys of a lone block are split, so that threads can share them
 
-    /// `splits`: whether results over parts of the keys can be merged.
-    SequencePlan(Index group, Index queries, Index keys, bool splits) {
+    /// `merges`: whether results over parts of the keys can be merged.
+    SequencePlan(Index group, Index queries, Index keys, bool merges) {
         heads_together = group * queries <= most_lanes;
         if (heads_together) {
             rows = queries;
             lanes = std::max<Index>(1, (group * queries + w - 1) / w) * w;
-            if (splits) chunks = std::max<Index>(1, (keys + chunk_keys - 1) / chunk_keys);
+            if (merges) chunks = std::max<Index>(1, (keys + chunk_keys - 1) / chunk_keys);
         } else {
             const Index vectors = (queries + w - 1) / w;  // spread evenly over the blocks
             blocks = (vectors * w + most_lanes - 1) / most_lanes;
@@ -81,9 +81,9 @@ template <class T, class X>
 class Plan {
 public:
     /// `team`: how many blocks of a head a task takes at most.
-    Plan(const Problem<X>& problem, bool splits, Index team = 1)
+    Plan(const Problem<X>& problem, bool merges, Index team = 1)
         : problem_(problem),
-          splits_(splits),
+          merges_(merges),
           team_(team),
           first_(problem.shape.sequences > 0 ? of(0) : SequencePlan<T>(1, 0, 0, false)) {
         if (problem.ragged()) {
@@ -94,7 +94,7 @@ public:
     }
 
     SequencePlan<T> of(Index sequence) const {
-        return {problem_.shape.group(), problem_.queries(sequence), problem_.keys(sequence), splits_};
+        return {problem_.shape.group(), problem_.queries(sequence), problem_.keys(sequence), merges_};
     }
     Index tasks() const { return tasks_; }
 
@@ -150,7 +150,7 @@ private:
     }
 
     const Problem<X>& problem_;
-    bool splits_;
+    bool merges_;
     Index team_;
     SequencePlan<T> first_;  ///< of the first sequence; of all where none is ragged
     Index tasks_ = 0;

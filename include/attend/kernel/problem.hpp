@@ -104,8 +104,8 @@ public:
         Index keys = 0;
         for (Index s = 0; s < k.sequences; ++s) {
             const Index count = source.keys(s);
-            require(count >= 0 && count < std::numeric_limits<Index>::max() / 2 - keys, "the source has ", count,
-                    " keys of sequence ", s, ": no memory holds so many");
+            require(count >= 0 && count < std::numeric_limits<Index>::max() / 2 - keys, "the source says that it has ",
+                    count, " keys of sequence ", s);
             k.rows = v.rows = std::max(k.rows, count);
             keys += count;
         }

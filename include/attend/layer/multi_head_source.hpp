@@ -19,13 +19,14 @@ public:
     using Call::shape;
     using typename Call::BackwardOptions, typename Call::Options, typename Call::Tape;
 
-    template <detail::Dense X, detail::GivenAsSource Source>
+    // Source comes first: beside the block's own calls Clang takes members for hidden that differ in constraints alone.
+    template <detail::GivenAsSource Source, detail::Dense X>
     RowMatrix<T> operator()(const X& x, const Source& source, Options options = {}) const {
         RowMatrix<T> y;
         forward(x, source, y, options);
         return y;
     }
-    template <detail::Dense X, detail::GivenAsSource Source>
+    template <detail::GivenAsSource Source, detail::Dense X>
     void forward(const X& x, const Source& source, Output<T> y, Options options = {}) const {
         if constexpr (fits<Source>()) {
             Tape own;
@@ -41,16 +42,16 @@ public:
             tape.x = x;
             tape.crosses = tape.prepared = true;
             this->run(tape, y, options, {}, [&](const auto& q, const auto& context, const auto& call) {
+                tape.source = true;
                 this->attention(q, source, context, call);
             });
-            tape.source = true;
         }
     }
 
     /// Given dy, adds the gradient of x and with `.gradient` those of the parameters of queries, of the output and of
     /// the attention; those of keys and values go to `gradients.add(sequence, head, begin, dk, dv)`.
     template <detail::Dense DY, detail::GivenAsSource Source, class KeysInto>
-    void backward(Tape& tape, const DY& dy, Output<T> dx, const Source& source, KeysInto& gradients,
+    void backward(Tape& tape, const DY& dy, Output<T> dx, const Source& source, KeysInto&& gradients,
                   BackwardOptions options = {}) const {
         if constexpr (!detail::DenseMemory<DY>) {  // evaluated first
             backward(tape, typename DY::PlainObject(dy), dx, source, gradients, options);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <span>
 #include <utility>
 
@@ -40,7 +41,9 @@ struct SoftmaxWithSink : SoftmaxFold {
     /// nothing, whatever its δ.
     template <class T>
     void row_backward(T lse, T delta, Index head, SoftmaxWithSink& gradient) const {
-        add_gradient(std::exp(detail::at_head(sink, head) - static_cast<double>(lse)), delta, head, gradient);
+        const double most = static_cast<double>(std::numeric_limits<T>::max());
+        add_gradient(std::exp(std::min(detail::at_head(sink, head), most) - static_cast<double>(lse)), delta, head,
+                     gradient);
     }
     template <class T>
     void row_backward(const State<T>& row, T delta, Index head, SoftmaxWithSink& gradient) const {
@@ -63,7 +66,9 @@ struct SoftmaxWithSink : SoftmaxFold {
 private:
     template <class T>
     State<T> with_sink(const State<T>& row, Index head) const {
-        const T logit = static_cast<T>(detail::at_head(sink, head)), top = std::max(row.largest, logit);
+        // A sink of +∞ takes all weight: the largest finite number stands for it, as it does for scores.
+        const T logit = std::min(static_cast<T>(detail::at_head(sink, head)), std::numeric_limits<T>::max());
+        const T top = std::max(row.largest, logit);
         return {top, detail::nonpositive_exp(row.largest - top) * row.sum + detail::nonpositive_exp(logit - top)};
     }
     template <class T>

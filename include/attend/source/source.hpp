@@ -15,7 +15,7 @@
 /// which keep these laws, and are called by several threads at a time:
 /// - The rows are those of the keys from `begin` on, `count` × width. They stand in memory of the source's, which stays
 ///   as it is for the call, or in `room`, which has space for them without gaps and is the caller's for so long.
-/// - The same rows are given whenever they are asked for.
+/// - The same rows are given whenever they are asked for. No output of the call and no workspace is memory of theirs.
 /// - Keys are features of the attention's score: of a score that maps keys (additive, general, cosine), what it would
 ///   make of them.
 ///
