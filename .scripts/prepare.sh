@@ -1,10 +1,14 @@
 # Sourced by examples/run.sh, tests/run.sh and .ci/run: makes sure that this machine has what they need.
 #
 #   root                 the project's folder
+#   long_tests           a regular expression of test sources
 #   prepare PART...      installs what is missing of: compiler cmake eigen catch2 benchmark
 #   build TARGET ARG...  configures build/ with ARG... for cmake, then builds TARGET there
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+# Tests that tests/run.sh leaves to .ci/run, which runs them by themselves: what they are made of takes long to compile.
+long_tests='^golden/|allocations|^laws/(gradients|gradient_accuracy|weight_gradients|weight_rows|functor_gradients|half_parameters|lse_gradients)'
 
 # Succeeds where the compiler finds a header of a system folder or of CMAKE_PREFIX_PATH.
 has_header() {
