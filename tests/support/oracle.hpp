@@ -471,7 +471,8 @@ private:
         if (call_.dlse.rows > 0) {  // d lse / d score is the weight
             const double dlse = call_.dlse(query_row, head, 0);
             sum = sum - Number{dlse};
-            result_.loss += dlse * result_.lse(query_row, head, 0).value;
+            const double lse = result_.lse(query_row, head, 0).value;
+            if (lse != -infinity) result_.loss += dlse * lse;  // a modifier may have hidden all that the mask left
         }
         dscores(seen, head, sum);
         Sums dmapped(mapped.size());
