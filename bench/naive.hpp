@@ -59,7 +59,8 @@ auto masked_scores(Mask mask) {
         using T = typename decltype(s)::Scalar;
         for (Index j = 0; j < s.cols(); ++j) {
             for (Index i = 0; i < s.rows(); ++i) {
-                const Position pair{.query = rows[static_cast<std::size_t>(i)], .key = j};
+                const Index row = rows[static_cast<std::size_t>(i)];
+                const Position pair{.query = row, .key = j, .row = row};
                 if (!mask(pair)) s(i, j) = -std::numeric_limits<T>::infinity();
             }
         }

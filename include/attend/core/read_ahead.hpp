@@ -3,10 +3,47 @@
 /// Memory asked for ahead of its use.
 
 #include <cstddef>
+#include <cstdint>
 
+#include <attend/core/tiles.hpp>
 #include <attend/core/types.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
+
+/// Asks for the line of memory at `at`, where there need be none, in the first or the second level of the cache.
+template <int level>
+void fetch_line([[maybe_unused]] std::uintptr_t at) {
+#if defined(__GNUC__)
+    __builtin_prefetch(reinterpret_cast<const void*>(at), 0, 4 - level);
+#endif
+}
+inline constexpr Index line_bytes = 64;
+
+/// Rows that are read one after the other, asked for two pages ahead: a processor that reads now keys and now values
+/// sees neither coming. `rows` says where they stand; those behind its last are asked for as well, since the next tile
+/// is likely to begin there.
+template <class T>
+class RowsAhead {
+public:
+    explicit RowsAhead(const RowBlock<T>& rows) : stride_(rows.stride * size), bytes_(rows.columns * size) {
+        if (rows.rows * bytes_ < least_bytes) bytes_ = 0;
+        if (bytes_ > 0) at_ = reinterpret_cast<std::uintptr_t>(rows.data) + offset((distance + bytes_ - 1) / bytes_);
+    }
+    /// When a row is read: asks for another.
+    void next() {
+        for (Index i = 0; i < bytes_; i += line_bytes) fetch_line<1>(at_ + static_cast<std::uintptr_t>(i));
+        at_ += offset(1);
+    }
+
+private:
+    static constexpr Index size = static_cast<Index>(sizeof(T)), distance = 8192;
+    static constexpr Index least_bytes = 2 * distance;  ///< of fewer, asking costs more than waiting
+
+    std::uintptr_t offset(Index rows) const { return static_cast<std::uintptr_t>(rows * stride_); }
+
+    Index stride_, bytes_;
+    std::uintptr_t at_ = 0;
+};
 
 /// Rows that will be read soon, brought into the second level of the cache a few lines at a time: all at once, they
 /// would be in the way of what is read now. The processor sees some of it coming by itself, but neither past the end of
@@ -29,8 +66,6 @@ public:
     void some(Index lines) { later_.some(soon_.some(lines)); }
 
 private:
-    static constexpr Index line = 64;
-
     struct Range {
         const std::byte* row;
         Index stride, bytes, rows;
@@ -55,19 +90,14 @@ private:
         Index some(Index lines) {
             while (count > 0 && lines > 0) {
                 Range& range = ranges[count - 1];
-                for (Index i = 0; i < range.bytes; i += line, --lines) fetch(range.row + i);
+                for (Index i = 0; i < range.bytes; i += line_bytes, --lines)
+                    fetch_line<2>(reinterpret_cast<std::uintptr_t>(range.row + i));
                 range.row += range.stride;
                 if (--range.rows == 0) --count;
             }
             return lines;
         }
     };
-
-    static void fetch([[maybe_unused]] const std::byte* at) {
-#if defined(__GNUC__)
-        __builtin_prefetch(at, 0, 2);
-#endif
-    }
 
     Ranges<2> soon_;
     Ranges<8> later_;

@@ -385,22 +385,25 @@ ATTEND_ALWAYS_INLINE inline void transpose(Packet<T> (&rows)[width<T>]) {
     }
 }
 
+/// The sums of neighbours, those of a before those of b.
+template <class T, int... i>
+ATTEND_ALWAYS_INLINE inline Packet<T> sums_of_pairs(const Packet<T>& x, const Packet<T>& y,
+                                                    std::integer_sequence<int, i...>) {
+    using Vector = typename CompilersVector<Packet<T>>::type;
+    const auto a = bit_cast<Vector>(x), b = bit_cast<Vector>(y);
+    return bit_cast<Packet<T>>(__builtin_shufflevector(a, b, (2 * i)...) +
+                               __builtin_shufflevector(a, b, (2 * i + 1)...));
+}
 /// Lane r is the sum of the lanes of row r. Pairs of neighbours are added until one packet is left.
 template <class T, int rows = static_cast<int>(width<T>)>
 ATTEND_ALWAYS_INLINE inline Packet<T> sums_of_rows(const Packet<T>* x) {
     if constexpr (rows == 1) {
         return x[0];
     } else {
-        using Vector = typename CompilersVector<Packet<T>>::type;
-        constexpr int n = static_cast<int>(width<T>);
+        constexpr auto lanes = std::make_integer_sequence<int, static_cast<int>(width<T>)>{};
         Packet<T> half[rows / 2];
-        repeat<rows / 2>([&](auto r) ATTEND_ALWAYS_INLINE {
-            const auto a = bit_cast<Vector>(x[2 * r]), b = bit_cast<Vector>(x[2 * r + 1]);
-            half[r] = [&]<int... i>(std::integer_sequence<int, i...>) ATTEND_ALWAYS_INLINE {
-                return bit_cast<Packet<T>>(__builtin_shufflevector(a, b, (2 * i)...) +
-                                           __builtin_shufflevector(a, b, (2 * i + 1)...));
-            }(std::make_integer_sequence<int, n>{});
-        });
+        repeat<rows / 2>([&](auto r)
+                             ATTEND_ALWAYS_INLINE { half[r] = sums_of_pairs<T>(x[2 * r], x[2 * r + 1], lanes); });
         return sums_of_rows<T, rows / 2>(half);
     }
 }

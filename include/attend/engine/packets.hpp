@@ -19,15 +19,22 @@ struct Registers {
 #endif
 };
 
+/// sum_i += a_i · x, in the registers of as many sums.
+template <int n, class P>
+ATTEND_ALWAYS_INLINE inline void add_product(P (&sum)[n], const P* a, const P& x) {
+    repeat<n>([&](auto i) ATTEND_ALWAYS_INLINE { sum[i] = simd::madd(a[i], x, sum[i]); });
+}
+
 /// `rows` rows of C, `vectors` packets wide.
 template <int rows, int vectors, class T>
 ATTEND_NOINLINE void micro_tile(const StridedMatrix<T>& a, Index depth, const T* b, Index lanes, T* c,
                                 const ProductOptions<T>& options) {
     constexpr Index w = simd::width<T>;
     using P = simd::Packet<T>;
-    P tile[rows * vectors];
+    P tile[rows][vectors];
     const auto each = [&](auto&& f) ATTEND_ALWAYS_INLINE {
-        repeat<rows * vectors>([&](auto i) ATTEND_ALWAYS_INLINE { f(tile[i], i / vectors, i % vectors); });
+        repeat<rows * vectors>(
+            [&](auto i) ATTEND_ALWAYS_INLINE { f(tile[i / vectors][i % vectors], i / vectors, i % vectors); });
     };
     each([&](P& x, int, int) ATTEND_ALWAYS_INLINE { x = simd::broadcast(T(0)); });
     const T* row[rows];
@@ -36,12 +43,8 @@ ATTEND_NOINLINE void micro_tile(const StridedMatrix<T>& a, Index depth, const T*
     for (Index k = 0; k < depth; ++k, b += lanes) {
         P b_k[vectors];
         repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { b_k[v] = simd::load(b + v * w); });
-        repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE {
-            const P a_rk = simd::broadcast(row[r][k * step]);
-            repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
-                tile[r * vectors + v] = simd::madd(a_rk, b_k[v], tile[r * vectors + v]);
-            });
-        });
+        repeat<rows>([&](auto r)
+                         ATTEND_ALWAYS_INLINE { add_product(tile[r], b_k, simd::broadcast(row[r][k * step])); });
     }
     if (options.factor != nullptr) {
         // Added last: many short sums are more exact than a long one.
@@ -51,11 +54,10 @@ ATTEND_NOINLINE void micro_tile(const StridedMatrix<T>& a, Index depth, const T*
     }
     each([&](const P& x, int r, int v) ATTEND_ALWAYS_INLINE { simd::store(c + r * lanes + v * w, x); });
     if (options.largest == nullptr) return;
-    repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
-        P largest = simd::load(options.largest + v * w);
-        repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { largest = simd::max(largest, tile[r * vectors + v]); });
-        simd::store(options.largest + v * w, largest);
-    });
+    P largest[vectors];
+    repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { largest[v] = simd::load(options.largest + v * w); });
+    each([&](const P& x, int, int v) ATTEND_ALWAYS_INLINE { largest[v] = simd::max(largest[v], x); });
+    repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { simd::store(options.largest + v * w, largest[v]); });
 }
 
 /// Lines of memory asked for with each micro-tile: enough for both tiles of keys and values that follow.

@@ -16,59 +16,58 @@ namespace attend::inline ATTEND_ABI::detail {
 template <class T>
 inline constexpr Index most_few_queries = simd::width<T> == 1 ? 0 : std::max<Index>(1, simd::width<T> / 8);
 
-/// The products of `queries` rows of q with width / queries keys at a time. Key after key, feature after feature: the
-/// order in which a processor sees what comes next and fetches it.
+/// The products of `queries` rows of q with width / queries keys at a time.
 template <int queries, class T>
 ATTEND_NOINLINE void dot_rows_of(const RowBlock<T>& k, const T* q, T* s, const ScoreStrides& apart) {
-    constexpr int w = static_cast<int>(simd::width<T>), keys = w / queries;
+    constexpr int w = static_cast<int>(simd::width<T>), keys = w / queries, at_once = std::min(4, keys);
     using P = simd::Packet<T>;
     const Index whole = k.columns / w * w, rest = k.columns - whole;
-    P q_rest[queries];
-    repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE {
-        q_rest[i] = rest > 0 ? simd::load(q + i * k.columns + whole, rest, T(0)) : simd::broadcast(T(0));
-    });
+    RowsAhead<T> ahead(k);
     for (Index j = 0; j < k.rows; j += keys) {
         P sums[w];
-        repeat<keys>([&](auto r) ATTEND_ALWAYS_INLINE {
-            P sum[queries];
-            repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { sum[i] = simd::broadcast(T(0)); });
-            if (j + r < k.rows) {
-                const T* const key = k.row(j + r);
-                for (Index a = 0; a < whole; a += w) {
-                    const P k_a = simd::load(key + a);
-                    repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE {
-                        sum[i] = simd::madd(k_a, simd::load(q + i * k.columns + a), sum[i]);
-                    });
-                }
-                if (rest > 0) {
-                    const P k_a = simd::load(key + whole, rest, T(0));
-                    repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { sum[i] = simd::madd(k_a, q_rest[i], sum[i]); });
-                }
+        for (int r = 0; r < keys; r += at_once) {
+            P sum[at_once][queries];
+            repeat<at_once * queries>(
+                [&](auto x) ATTEND_ALWAYS_INLINE { sum[x / queries][x % queries] = simd::broadcast(T(0)); });
+            const T* key[at_once];
+            repeat<at_once>([&](auto x) ATTEND_ALWAYS_INLINE { key[x] = k.row(std::min(j + r + x, k.rows - 1)); });
+            P q_a[queries];
+            for (Index a = 0; a < whole; a += w) {
+                repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { q_a[i] = simd::load(q + i * k.columns + a); });
+                repeat<at_once>([&](auto x) ATTEND_ALWAYS_INLINE { add_product(sum[x], q_a, simd::load(key[x] + a)); });
             }
-            repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { sums[i * keys + r] = sum[i]; });
-        });
-        if constexpr (queries == 1) {
-            if (apart.key == 1) {
-                simd::store(s + j, simd::sums_of_rows<T>(sums));
-                continue;
+            if (rest > 0) {
+                repeat<queries>(
+                    [&](auto i) ATTEND_ALWAYS_INLINE { q_a[i] = simd::load(q + i * k.columns + whole, rest, T(0)); });
+                repeat<at_once>([&](auto x) ATTEND_ALWAYS_INLINE {
+                    add_product(sum[x], q_a, simd::load(key[x] + whole, rest, T(0)));
+                });
             }
+            for (int x = 0; x < at_once; ++x) ahead.next();
+            repeat<at_once * queries>([&](auto x) ATTEND_ALWAYS_INLINE {
+                sums[x % queries * keys + r + x / queries] = sum[x / queries][x % queries];
+            });
+        }
+        if (queries == 1 && apart.key == 1) {
+            simd::store(s + j, simd::sums_of_rows<T>(sums));
+            continue;
         }
         T products[w];
         simd::store(products, simd::sums_of_rows<T>(sums));
         const Index here = std::min<Index>(keys, k.rows - j);
-        repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE {
+        for (int i = 0; i < queries; ++i) {
             T* const to = s + i * apart.query + j * apart.key;
             if (apart.key == 1) {
                 std::copy_n(products + i * keys, keys, to);
             } else {
                 for (Index r = 0; r < here; ++r) to[r * apart.key] = products[i * keys + r];
             }
-        });
+        }
     }
 }
 
 /// The score of query i and key j is k_j · q_i, for `count` rows of q that follow each other. Where the scores of a
-/// query follow each other, zeros may be written behind them up to the next multiple of the packet's width.
+/// query follow each other, anything may be written behind them up to the next multiple of the packet's width.
 template <class T>
 void dot_rows(const RowBlock<T>& k, const T* q, Index count, T* s, const ScoreStrides& apart) {
     const auto some = [&](auto queries) {
@@ -81,57 +80,53 @@ void dot_rows(const RowBlock<T>& k, const T* q, Index count, T* s, const ScoreSt
     some(std::integral_constant<int, 1>());
 }
 
-/// What the sums of outputs start from.
-enum class Start { zero, rescaled, added };
-
-/// o_i = start + Σ_r weight(i, r) · v_r for `queries` rows of o and as many rows of v as weights fit into the
-/// registers, or for `rest` rows, fewer than those.
-template <int queries, int keys, Start start, class T>
-ATTEND_NOINLINE void add_rows_of(const RowBlock<T>& v, const T* weights, const ScoreStrides& apart,
-                                 [[maybe_unused]] const T* factor, T* o) {
+/// o_i += Σ_r weight(i, r) · v_r for `queries` rows of o and `keys` rows of v, as many as weights fit into the
+/// registers, as far as the features fill whole packets.
+template <int queries, int keys, class T>
+ATTEND_NOINLINE void add_rows_of(const RowBlock<T>& v, const T* weights, const ScoreStrides& apart, T* o) {
     constexpr Index w = simd::width<T>;
     using P = simd::Packet<T>;
     const Index columns = v.columns;
-    [[maybe_unused]] P p[std::max(1, keys * queries)];
+    P p[keys * queries];
     repeat<keys * queries>([&](auto x) ATTEND_ALWAYS_INLINE {
         p[x] = simd::broadcast(weights[x / queries * apart.key + x % queries * apart.query]);
     });
-    const auto add = [&](Index a, auto&& load, auto&& store) ATTEND_ALWAYS_INLINE {
+    for (Index a = 0; a + w <= columns; a += w) {
         P sum[queries];
-        repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE {
-            if constexpr (start == Start::zero) {
-                sum[i] = simd::broadcast(T(0));
-            } else {
-                sum[i] = load(o + i * columns + a);
-                if constexpr (start == Start::rescaled) sum[i] = simd::mul(simd::broadcast(factor[i]), sum[i]);
-            }
-        });
-        if constexpr (keys > 0) {
-            repeat<keys>([&](auto r) ATTEND_ALWAYS_INLINE {
-                const P v_r = load(v.row(r) + a);
-                repeat<queries>([&](auto i)
-                                    ATTEND_ALWAYS_INLINE { sum[i] = simd::madd(p[r * queries + i], v_r, sum[i]); });
-            });
-        } else {
-            for (Index r = 0; r < v.rows; ++r) {
-                const P v_r = load(v.row(r) + a);
-                repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE {
-                    sum[i] = simd::madd(simd::broadcast(weights[r * apart.key + i * apart.query]), v_r, sum[i]);
-                });
-            }
-        }
-        repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { store(o + i * columns + a, sum[i]); });
-    };
-    Index a = 0;
-    for (; a + w <= columns; a += w) {
-        add(
-            a, [](const T* from) ATTEND_ALWAYS_INLINE { return simd::load(from); },
-            [](T* to, const P& x) ATTEND_ALWAYS_INLINE { simd::store(to, x); });
+        repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { sum[i] = simd::load(o + i * columns + a); });
+        repeat<keys>([&](auto r) ATTEND_ALWAYS_INLINE { add_product(sum, p + r * queries, simd::load(v.row(r) + a)); });
+        repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { simd::store(o + i * columns + a, sum[i]); });
     }
-    if (const Index rest = columns - a; rest > 0) {
-        add(
-            a, [rest](const T* from) { return simd::load(from, rest, T(0)); },
-            [rest](T* to, const P& x) { simd::store<T>(to, x, rest); });
+}
+/// The same of one row of o, from feature `a` on, and of any number of rows of v.
+template <class T>
+ATTEND_NOINLINE void add_row(const RowBlock<T>& v, const T* weights, Index apart, Index a, T* o) {
+    constexpr Index w = simd::width<T>;
+    for (; a + w <= v.columns; a += w) {
+        auto sum = simd::load(o + a);
+        for (Index r = 0; r < v.rows; ++r)
+            sum = simd::madd(simd::broadcast(weights[r * apart]), simd::load(v.row(r) + a), sum);
+        simd::store(o + a, sum);
+    }
+    if (const Index rest = v.columns - a; rest > 0) {
+        auto sum = simd::load(o + a, rest, T(0));
+        for (Index r = 0; r < v.rows; ++r)
+            sum = simd::madd(simd::broadcast(weights[r * apart]), simd::load(v.row(r) + a, rest, T(0)), sum);
+        simd::store<T>(o + a, sum, rest);
+    }
+}
+
+/// What `count` rows of o start from: factor_i · o_i, or without `factor` 0.
+template <class T>
+ATTEND_NOINLINE void start_rows(T* o, Index count, Index columns, const T* factor) {
+    constexpr Index w = simd::width<T>;
+    const Index size = factor == nullptr ? count * columns : columns;
+    for (const T* const end = o + count * columns; o < end; o += size) {
+        const auto zero = simd::broadcast(T(0)), by = factor == nullptr ? zero : simd::broadcast(*factor++);
+        const auto scaled = [&](const simd::Packet<T>& x) { return factor == nullptr ? zero : simd::mul(x, by); };
+        Index a = 0;
+        for (; a + w <= size; a += w) simd::store(o + a, scaled(simd::load(o + a)));
+        if (a < size) simd::store<T>(o + a, scaled(simd::load(o + a, size - a, T(0))), size - a);
     }
 }
 
@@ -139,23 +134,26 @@ ATTEND_NOINLINE void add_rows_of(const RowBlock<T>& v, const T* weights, const S
 /// start at 0.
 template <class T>
 void add_rows(const RowBlock<T>& v, const T* weights, Index count, const ScoreStrides& apart, const T* factor, T* o) {
+    const Index columns = v.columns, whole = columns / simd::width<T> * simd::width<T>;
+    start_rows(o, count, columns, factor);
     const auto some = [&](auto queries) {
         if constexpr (2 * queries <= simd::width<T>) {
-            constexpr int keys = Registers<T>::vectors * 4 / queries;  // so many weights fit into the registers
-            for (; count >= queries; count -= queries, weights += queries * apart.query, o += queries * v.columns) {
-                Start start = factor == nullptr ? Start::zero : Start::rescaled;
-                for (Index j = 0; j < v.rows; j += keys, start = Start::added) {
-                    const RowBlock<T> here{v.row(j), v.stride, std::min<Index>(keys, v.rows - j), v.columns};
-                    const auto add = [&](auto from) {
-                        here.rows == keys
-                            ? add_rows_of<queries, keys, from>(here, weights + j * apart.key, apart, factor, o)
-                            : add_rows_of<queries, 0, from>(here, weights + j * apart.key, apart, factor, o);
-                    };
-                    if (start == Start::zero) add(std::integral_constant<Start, Start::zero>());
-                    if (start == Start::rescaled) add(std::integral_constant<Start, Start::rescaled>());
-                    if (start == Start::added) add(std::integral_constant<Start, Start::added>());
+            constexpr int keys = Registers<T>::vectors * 4 / queries;
+            for (; count >= queries; count -= queries, weights += queries * apart.query, o += queries * columns) {
+                Index j = 0;
+                RowsAhead<T> ahead(v);
+                for (; j + keys <= v.rows; j += keys) {
+                    add_rows_of<queries, keys>({v.row(j), v.stride, keys, columns}, weights + j * apart.key, apart, o);
+                    for (int r = 0; r < keys; ++r) ahead.next();
                 }
-                if (factor != nullptr) factor += queries;
+                for (int i = 0; i < queries; ++i) {
+                    const T* const of_row = weights + i * apart.query;
+                    if (whole < columns && j > 0)
+                        add_row({v.data, v.stride, j, columns}, of_row, apart.key, whole, o + i * columns);
+                    if (j < v.rows)
+                        add_row({v.row(j), v.stride, v.rows - j, columns}, of_row + j * apart.key, apart.key, Index(0),
+                                o + i * columns);
+                }
             }
         }
     };
