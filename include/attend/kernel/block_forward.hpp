@@ -42,11 +42,11 @@ public:
         if constexpr (!RowNormalizer<N>) states_.start();
         if constexpr (RowNormalizer<N>) std::fill(z_.s, z_.s + rows_.block.key_end * apart_.key, -infinity);
     }
+    Cover cover_of_tile(Index begin, Index keys) const { return scores_.cover_of_tile(begin, keys); }
     /// Takes in a tile of keys. A normalizer that needs a row whole only keeps its scores.
-    void take(KeyTile<T>& tile, [[maybe_unused]] bool wants_lse) {
-        const Cover cover = scores_.cover_of_tile(tile.begin, tile.keys);
+    void take(KeyTile<T>& tile, Cover cover, [[maybe_unused]] bool wants_lse) {
         if (cover == Cover::none) return;
-        T* const s = RowNormalizer<N> ? z_.s + tile.begin * apart_.key : z_.s;
+        T* const s = scores_of(tile);
         score_tile(tile, cover, s);
         LaneOperand<T> weights{s};
         if constexpr (Fold<N>) {
@@ -68,12 +68,10 @@ public:
     void end() {
         if constexpr (RowNormalizer<N>) {
             normalize_rows();
-            for (Index begin = rows_.block.key_begin; begin < rows_.block.key_end; begin += key_block) {
-                KeyTile<T> tile(begin, rows_.block.key_end);
-                const Cover cover = scores_.cover_of_tile(begin, tile.keys);
-                LaneOperand<T> weights{z_.s + begin * apart_.key};
+            walk_keys(rows_.block.key_begin, rows_.block.key_end, [&](KeyTile<T>& tile, Cover cover) {
+                LaneOperand<T> weights{scores_of(tile)};
                 if (cover != Cover::none) add_weighted_values(tile, cover, weights);
-            }
+            });
         }
         output_.end();
     }
@@ -92,15 +90,22 @@ public:
     }
 
 private:
-    static constexpr Index w = simd::width<T>;
     static constexpr T infinity = std::numeric_limits<T>::infinity();
     using Scores = BlockScores<T, A, X>;
     using N = typename A::NormalizerFunctor;
 
-    /// The final scores of a tile, and what they raise the maximum to.
+    /// This block's walk over keys of its own.
+    template <class F>
+    void walk_keys(Index begin, Index end, F&& f) {
+        walk<T>(
+            begin, end, [&](auto&& each) { each(scores_); },
+            [&](auto&, KeyTile<T>& tile, Cover cover) { f(tile, cover); });
+    }
+    /// Where the scores of a tile stand.
+    T* scores_of(const KeyTile<T>& tile) const { return RowNormalizer<N> ? z_.s + tile.begin * apart_.key : z_.s; }
+
+    /// The final scores of a tile, and the largest.
     void score_tile(KeyTile<T>& tile, Cover cover, T* s) {
-        T* const largest = z_.rows.largest;
-        set_lanes(largest, rows_.lanes, std::numeric_limits<T>::lowest());
         if (!tile.has_k) {
             tile.has_k = true;
             // In place: a copy would wait for what has just been written.
@@ -109,15 +114,9 @@ private:
             const Index begin = tile.begin + tile.keys, next = std::min(key_block, rows_.block.key_end - begin);
             if (next > 0) output_.keys.soon(output_.ahead, begin, next);
         }
-        const bool final = scores_.products_are_final && cover == Cover::all;
-        scores_.products(tile.k, tile.keys, s, final ? largest : nullptr, &output_.ahead,
-                         final && Fold<N> && !rows_.problem.dropout);
-        if (final) return;
-        scores_.finish(tile.begin, tile.keys, cover, s, [&](const T* lanes) {
-            if (by_rows_) return;
-            for (Index i = 0; i < rows_.lanes; i += w)
-                simd::store(largest + i, simd::max(simd::load(largest + i), simd::load(lanes + i)));
-        });
+        scores_.score(
+            tile.k, tile.begin, tile.keys, cover, s,
+            {.largest = z_.rows.largest, .ahead = &output_.ahead, .side_by_side = Fold<N> && !rows_.problem.dropout});
     }
 
     /// Scores into weights, packed already where the engine packs what is made.
@@ -165,14 +164,9 @@ private:
     ATTEND_NOINLINE void write_weights(const WeightsOutput<T>& weights) {
         [[maybe_unused]] const auto session = engine().session();
         const Index end = rows_.problem.keys(rows_.block.sequence);
-        for (Index begin = 0; begin < end; begin += key_block) {
-            KeyTile<T> tile(begin, end);
-            const Cover cover = scores_.cover_of_tile(begin, tile.keys);
-            if (cover == Cover::none) {
-                output_.hide_weights(begin, begin + tile.keys, weights);
-                continue;
-            }
-            T* const s = RowNormalizer<N> ? z_.s + begin * apart_.key : z_.s;
+        walk_keys(0, end, [&](KeyTile<T>& tile, Cover cover) {
+            if (cover == Cover::none) return output_.hide_weights(tile.begin, tile.begin + tile.keys, weights);
+            T* const s = scores_of(tile);
             if constexpr (!RowNormalizer<N>) {
                 score_tile(tile, cover, s);
                 if constexpr (PairNormalizer<N>) {
@@ -180,10 +174,10 @@ private:
                 } else {
                     by_rows_ ? states_.weigh_rows(s, tile.keys, apart_) : states_.weigh(s, tile.keys);
                 }
-                rows_.drop(begin, tile.keys, s, apart_.key);
+                rows_.drop(tile.begin, tile.keys, s, apart_.key);
             }
-            output_.write_weights(begin, tile.keys, s, apart_, weights);
-        }
+            output_.write_weights(tile.begin, tile.keys, s, apart_, weights);
+        });
         output_.hide_weights(end, weights.to.columns, weights);
     }
 

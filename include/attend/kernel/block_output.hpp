@@ -11,6 +11,7 @@
 
 #include <attend/core/read_ahead.hpp>
 #include <attend/kernel/block_scratch.hpp>
+#include <attend/kernel/walk.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
@@ -22,18 +23,6 @@ struct WeightsOutput {
     std::span<const Index> rows;  ///< which, in rising order
 
     bool wanted() const { return to.data != nullptr; }
-};
-
-/// A tile of keys and values, as the blocks that share it read it: what it takes to read it so is done once.
-template <class T>
-struct KeyTile {
-    Index begin, keys;
-    RowOperand<T> k;        ///< features of the keys, keys × width
-    StridedMatrix<T> rows;  ///< values, keys × d_v
-    RowOperand<T> v;        ///< the same as operand of a product, d_v × keys
-    bool has_k = false, has_v = false;
-
-    KeyTile(Index begin_, Index end) : begin(begin_), keys(std::min(key_block, end - begin_)) {}
 };
 
 /// What a block's forward pass knows without its attention: its scratch, its values and its output.

@@ -9,6 +9,7 @@
 #include <attend/kernel/block_scores.hpp>
 #include <attend/kernel/fold_gradients.hpp>
 #include <attend/kernel/modifier_gradients.hpp>
+#include <attend/kernel/walk.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
@@ -80,11 +81,11 @@ private:
 
     template <class F>
     void visible_tiles(F&& f) const {
-        for (Index begin = 0; begin < rows_.block.key_end; begin += key_block) {
-            const Index keys = std::min(key_block, rows_.block.key_end - begin);
-            const Cover cover = scores_.cover_of_tile(begin, keys);
-            if (cover != Cover::none) f(begin, keys, cover);
-        }
+        walk<T>(
+            0, rows_.block.key_end, [&](auto&& each) { each(scores_); },
+            [&](const auto&, const KeyTile<T>& tile, Cover cover) {
+                if (cover != Cover::none) f(tile.begin, tile.keys, cover);
+            });
     }
 
     /// Lanes without a query made weights of whatever a formula makes of features that are 0, but must not give any.
@@ -125,11 +126,8 @@ private:
 
     /// The final scores of a tile.
     void final_scores(Index begin, Index keys, Cover cover) {
-        T* const s = z_.p + at(begin);
         RowOperand<T> k{keys_of_tile(begin, keys)};
-        scores_.products(k, keys, s);
-        if constexpr (modifies) std::copy(s, s + keys * rows_.lanes, z_.raw + at(begin));
-        scores_.finish(begin, keys, cover, s, [](const T*) {});
+        scores_.score(k, begin, keys, cover, z_.p + at(begin), {.raw = modifies ? z_.raw + at(begin) : nullptr});
     }
     /// Those, and the gradients of their weights.
     ATTEND_NOINLINE void score_tile(Index begin, Index keys, Cover cover) {

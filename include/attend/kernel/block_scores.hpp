@@ -118,6 +118,15 @@ private:
     }
 };
 
+/// What else is wanted of the scores of a tile.
+template <class T>
+struct ScoreOptions {
+    T* largest = nullptr;        ///< becomes the largest by lane, where queries stand in lanes
+    T* raw = nullptr;            ///< becomes what the modifiers are given
+    ReadAhead* ahead = nullptr;  ///< what to ask for by the way
+    bool side_by_side = false;  ///< of few queries the keys come side by side, as a softmax wants them, not the queries
+};
+
 /// One block of lanes.
 template <class T, class A, class X>
 class BlockScores {
@@ -166,10 +175,34 @@ public:
         }
         return cover;
     }
+    /// The final scores of a tile of keys, whose features are `k`: products or sums over pairs, modified and masked.
+    void score(RowOperand<T>& k, Index begin, Index keys, Cover cover, T* s, const ScoreOptions<T>& options) {
+        T* const largest = queries_.by_rows ? nullptr : options.largest;
+        if (largest != nullptr) set_lanes(largest, rows_.lanes, std::numeric_limits<T>::lowest());
+        const bool final = products_are_final && cover == Cover::all;
+        products(k, keys, s, final ? largest : nullptr, options.ahead, final && options.side_by_side);
+        if (options.raw != nullptr) std::copy(s, s + keys * rows_.lanes, options.raw);
+        if (final) return;
+        finish(begin, keys, cover, s, [&](const T* lanes) {
+            for (Index i = 0; largest != nullptr && i < rows_.lanes; i += w)
+                simd::store(largest + i, simd::max(simd::load(largest + i), simd::load(lanes + i)));
+        });
+    }
+    /// The features of a tile of keys and of the queries, where they are paired one by one.
+    PairTiles<T> pair_tiles(const StridedMatrix<T>& k, Index keys) const {
+        const Index width = queries_.width, lanes = rows_.lanes;
+        PairTiles<T> tiles{{k, z_.q, width, lanes}, {{z_.e_k, width, 1}, z_.e_q, width, lanes}, false};
+        if constexpr (ExponentialScore<S, T>)
+            tiles.all = exponentials_of_rows<S>(k, keys, width, z_.e_k) && q_has_exponentials_;
+        return tiles;
+    }
+
+private:
+    static constexpr Index w = simd::width<T>;
+    static constexpr T infinity = std::numeric_limits<T>::infinity();
+
     /// s = the products of a tile's pairs, before modifiers and mask; `largest`, by lane, is raised to the largest.
-    /// Of few queries the keys come `side_by_side`, as a softmax wants them, or the queries, as all else does.
-    void products(RowOperand<T>& k, Index keys, T* s, T* largest = nullptr, ReadAhead* ahead = nullptr,
-                  bool side_by_side = false) {
+    void products(RowOperand<T>& k, Index keys, T* s, T* largest, ReadAhead* ahead, bool side_by_side) {
         if (queries_.by_rows) {
             const Index count = rows_.block.count();
             apart_ = side_by_side ? ScoreStrides{z_.tile, 1} : ScoreStrides{1, count};
@@ -180,14 +213,6 @@ public:
         } else {
             pair_tile(k.matrix, keys, s);
         }
-    }
-    /// The features of a tile of keys and of the queries, where they are paired one by one.
-    PairTiles<T> pair_tiles(const StridedMatrix<T>& k, Index keys) const {
-        const Index width = queries_.width, lanes = rows_.lanes;
-        PairTiles<T> tiles{{k, z_.q, width, lanes}, {{z_.e_k, width, 1}, z_.e_q, width, lanes}, false};
-        if constexpr (ExponentialScore<S, T>)
-            tiles.all = exponentials_of_rows<S>(k, keys, width, z_.e_k) && q_has_exponentials_;
-        return tiles;
     }
     /// Products into final scores: modifies and masks those of a tile, and calls `each_key(s)` for the lanes of a key.
     template <class F>
@@ -201,10 +226,6 @@ public:
             each_key(s);
         }
     }
-
-private:
-    static constexpr Index w = simd::width<T>;
-    static constexpr T infinity = std::numeric_limits<T>::infinity();
 
     void pair_tile(const StridedMatrix<T>& k, Index keys, T* to) {
         const S& score = attention_.score();

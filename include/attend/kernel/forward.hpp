@@ -92,10 +92,8 @@ private:
 template <class T, class ForEach>
 void go_through_keys(const LaneBlock& all, bool wants_lse, ForEach&& for_each) {
     for_each([](auto& block) { block.start(); });
-    for (Index begin = all.key_begin; begin < all.key_end; begin += key_block) {
-        KeyTile<T> tile(begin, all.key_end);
-        for_each([&](auto& block) { block.take(tile, wants_lse); });
-    }
+    walk<T>(all.key_begin, all.key_end, for_each,
+            [&](auto& block, KeyTile<T>& tile, Cover cover) { block.take(tile, cover, wants_lse); });
     for_each([](auto& block) { block.end(); });
 }
 
