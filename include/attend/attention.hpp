@@ -11,7 +11,7 @@
 #include <attend/core/operands.hpp>
 #include <attend/core/parameters.hpp>
 #include <attend/engine/fastest.hpp>
-#include <attend/kernel/call.hpp>
+#include <attend/kernel/run.hpp>
 #include <attend/mask/algebra.hpp>
 #include <attend/modifier/chain.hpp>
 #include <attend/score/additive.hpp>

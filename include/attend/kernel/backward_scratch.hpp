@@ -1,54 +1,38 @@
 #pragma once
 /// \file
-/// What a backward call is given beside its operands, and what a worker holds
-/// of one block of queries.
+/// What a backward call is given beside its operands, and what a worker holds of one block of queries.
 
 #include <algorithm>
 
-#include <attend/core/workspace.hpp>
 #include <attend/kernel/block_scores.hpp>
-#include <attend/kernel/row_states.hpp>
+#include <attend/parts/fold_gradients.hpp>
+#include <attend/parts/parameter_sums.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
-/// The scratch of one block of lanes. Tiles are key_block × lanes, or with
-/// normalizers that need a row whole all keys × lanes.
+/// The scratch of one block of lanes. Tiles are key_block × lanes, or with normalizers that need a row whole all keys ×
+/// lanes.
 template <class T>
-struct BackwardScratch {
+struct BackwardScratch : FoldScratch<T> {
     ScoreScratch<T> scores;
-    T* raw;             ///< a tile of scores before the modifiers, where there are any
-    T* p;               ///< a tile of scores, then weights
-    T* ds;              ///< a tile of the weights' gradients, then the scores'
-    T* dq;              ///< width × lanes
-    T* dout;            ///< d_v × lanes
-    T* dout_rows;       ///< lanes × d_v, padded
-    T *out, *out_rows;  ///< d_v × lanes and lanes × d_v
-    StateScratch<T> rows;
-    T* delta;       ///< lanes: δ = Σ p dp
+    T* raw;         ///< a tile of scores before the modifiers, where there are any
+    T* dq;          ///< width × lanes
+    T* dout_rows;   ///< lanes × d_v, padded
     T* v;           ///< a tile of values, where they are not read in place
     T* k_finite;    ///< a tile of keys without what is not finite
-    T *row, *drow;  ///< one row of weights and its gradient, for normalizers that
-                    ///< need it whole
+    T *row, *drow;  ///< one row of weights and its gradient, for normalizers that need it whole
     T* ones;        ///< as many as any product has lanes
-    T* kept;        ///< for each modifier of tiles, key_block × lanes: the gradients of
-                    ///< what it made
+    T* kept;        ///< for each modifier of tiles, key_block × lanes: the gradients of what it made
     std::byte *packed_weights, *packed_dout, *packed_q;  ///< of p or ds, and of the rows of dout and of q, where the
                                                          ///< engine packs
 
     BackwardScratch(Arena& arena, const Shape& shape, Index lanes, const Needs& needs, const PackedMemory& packing)
-        : scores(arena, lanes, key_block, needs.width, simd::padded<T>(needs.width), needs.exponentials, packing),
-          rows(arena, needs.state_members, lanes) {
-        const Index dv_stride = simd::padded<T>(shape.d_v), row_keys = needs.whole_rows ? shape.keys : 0,
-                    tile = lanes * (needs.whole_rows ? shape.keys : key_block);
-        raw = arena.take<T>(needs.modifies ? tile : 0);
-        p = arena.take<T>(tile);
-        ds = arena.take<T>(tile);
+        : FoldScratch<T>(arena, tile(shape, lanes, needs), shape.d_v, needs.state_members, lanes),
+          scores(arena, lanes, key_block, needs.width, simd::padded<T>(needs.width), needs.exponentials, packing) {
+        const Index dv_stride = simd::padded<T>(shape.d_v), row_keys = needs.whole_rows ? shape.keys : 0;
+        raw = arena.take<T>(needs.modifies ? tile(shape, lanes, needs) : 0);
         dq = arena.take<T>(needs.width * lanes);
-        dout = arena.take<T>(shape.d_v * lanes);
         dout_rows = arena.take<T>(lanes * dv_stride);
-        out = arena.take<T>(shape.d_v * lanes);
-        out_rows = arena.take<T>(lanes * shape.d_v);
-        delta = arena.take<T>(lanes);
         v = arena.take<T>(key_block * shape.d_v);
         k_finite = arena.take<T>(key_block * needs.width);
         row = arena.take<T>(row_keys);
@@ -58,6 +42,11 @@ struct BackwardScratch {
         packed_weights = packing.take(arena, key_block, lanes);
         packed_dout = packing.take(arena, dv_stride, lanes);
         packed_q = packing.take(arena, scores.mapped_stride, lanes);
+    }
+
+private:
+    static Index tile(const Shape& shape, Index lanes, const Needs& needs) {
+        return lanes * (needs.whole_rows ? shape.keys : key_block);
     }
 };
 
@@ -94,21 +83,6 @@ private:
         for (Index i = 0; i < size; i += simd::width<T>)
             simd::store(to + i, simd::add(simd::load(to + i), simd::load(from + i)));
     }
-};
-
-/// Where the gradients of an attention's parameters are added, part by part; nowhere, or everywhere.
-template <class A>
-struct ParameterGradients {
-    typename A::ScoreFunctor* score = nullptr;
-    typename A::ModifierChain* modifiers = nullptr;
-    typename A::NormalizerFunctor* normalizer = nullptr;
-
-    ParameterGradients() = default;
-    template <class Value>
-    explicit ParameterGradients(Value& value)
-        : score(&value.score()), modifiers(&value.modifiers), normalizer(&value.normalizer) {}
-
-    bool wanted() const { return score != nullptr; }
 };
 
 /// What a backward call has beside its operands.

@@ -7,9 +7,9 @@
 #include <span>
 
 #include <attend/kernel/block_scores.hpp>
-#include <attend/kernel/fold_gradients.hpp>
-#include <attend/kernel/modifier_gradients.hpp>
 #include <attend/kernel/walk.hpp>
+#include <attend/parts/fold_gradients.hpp>
+#include <attend/parts/modifier_gradients.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 

@@ -7,7 +7,7 @@
 
 #include <attend/core/workspace.hpp>
 #include <attend/kernel/block_scores.hpp>
-#include <attend/kernel/row_states.hpp>
+#include <attend/parts/row_states.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 

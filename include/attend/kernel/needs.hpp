@@ -5,10 +5,10 @@
 #include <concepts>
 #include <cstddef>
 
-#include <attend/kernel/products.hpp>
-#include <attend/kernel/row_states.hpp>
+#include <attend/engine/products.hpp>
 #include <attend/parts/modifiers.hpp>
 #include <attend/parts/pairs.hpp>
+#include <attend/parts/row_states.hpp>
 #include <attend/softmax/softmax.hpp>
 #include <attend/source/mapped.hpp>
 

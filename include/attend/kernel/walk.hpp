@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include <attend/call/block_rows.hpp>
 #include <attend/engine/engine.hpp>
-#include <attend/kernel/block_rows.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 

@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include <attend/call/problem.hpp>
 #include <attend/core/random.hpp>
-#include <attend/kernel/problem.hpp>
 #include <attend/layer/linear.hpp>
 #include <attend/layer/multi_head_options.hpp>
 

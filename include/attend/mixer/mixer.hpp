@@ -35,7 +35,7 @@
 #include <attend/core/concepts.hpp>
 #include <attend/core/operands.hpp>
 #include <attend/core/options.hpp>
-#include <attend/kernel/call.hpp>
+#include <attend/kernel/run.hpp>
 
 namespace attend::inline ATTEND_ABI {
 

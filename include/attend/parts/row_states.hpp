@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include <attend/call/block_rows.hpp>
 #include <attend/core/score_tile.hpp>
 #include <attend/core/workspace.hpp>
 #include <attend/engine/engine.hpp>
-#include <attend/kernel/block_rows.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 

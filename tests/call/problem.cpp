@@ -1,5 +1,5 @@
 #include <attend/attention.hpp>
-#include <attend/kernel/problem.hpp>
+#include <attend/call/problem.hpp>
 
 #include <support/catch.hpp>
 #include <support/random.hpp>

@@ -6,7 +6,8 @@
 #include <tuple>
 #include <utility>
 
-#include <attend/kernel/block_scores.hpp>
+#include <attend/call/block_rows.hpp>
+#include <attend/parts/modifiers.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 

@@ -12,9 +12,23 @@
 #include <attend/core/parameters.hpp>
 #include <attend/core/view.hpp>
 #include <attend/core/workspace.hpp>
-#include <attend/kernel/backward_scratch.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
+
+/// Where the gradients of an attention's parameters are added, part by part; nowhere, or everywhere.
+template <class A>
+struct ParameterGradients {
+    typename A::ScoreFunctor* score = nullptr;
+    typename A::ModifierChain* modifiers = nullptr;
+    typename A::NormalizerFunctor* normalizer = nullptr;
+
+    ParameterGradients() = default;
+    template <class Value>
+    explicit ParameterGradients(Value& value)
+        : score(&value.score()), modifiers(&value.modifiers), normalizer(&value.normalizer) {}
+
+    bool wanted() const { return score != nullptr; }
+};
 
 /// Of an attention the parts that may have parameters: not the mask, which may be large.
 template <class A>

@@ -8,15 +8,35 @@
 #include <limits>
 
 #include <attend/core/row_lanes.hpp>
-#include <attend/kernel/backward_scratch.hpp>
-#include <attend/kernel/row_states.hpp>
+#include <attend/parts/row_states.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
+
+/// What it works on.
+template <class T>
+struct FoldScratch {
+    T* p;               ///< a tile of scores, then weights
+    T* ds;              ///< a tile of the weights' gradients, then the scores'
+    T* dout;            ///< d_v × lanes
+    T *out, *out_rows;  ///< d_v × lanes and lanes × d_v
+    T* delta;           ///< lanes: δ = Σ p dp
+    StateScratch<T> rows;
+
+    /// A tile of so many scores.
+    FoldScratch(Arena& arena, Index tile, Index d_v, Index members, Index lanes)
+        : p(arena.take<T>(tile)),
+          ds(arena.take<T>(tile)),
+          dout(arena.take<T>(d_v * lanes)),
+          out(arena.take<T>(d_v * lanes)),
+          out_rows(arena.take<T>(lanes * d_v)),
+          delta(arena.take<T>(lanes)),
+          rows(arena, members, lanes) {}
+};
 
 template <class T, class X, class F>
 class FoldGradients {
 public:
-    FoldGradients(const F& fold, const BlockRows<T, X>& rows, const BackwardScratch<T>& scratch)
+    FoldGradients(const F& fold, const BlockRows<T, X>& rows, const FoldScratch<T>& scratch)
         : fold_(fold), rows_(rows), states_(fold, rows.block, rows.lanes, scratch.rows), z_(scratch) {}
 
     /// Whether some LSE has lost too much to its rounding, so that its row must be seen once more.
@@ -190,7 +210,7 @@ private:
     const F& fold_;
     const BlockRows<T, X>& rows_;
     RowStates<T, F> states_;
-    const BackwardScratch<T>& z_;
+    const FoldScratch<T>& z_;
     bool sees_again_ = false;
 };
 

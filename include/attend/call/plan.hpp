@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
+#include <attend/call/problem.hpp>
 #include <attend/engine/packets.hpp>
-#include <attend/kernel/problem.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 

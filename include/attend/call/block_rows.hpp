@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <memory>
 
+#include <attend/call/plan.hpp>
 #include <attend/core/lanes.hpp>
-#include <attend/kernel/plan.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 

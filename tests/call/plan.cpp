@@ -1,4 +1,4 @@
-#include <attend/kernel/plan.hpp>
+#include <attend/call/plan.hpp>
 
 #include <span>
 #include <vector>
