@@ -85,7 +85,7 @@ TEST_CASE("a compiled mask serves one shape, and says so") {
     CHECK(refusal([&] {
               compiled(causal, {.queries = 1, .keys = 1, .query_offset = std::numeric_limits<Index>::max()});
           }).starts_with("compiled: query_offset must be from"));
-    CHECK(refusal([&] { compiled(dense_mask(RowMatrix<bool>(2, 2)), {.queries = 5, .keys = 6}); }) ==
+    CHECK(refusal([&] { compiled(dense_mask(RowMatrix<bool>::Constant(2, 2, true)), {.queries = 5, .keys = 6}); }) ==
           "dense_mask (2x2) must be 5x6: a row a query, a column a key");
 }
 

@@ -146,3 +146,10 @@
 #define ATTEND_ALWAYS_INLINE
 #define ATTEND_NOINLINE
 #endif
+
+/// Before a loop over the lanes of a packet: GCC would write each of its passes out, and then make no packets of them.
+#if defined(__GNUC__) && !defined(__clang__)
+#define ATTEND_ROLLED _Pragma("GCC unroll 1")
+#else
+#define ATTEND_ROLLED
+#endif

@@ -34,6 +34,14 @@ struct LaneMask {
         return LaneMask(detail::simd::less(detail::simd::broadcast(T(0)), detail::simd::load(lanes)));
     }
 
+    /// Of each of so many lanes its truth, one after the other in memory.
+    static LaneMask of(const bool* truths, Index count) {
+        constexpr Index w = detail::simd::width<T>;
+        const auto bits =
+            count == w ? detail::simd::bits_of_truths(truths, w) : detail::simd::bits_of_truths(truths, count);
+        return LaneMask(detail::simd::mask_of_bits<T>(bits));
+    }
+
     friend LaneMask operator&(const LaneMask& a, const LaneMask& b) {
         return LaneMask(detail::simd::bit_and(a.packet, b.packet));
     }

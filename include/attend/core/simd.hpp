@@ -6,8 +6,10 @@
 /// Where Eigen does not vectorise a type (long double, or EIGEN_DONT_VECTORIZE) its packet is the scalar itself, of
 /// width 1.
 
+#include <bit>
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include <attend/core/repeat.hpp>
@@ -40,6 +42,10 @@ template <class P, class T = typename Eigen::internal::unpacket_traits<P>::type>
 struct CompilersVector {
     using type [[gnu::vector_size(sizeof(P))]] = T;
 };
+
+/// Integers as wide as the lanes.
+template <class T>
+using LaneInteger = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
 
 /// `count` rounded up to whole packets.
 template <class T>
@@ -383,6 +389,36 @@ ATTEND_ALWAYS_INLINE inline void transpose(Packet<T> (&rows)[width<T>]) {
         Eigen::internal::ptranspose(block);
         repeat<n>([&](auto i) ATTEND_ALWAYS_INLINE { rows[i] = block.packet[i]; });
     }
+}
+
+/// The mask, as comparisons give it, of the lanes whose bit is set.
+template <class T>
+Packet<T> mask_of_bits(std::uint64_t bits) {
+    if constexpr (width<T> == 1) {
+        return less_equal(broadcast(T(0)), broadcast((bits & 1) != 0 ? T(0) : T(-1)));
+    } else {
+        using Int = LaneInteger<T>;
+        using Vector = typename CompilersVector<Packet<T>, Int>::type;
+        return [bits = static_cast<Int>(bits)]<int... i>(std::integer_sequence<int, i...>) ATTEND_ALWAYS_INLINE {
+            const Vector lane = {(Int{1} << i)...}, all = {((void)i, bits)...};
+            return bit_cast<Packet<T>>((all & lane) == lane);
+        }(std::make_integer_sequence<int, static_cast<int>(width<T>)>{});
+    }
+}
+/// The bits of `count` truths that follow each other in memory, the first one's last.
+inline std::uint64_t bits_of_truths(const bool* from, Index count) {
+    std::uint64_t bits = 0;
+    for (Index i = 0; i < count; i += 8) {
+        const Index here = count - i < 8 ? count - i : 8;
+        std::uint64_t bytes = 0;
+        if constexpr (std::endian::native == std::endian::little) {
+            std::memcpy(&bytes, from + i, static_cast<std::size_t>(here));
+        } else {
+            for (Index b = 0; b < here; ++b) bytes |= std::uint64_t{from[i + b]} << (8 * b);
+        }
+        bits |= bytes * 0x0102040810204080 >> 56 << i;  // byte b, 0 or 1, becomes bit b of the highest byte
+    }
+    return bits;
 }
 
 /// The sums of neighbours, those of a before those of b.

@@ -78,10 +78,7 @@ public:
         products(k, keys, s, final ? largest : nullptr, options.ahead, final && options.side_by_side);
         if (options.raw != nullptr) std::copy(s, s + keys * rows_.lanes, options.raw);
         if (final) return;
-        finish(begin, keys, cover, s, [&](const T* lanes) {
-            for (Index i = 0; largest != nullptr && i < rows_.lanes; i += w)
-                simd::store(largest + i, simd::max(simd::load(largest + i), simd::load(lanes + i)));
-        });
+        finish(begin, keys, cover, s, largest);
     }
     /// The features of a tile of keys and of the queries, where they are paired one by one.
     PairTiles<T> pair_tiles(const StridedMatrix<T>& k, Index keys) const {
@@ -95,6 +92,7 @@ public:
 private:
     static constexpr Index w = simd::width<T>;
     static constexpr T infinity = std::numeric_limits<T>::infinity();
+    static constexpr bool modifies_tiles = tile_modifiers<decltype(A::modifiers.each), T>() > 0;
 
     /// s = the products of a tile's pairs, before modifiers and mask; `largest`, by lane, is raised to the largest.
     void products(RowOperand<T>& k, Index keys, T* s, T* largest, ReadAhead* ahead, bool side_by_side) {
@@ -109,17 +107,39 @@ private:
             pair_tile(k.matrix, keys, s);
         }
     }
-    /// Products into final scores: modifies and masks those of a tile, and calls `each_key(s)` for the lanes of a key.
-    template <class F>
-    void finish(Index begin, Index keys, Cover cover, T* s, F&& each_key) {
-        constexpr bool modifies_tiles = tile_modifiers<decltype(attention_.modifiers.each), T>() > 0;
+    /// Products into final scores: modifies and masks those of a tile, and raises `largest` if there is one.
+    void finish(Index begin, Index keys, Cover cover, T* s, T* largest) {
         if constexpr (modifies_tiles) modify_tile(s, begin, keys);
-        for (Index j = 0; j < keys; ++j, s += apart_.key) {
-            if constexpr (A::ModifierChain::count > 0 && !modifies_tiles)
-                modify(s, begin + j, attention_.modifiers.each);
-            if (cover == Cover::some) mask(s, begin + j);
-            each_key(s);
+        bool whole = true;
+        rows_.for_each_packet(begin, [&](Index lane, const Position& p, Index count) {
+            if (count == w) {
+                const auto most = finish_packet<true>(s + lane, keys, p, count, cover);
+                if (largest != nullptr) simd::store(largest + lane, most);
+            } else {
+                finish_packet<false>(s + lane, keys, p, count, cover);
+                whole = false;
+            }
+        });
+        if (whole || largest == nullptr) return;
+        const Index rows = rows_.block.heads == 1 ? rows_.block.rows : 0;
+        for (Index i = rows / w * w; i < rows_.lanes; i += w) {
+            for (Index j = 0; j < keys; ++j)
+                simd::store(largest + i, simd::max(simd::load(largest + i), simd::load(s + j * apart_.key + i)));
         }
+    }
+    /// The same of a packet of queries, the first of which stands at `p`; returns the largest of each.
+    template <bool whole>
+    simd::Packet<T> finish_packet(T* s, Index keys, Position p, Index count, Cover cover) const {
+        auto most = simd::broadcast(std::numeric_limits<T>::lowest());
+        for (Index j = 0; j < keys; ++j, ++p.key, s += apart_.key) {
+            auto x = Lanes<T>::of(whole ? simd::load(s) : simd::load(s, count, T(0)));
+            if constexpr (A::ModifierChain::count > 0 && !modifies_tiles)
+                x = on_lanes(attention_.modifiers.each, x, rows_.lanes_of(p, count));
+            if (cover == Cover::some) x.packet = masked<whole>(x.packet, p, count);
+            whole ? simd::store(s, x.packet) : simd::store<T>(s, x.packet, count);
+            most = simd::max(most, x.packet);
+        }
+        return most;
     }
 
     void pair_tile(const StridedMatrix<T>& k, Index keys, T* to) {
@@ -150,23 +170,27 @@ private:
         std::apply([&](const auto&... modifier) { (one(modifier), ...); }, attention_.modifiers.each);
     }
     /// Asks for a packet of queries at a time first: on the edge of a causal tile one in four is cut.
-    void mask(T* s, Index key) {
-        rows_.for_each_packet(key, [&](Index lane, Position p, Index count) {
-            const Cover cover = cover_of(
-                attention_.mask, Tile{p.query, p.query + count, key, key + 1, p.row, p.head, p.kv_head, p.sequence});
-            if (cover == Cover::all) return;
-            const auto hidden = simd::broadcast(-infinity);
-            if (cover == Cover::none) {
-                simd::store<T>(s + lane, hidden, count);
-            } else if constexpr (LaneWiseMask<std::remove_cvref_t<decltype(attention_.mask)>, T>) {
-                const auto scores = simd::load<T>(s + lane, count, -infinity);
-                const LaneMask<T> kept = attention_.mask(rows_.lanes_of(p, count));
-                simd::store<T>(s + lane, simd::select(kept.packet, scores, hidden), count);
-            } else {
-                for (Index i = lane; i < lane + count; ++i, ++p.query, ++p.row)
-                    s[i] = attention_.mask(p) ? s[i] : -infinity;
-            }
-        });
+    template <bool whole>
+    simd::Packet<T> masked(const simd::Packet<T>& s, const Position& p, Index count) const {
+        const auto& mask = attention_.mask;
+        const Cover cover =
+            cover_of(mask, Tile{p.query, p.query + count, p.key, p.key + 1, p.row, p.head, p.kv_head, p.sequence});
+        if (cover == Cover::all) return s;
+        const auto hidden = simd::broadcast(-infinity);
+        if (cover == Cover::none) return hidden;
+        if constexpr (LaneWiseMask<std::remove_cvref_t<decltype(mask)>, T>) {
+            const LaneMask<T> kept = mask(rows_.lanes_of(p, count));
+            return simd::select(kept.packet, s, hidden);
+        } else {
+            // Compilers make packets of this, where the predicate lets them.
+            T scores[w];
+            simd::store(scores, s);
+            Position at = p;
+            ATTEND_ROLLED
+            for (Index i = 0; i < (whole ? w : count); ++i, ++at.query, ++at.row)
+                scores[i] = mask(at) ? scores[i] : -infinity;
+            return simd::load(scores);
+        }
     }
 
     const A& attention_;

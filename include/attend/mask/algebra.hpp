@@ -67,6 +67,11 @@ struct MaskNot {
 
     void check(const Shape& shape) const { detail::check_part(a, shape); }
     constexpr bool operator()(const Position& p) const { return !a(p); }
+    template <class T>
+        requires detail::LaneWiseMask<A, T>
+    LaneMask<T> operator()(const LanePosition<T>& p) const {
+        return !a(p);
+    }
     constexpr Cover cover(const Tile& t) const {
         const Cover x = cover_of(a, t);
         return x == Cover::all ? Cover::none : x == Cover::none ? Cover::all : Cover::some;

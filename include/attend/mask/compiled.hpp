@@ -10,6 +10,7 @@
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/errors.hpp>
+#include <attend/core/lanes.hpp>
 #include <attend/core/positions.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -72,17 +73,17 @@ public:
     bool operator()(const Position& p) const {
         return (plane(p.sequence, p.head).bits[word(p.row, p.key)] >> (p.row % 64) & 1) != 0;
     }
+    template <class T>
+    LaneMask<T> operator()(const LanePosition<T>& p) const {
+        return LaneMask<T>(
+            detail::simd::mask_of_bits<T>(kept(plane(p.sequence, p.head), p.row.first, p.row.count, p.key)));
+    }
     Cover cover(const Tile& tile) const {
         const Index rows = tile.query_end - tile.query_begin, row_end = tile.row_begin + rows;
         const Plane& of = plane(tile.sequence, tile.head);
         if (tile.key_end - tile.key_begin == 1 && rows <= 64) {  // a packet of queries
-            const std::uint64_t every = rows == 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << rows) - 1;
-            const auto shift = static_cast<unsigned>(tile.row_begin % 64);
-            std::uint64_t kept = of.bits[word(tile.row_begin, tile.key_begin)] >> shift;
-            if (shift + static_cast<unsigned>(rows) > 64)
-                kept |= of.bits[word(row_end - 1, tile.key_begin)] << (64 - shift);
-            kept &= every;
-            return kept == 0 ? Cover::none : kept == every ? Cover::all : Cover::some;
+            const std::uint64_t kept = this->kept(of, tile.row_begin, rows, tile.key_begin);
+            return kept == 0 ? Cover::none : kept == every(rows) ? Cover::all : Cover::some;
         }
         const Cover first = of.squares[square(tile.row_begin / side, tile.key_begin / side)];
         for (Index key = tile.key_begin / side; key * side < tile.key_end; ++key) {
@@ -117,6 +118,16 @@ private:
             }
         }
     };
+
+    /// A bit for each of `rows` rows, of which there are 64 at most.
+    static std::uint64_t every(Index rows) { return rows == 0 ? 0 : ~std::uint64_t{0} >> (64 - rows); }
+    /// What is kept of them for a key.
+    std::uint64_t kept(const Plane& of, Index row, Index rows, Index key) const {
+        const auto shift = static_cast<unsigned>(row % 64);
+        std::uint64_t bits = of.bits[word(row, key)] >> shift;
+        if (shift + static_cast<unsigned>(rows) > 64) bits |= of.bits[word(row + rows - 1, key)] << (64 - shift);
+        return bits & every(rows);
+    }
 
     Index words() const { return (shape_.queries + 63) / 64; }
     std::size_t word(Index row, Index key) const { return static_cast<std::size_t>(key * words() + row / 64); }

@@ -6,6 +6,7 @@
 
 #include <attend/core/broadcast_view.hpp>
 #include <attend/core/concepts.hpp>
+#include <attend/core/lanes.hpp>
 
 namespace attend::inline ATTEND_ABI {
 
@@ -14,7 +15,7 @@ namespace attend::inline ATTEND_ABI {
 struct DenseMask {
     static constexpr Kind kind = Kind::mask;
 
-    RowMatrix<bool> keep;
+    Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor> keep;  ///< so that queries follow each other
 
     void check(const Shape& shape) const {
         detail::require(keep.rows() == shape.queries && keep.cols() == shape.keys,
@@ -22,6 +23,10 @@ struct DenseMask {
                         shape.keys, ": a row a query, a column a key");
     }
     bool operator()(const Position& p) const { return keep(p.row, p.key); }
+    template <class T>
+    LaneMask<T> operator()(const LanePosition<T>& p) const {
+        return LaneMask<T>::of(keep.data() + p.key * keep.rows() + p.row.first, p.row.count);
+    }
 };
 
 /// The same for foreign memory of booleans (sequence, head, row, key), without a copy. Dimensions of size 1 serve all.
