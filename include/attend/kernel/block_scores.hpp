@@ -135,8 +135,9 @@ private:
             auto x = Lanes<T>::of(whole ? simd::load(s) : simd::load(s, count, T(0)));
             if constexpr (A::ModifierChain::count > 0 && !modifies_tiles)
                 x = on_lanes(attention_.modifiers.each, x, rows_.lanes_of(p, count));
-            if (cover == Cover::some) x.packet = masked<whole>(x.packet, p, count);
-            whole ? simd::store(s, x.packet) : simd::store<T>(s, x.packet, count);
+            const bool hides = cover == Cover::some && hide<whole>(x.packet, p, count);
+            if (A::ModifierChain::count > 0 || hides)
+                whole ? simd::store(s, x.packet) : simd::store<T>(s, x.packet, count);
             most = simd::max(most, x.packet);
         }
         return most;
@@ -169,18 +170,22 @@ private:
         };
         std::apply([&](const auto&... modifier) { (one(modifier), ...); }, attention_.modifiers.each);
     }
-    /// Asks for a packet of queries at a time first: on the edge of a causal tile one in four is cut.
+    /// Scores that the mask hides become −∞; returns whether it hides any. Asks for a packet of queries at a time
+    /// first: on the edge of a causal tile one in four is cut.
     template <bool whole>
-    simd::Packet<T> masked(const simd::Packet<T>& s, const Position& p, Index count) const {
+    bool hide(simd::Packet<T>& s, const Position& p, Index count) const {
         const auto& mask = attention_.mask;
         const Cover cover =
             cover_of(mask, Tile{p.query, p.query + count, p.key, p.key + 1, p.row, p.head, p.kv_head, p.sequence});
-        if (cover == Cover::all) return s;
         const auto hidden = simd::broadcast(-infinity);
-        if (cover == Cover::none) return hidden;
+        if (cover == Cover::all) return false;
+        if (cover == Cover::none) {
+            s = hidden;
+            return true;
+        }
         if constexpr (LaneWiseMask<std::remove_cvref_t<decltype(mask)>, T>) {
             const LaneMask<T> kept = mask(rows_.lanes_of(p, count));
-            return simd::select(kept.packet, s, hidden);
+            s = simd::select(kept.packet, s, hidden);
         } else {
             // Compilers make packets of this, where the predicate lets them.
             T scores[w];
@@ -189,8 +194,9 @@ private:
             ATTEND_ROLLED
             for (Index i = 0; i < (whole ? w : count); ++i, ++at.query, ++at.row)
                 scores[i] = mask(at) ? scores[i] : -infinity;
-            return simd::load(scores);
+            s = simd::load(scores);
         }
+        return true;
     }
 
     const A& attention_;
