@@ -405,6 +405,11 @@ Packet<T> mask_of_bits(std::uint64_t bits) {
         }(std::make_integer_sequence<int, static_cast<int>(width<T>)>{});
     }
 }
+/// Whether a mask, as comparisons give it, holds of any lane.
+template <class T>
+bool any(const Packet<T>& mask) {
+    return Eigen::internal::predux_any(mask);
+}
 /// The bits of `count` truths that follow each other in memory, the first one's last.
 inline std::uint64_t bits_of_truths(const bool* from, Index count) {
     std::uint64_t bits = 0;

@@ -115,8 +115,8 @@ simd::Packet<T> exp_packet(const simd::Packet<T>& x) {
 /// number, so that no product with it is denormal: those cost a hundred times as much. NaN stays NaN.
 ///
 /// Relative error at most (1 + |x|) ε, which is what the rounding of x itself brings; ln 2 in one part is enough for
-/// it.
-template <class T>
+/// it. If `exact`, ln 2 has two parts, and the error is at most 2 ulp.
+template <class T, bool exact = false>
 ATTEND_ALWAYS_INLINE inline simd::Packet<T> exp_of_nonpositive(const simd::Packet<T>& x,
                                                                T least = ExpConstants<T>::least_normal) {
     if constexpr (!std::is_same_v<T, float> && !std::is_same_v<T, double>) {
@@ -127,10 +127,26 @@ ATTEND_ALWAYS_INLINE inline simd::Packet<T> exp_of_nonpositive(const simd::Packe
         const auto c = [](T constant) ATTEND_ALWAYS_INLINE { return simd::broadcast(constant); };
         const auto n_rounder = simd::as_written(simd::madd(x, c(Parts::log2e), c(Parts::rounder)));
         const auto n = simd::sub(n_rounder, c(Parts::rounder));
-        const auto r = simd::madd(n, c(-(C::ln2_upper + C::ln2_lower)), x);
+        const auto r = exact ? simd::madd(n, c(-C::ln2_lower), simd::as_written(simd::madd(n, c(-C::ln2_upper), x)))
+                             : simd::madd(n, c(-(C::ln2_upper + C::ln2_lower)), x);
         const auto power = simd::shift_left<C::mantissa_bits>(n_rounder);
         const auto e_r_less_1 = simd::madd(Parts::polynomial(r), simd::mul(r, r), r);
         return simd::zero_below<T>(simd::madd(e_r_less_1, power, power), x, least);
+    }
+}
+
+/// e^x for x <= 0, at most 2 ulp off, also where it is no normal number, which is rare.
+template <class T>
+ATTEND_ALWAYS_INLINE inline simd::Packet<T> exp_below(const simd::Packet<T>& x) {
+    if constexpr (!std::is_same_v<T, float> && !std::is_same_v<T, double>) {
+        return exp_packet<T>(x);
+    } else {
+        using C = ExpConstants<T>;
+        const auto denormal =
+            simd::bit_and(simd::less(x, simd::broadcast(C::least_normal)), simd::less(simd::broadcast(C::lowest), x));
+        if (simd::any<T>(denormal)) [[unlikely]]
+            return exp_packet<T>(x);
+        return exp_of_nonpositive<T, true>(x);
     }
 }
 

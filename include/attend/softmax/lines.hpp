@@ -46,6 +46,8 @@ public:
     ~Lines() { write_back(); }
 
     Index count() const { return count_; }
+    /// Whether lines are where they were given, not copies.
+    bool in_place() const { return std::is_same_v<std::remove_const_t<T>, Scalar> && (stride_ == 1 || size_ <= 1); }
 
     /// Line i: lines must be asked for in order, and asking for the next may end the life of this one.
     Line operator[](Index i) {
@@ -68,8 +70,6 @@ private:
         bounded ? std::clamp<Index>(std::min<Index>(rows * columns, std::max(rows, columns) * most_copies), 1,
                                     most_on_stack)
                 : most_on_stack;
-
-    bool in_place() const { return std::is_same_v<std::remove_const_t<T>, Scalar> && (stride_ == 1 || size_ <= 1); }
 
     template <class F>
     void for_each_copied(F f) {

@@ -12,33 +12,64 @@
 #include <span>
 #include <type_traits>
 
+#include <attend/core/repeat.hpp>
 #include <attend/softmax/exp.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// Calls `f(packet, …)` for the packets of rows of one size, in order; what f makes of them goes into the rows that are
-/// not const. The last packets are filled up with lanes of `fill`.
+/// A whole packet of a row.
+template <class T>
+struct WholePacket {
+    static simd::Packet<T> load(const T* from, T) { return simd::load(from); }
+    static void store(T* to, const simd::Packet<T>& x) { simd::store(to, x); }
+};
+/// What is left of a row: the lanes behind are filled up, and not written.
+template <class T>
+struct LastPacket {
+    Index count;
+    simd::Packet<T> load(const T* from, T fill) const { return simd::load(from, count, fill); }
+    void store(T* to, const simd::Packet<T>& x) const { simd::store<T>(to, x, count); }
+};
+
+/// Calls `f(r, i, packet)` for the packets of a row of `size` scalars, in order: `packet` loads and stores what begins
+/// at i, and r, from 0 to 3, tells neighbours apart, so that each of them has a sum of its own to add to and none waits
+/// for another.
 ///
 /// How a row is cut depends on its size alone, never on its alignment, so sums have the same bits wherever it stands.
-template <class T, class F, class First, class... Others>
-void for_each_packet(T fill, F f, std::span<First> first, std::span<Others>... others) {
-    const auto store = [](auto row, Index i, const simd::Packet<T>& x, Index count) {
-        if constexpr (!std::is_const_v<typename decltype(row)::element_type>) simd::store<T>(row.data() + i, x, count);
-    };
-    const Index size = std::ssize(first);
-    for (Index i = 0; i < size; i += simd::width<T>) {
-        const Index count = std::min(simd::width<T>, size - i);
-        [&](auto x, auto... y) {
-            f(x, y...);
-            store(first, i, x, count);
-            (store(others, i, y, count), ...);
-        }(simd::load<T>(first.data() + i, count, fill), simd::load<T>(others.data() + i, count, fill)...);
-    }
+template <class T, class F>
+ATTEND_ALWAYS_INLINE inline void for_each_packet(Index size, F&& f) {
+    constexpr Index w = simd::width<T>;
+    constexpr std::integral_constant<int, 0> first;
+    Index i = 0;
+    for (; i + 4 * w <= size; i += 4 * w)
+        repeat<4>([&](auto r) ATTEND_ALWAYS_INLINE { f(r, i + r * w, WholePacket<T>()); });
+    for (; i + w <= size; i += w) f(first, i, WholePacket<T>());
+    if (i < size) f(first, i, LastPacket<T>{size - i});
 }
+/// Sums or maxima of neighbours.
+template <class T>
+struct FourPackets {
+    simd::Packet<T> of[4];
+
+    explicit FourPackets(T start) {
+        for (auto& x : of) x = simd::broadcast(start);
+    }
+    simd::Packet<T>& operator[](int r) { return of[r]; }
+    T sum() const { return simd::sum<T>(simd::add(simd::add(of[0], of[1]), simd::add(of[2], of[3]))); }
+    T least() const {
+        const auto none = simd::broadcast(T(0));
+        return -simd::largest<T>(simd::sub(none, simd::min(simd::min(of[0], of[1]), simd::min(of[2], of[3]))));
+    }
+    T largest() const { return simd::largest<T>(simd::max(simd::max(of[0], of[1]), simd::max(of[2], of[3]))); }
+};
 
 /// The score that stands for none.
 template <class T>
 inline constexpr T absent = -std::numeric_limits<T>::infinity();
+
+/// Where the scores of a row stand: anywhere; not beyond a finite shift; or besides so near that their terms are normal
+/// numbers. The less is possible, the faster.
+enum class Range { any, below, near };
 
 /// What makes weights of the scores s of a row: p = e^{s − shift} / total.
 template <class T>
@@ -49,116 +80,147 @@ struct RowSum {
     /// `largest` may be any score in a row with a NaN, whose total will be NaN.
     explicit RowSum(T largest) : shift(largest == absent<T> ? T(0) : largest) {}
 
-    /// Adds the terms e^{s − shift} of a row and, unless it is const, puts them in the place of the scores.
-    template <class Score>
-    void add_terms(std::span<Score> row) {
+    /// Adds the terms e^{s − shift} of a row and, if there is a `to`, which may be the row itself, writes them there.
+    template <Range range = Range::any>
+    void add_terms(std::span<const T> row, T* to = nullptr) {
         const auto m = simd::broadcast(shift);
-        auto sum = simd::broadcast(T(0));
-        const auto replace_and_add = [&](auto& s) {
-            s = exp_difference<T>(s, m);
-            sum = simd::add(sum, s);
+        FourPackets<T> sum(T(0));
+        const auto term = [&](const simd::Packet<T>& s) ATTEND_ALWAYS_INLINE {
+            if constexpr (range == Range::any) return exp_difference<T>(s, m);
+            if constexpr (range == Range::below) return exp_below<T>(simd::sub(s, m));
+            if constexpr (range == Range::near) return exp_of_nonpositive<T, true>(simd::sub(s, m));
         };
-        for_each_packet(absent<T>, replace_and_add, row);
-        total += simd::sum<T>(sum);
+        for_each_packet<T>(std::ssize(row), [&](auto r, Index i, auto packet) ATTEND_ALWAYS_INLINE {
+            const auto e = term(packet.load(row.data() + i, absent<T>));
+            sum[r] = simd::add(sum[r], e);
+            if (to != nullptr) packet.store(to + i, e);
+        });
+        total += sum.sum();
     }
     void add_term(T score) { total += exp_difference(score, shift); }
 
     T lse() const { return shift + std::log(total); }
 };
 
-/// The largest score. In a row with a NaN it may be any other.
+/// The largest and the least score. In a row with a NaN they may be any other.
 template <class T>
-T largest_score(std::span<const T> scores) {
-    auto largest = simd::broadcast(absent<T>);
-    const auto take = [&](const auto& s) { largest = simd::max(largest, s); };
-    for_each_packet(absent<T>, take, scores);
-    return simd::largest<T>(largest);
-}
+struct Extremes {
+    T largest, least;
 
+    explicit Extremes(std::span<const T> scores) {
+        FourPackets<T> most(absent<T>), fewest(-absent<T>);
+        for_each_packet<T>(std::ssize(scores), [&](auto r, Index i, auto packet) ATTEND_ALWAYS_INLINE {
+            most[r] = simd::max(most[r], packet.load(scores.data() + i, absent<T>));
+            fewest[r] = simd::min(fewest[r], packet.load(scores.data() + i, -absent<T>));
+        });
+        largest = most.largest();
+        least = fewest.least();
+    }
+};
+
+/// The sum of a row's terms, which are written `to` where there is one, and that of a `sink`, one more score that
+/// stands nowhere, is not added yet.
 template <class T>
-RowSum<T> row_sum(std::span<const T> scores) {
-    RowSum<T> sum(largest_score(scores));
-    sum.add_terms(scores);
+RowSum<T> row_sum(std::span<const T> scores, const Extremes<T>& of, T* to = nullptr, T sink = absent<T>) {
+    RowSum<T> sum(std::max(of.largest, sink));
+    if (!std::isfinite(sum.shift)) {
+        sum.add_terms(scores, to);
+    } else if (!(of.least - sum.shift >= ExpConstants<T>::least_normal)) {
+        sum.template add_terms<Range::below>(scores, to);
+    } else {
+        sum.template add_terms<Range::near>(scores, to);
+    }
     return sum;
 }
 
-/// Scores -> weights in place. A `sink` is one more logit, which takes weight and stands nowhere. Returns the LSE,
-/// which includes the sink unless the row itself has no score.
+/// Scores -> weights, into `to`, which may be the row itself. A `sink` takes weight and stands nowhere. Returns what
+/// the LSE is made of: with the sink, unless the row itself has no score.
+template <class T>
+RowSum<T> weigh_row(std::span<const T> row, T* to, T sink = absent<T>) {
+    const Extremes<T> of(row);
+    RowSum<T> sum = row_sum(row, of, to, sink);
+    const bool empty = of.largest == absent<T> && sum.total == T(0);
+    if (sink != absent<T>) sum.add_term(sink);
+    const auto factor = simd::broadcast(sum.total == T(0) ? T(0) : T(1) / sum.total);
+    for_each_packet<T>(std::ssize(row), [&](auto, Index i, auto packet) ATTEND_ALWAYS_INLINE {
+        packet.store(to + i, simd::mul(packet.load(to + i, T(0)), factor));
+    });
+    return empty ? RowSum<T>(absent<T>) : sum;
+}
+/// The same in place; returns the LSE.
 template <class T>
 T softmax_row(std::span<T> row, T sink = absent<T>) {
-    const T largest = largest_score(std::span<const T>(row));
-    RowSum<T> sum(std::max(largest, sink));
-    sum.add_terms(row);
-    const bool empty = largest == absent<T> && sum.total == T(0);
-    if (sink != absent<T>) sum.add_term(sink);
-
-    const auto factor = simd::broadcast(sum.total == T(0) ? T(0) : T(1) / sum.total);
-    const auto divide = [&](auto& term) { term = simd::mul(term, factor); };
-    for_each_packet(T(0), divide, row);
-    return empty ? absent<T> : sum.lse();
+    return weigh_row(std::span<const T>(row), row.data(), sink).lse();
 }
 
-/// dp -> ds in place, given the weights: ds = p (dp − δ). Returns δ = Σ p dp.
+/// ds = p (dp − δ), given the weights, into `ds`, which may be dp itself. Returns δ = Σ p dp.
+template <class T>
+T softmax_row_backward(std::span<const T> p, std::span<const T> dp, T* ds) {
+    const auto zero = simd::broadcast(T(0));
+    FourPackets<T> products(T(0));
+    for_each_packet<T>(std::ssize(p), [&](auto r, Index i, auto packet) ATTEND_ALWAYS_INLINE {
+        const auto w = packet.load(p.data() + i, T(0)), d = packet.load(dp.data() + i, T(0));
+        products[r] = simd::madd(w, simd::select_equal(w, zero, zero, d), products[r]);
+    });
+    const T delta = products.sum();
+    const auto shift = simd::broadcast(delta);
+    for_each_packet<T>(std::ssize(p), [&](auto, Index i, auto packet) ATTEND_ALWAYS_INLINE {
+        const auto w = packet.load(p.data() + i, T(0)), d = packet.load(dp.data() + i, T(0));
+        packet.store(ds + i, simd::select_equal(w, zero, zero, simd::mul(w, simd::sub(d, shift))));
+    });
+    return delta;
+}
 template <class T>
 T softmax_row_backward(std::span<const T> p, std::span<T> dp) {
-    const auto zero = simd::broadcast(T(0));
-    auto products = zero;
-    const auto add_product = [&](const auto& w, const auto& d) {
-        products = simd::madd(w, simd::select_equal(w, zero, zero, d), products);
-    };
-    for_each_packet(T(0), add_product, p, std::span<const T>(dp));
-    const T delta = simd::sum<T>(products);
-    const auto make_ds = [&, shift = simd::broadcast(delta)](const auto& w, auto& d) {
-        d = simd::select_equal(w, zero, zero, simd::mul(w, simd::sub(d, shift)));
-    };
-    for_each_packet(T(0), make_ds, p, dp);
-    return delta;
+    return softmax_row_backward(p, std::span<const T>(dp), dp.data());
 }
 
 template <class T>
 T row_logsumexp(std::span<const T> scores) {
-    return row_sum(scores).lse();
+    return row_sum(scores, Extremes<T>(scores)).lse();
 }
 
-/// Scores -> gradients in place, given the row's LSE and its gradient: ds = e^{s − lse} · dlse.
+/// The gradients of scores, given their LSE and its gradient: ds = e^{s − lse} · dlse, into `ds`, which may be the row
+/// itself.
 template <class T>
-void row_logsumexp_backward(std::span<T> row, T lse, T dlse) {
+void row_logsumexp_backward(std::span<const T> row, T* ds, T lse, T dlse) {
     RowSum<T> sum(lse);
-    if (lse == -absent<T>) sum.add_terms(std::span<const T>(row));  // counts the +∞ among which the weight is shared
+    if (lse == -absent<T>) sum.add_terms(row);  // counts the +∞ among which the weight is shared
     const auto shift = simd::broadcast(sum.shift), scale = simd::broadcast(sum.total > T(0) ? dlse / sum.total : dlse);
     const auto none = simd::broadcast(absent<T>), zero = simd::broadcast(T(0));
-    const auto make_ds = [&](auto& s) {
-        s = simd::select_equal(s, none, zero, simd::mul(exp_difference<T>(s, shift), scale));
-    };
-    for_each_packet(absent<T>, make_ds, row);
+    for_each_packet<T>(std::ssize(row), [&](auto, Index i, auto packet) ATTEND_ALWAYS_INLINE {
+        const auto s = packet.load(row.data() + i, absent<T>);
+        packet.store(ds + i, simd::select_equal(s, none, zero, simd::mul(exp_difference<T>(s, shift), scale)));
+    });
 }
 
-/// Scores -> log-weights in place: s − lse.
+/// Scores -> log-weights, s − lse, into `to`, which may be the row itself.
 template <class T>
-void log_softmax_row(std::span<T> row) {
-    const RowSum<T> sum = row_sum(std::span<const T>(row));
+void log_softmax_row(std::span<const T> row, T* to) {
+    const RowSum<T> sum = row_sum(row, Extremes<T>(row));
     const auto shift = simd::broadcast(sum.shift), zero = simd::broadcast(T(0));
     const auto log_total = simd::broadcast(sum.total == T(0) ? T(0) : std::log(sum.total));
-    // In two steps, as an lse of large scores has lost the bits of log(total). Equal infinities differ by 0 here.
-    const auto subtract = [&](auto& s) {
-        s = simd::sub(simd::select_equal(s, shift, zero, simd::sub(s, shift)), log_total);
-    };
-    for_each_packet(absent<T>, subtract, row);
+    for_each_packet<T>(std::ssize(row), [&](auto, Index i, auto packet) ATTEND_ALWAYS_INLINE {
+        // In two steps, as an lse of large scores has lost the bits of log(total). Equal infinities differ by 0 here.
+        const auto s = packet.load(row.data() + i, absent<T>);
+        packet.store(to + i, simd::sub(simd::select_equal(s, shift, zero, simd::sub(s, shift)), log_total));
+    });
 }
 
-/// dlog_p -> ds in place, given the log-weights: ds = dlog_p − p Σ dlog_p.
+/// ds = dlog_p − p Σ dlog_p, given the log-weights, into `ds`, which may be dlog_p itself.
 template <class T>
-void log_softmax_row_backward(std::span<const T> log_p, std::span<T> dlog_p) {
+void log_softmax_row_backward(std::span<const T> log_p, std::span<const T> dlog_p, T* ds) {
     const auto none = simd::broadcast(absent<T>), zero = simd::broadcast(T(0));
-    auto sum = zero;
-    const auto add = [&](const auto& log_w, const auto& d) {
-        sum = simd::add(sum, simd::select_equal(log_w, none, zero, d));
-    };
-    for_each_packet(absent<T>, add, log_p, std::span<const T>(dlog_p));
-    const auto make_ds = [&, minus_sum = simd::broadcast(-simd::sum<T>(sum))](const auto& log_w, auto& d) {
-        d = simd::select_equal(log_w, none, zero, simd::madd(exp_packet<T>(log_w), minus_sum, d));
-    };
-    for_each_packet(absent<T>, make_ds, log_p, dlog_p);
+    FourPackets<T> sum(T(0));
+    for_each_packet<T>(std::ssize(log_p), [&](auto r, Index i, auto packet) ATTEND_ALWAYS_INLINE {
+        const auto log_w = packet.load(log_p.data() + i, absent<T>), d = packet.load(dlog_p.data() + i, T(0));
+        sum[r] = simd::add(sum[r], simd::select_equal(log_w, none, zero, d));
+    });
+    const auto minus_sum = simd::broadcast(-sum.sum());
+    for_each_packet<T>(std::ssize(log_p), [&](auto, Index i, auto packet) ATTEND_ALWAYS_INLINE {
+        const auto log_w = packet.load(log_p.data() + i, absent<T>), d = packet.load(dlog_p.data() + i, T(0));
+        packet.store(ds + i, simd::select_equal(log_w, none, zero, simd::madd(exp_packet<T>(log_w), minus_sum, d)));
+    });
 }
 
 }  // namespace attend::detail
@@ -171,7 +233,7 @@ namespace attend::inline ATTEND_ABI {
 template <std::floating_point T>
 T exponentials(std::span<T> row, T shift) {
     detail::RowSum<T> sum(shift);
-    sum.add_terms(row);
+    sum.add_terms(std::span<const T>(row), row.data());
     return sum.total;
 }
 

@@ -26,7 +26,8 @@ public:
         : Operand<X>(x), Lines<const typename X::Scalar, X>(Operand<X>::view(), along) {}
 };
 
-/// Copies x into out and calls `f(line, i)` for each line of it.
+/// Calls `f(from, to, i)` for the lines of x and of out, a span and a pointer. Where one of them does not stand in
+/// memory as scalars that compute, x is copied into out first, and both are the same.
 template <class X, class Out, class F>
 void transform_lines(const X& x, Out& out, Along along, F f) {
     using T = typename Out::Scalar;
@@ -36,19 +37,30 @@ void transform_lines(const X& x, Out& out, Along along, F f) {
         if (may_overlap_shifted(output.given(), view_of(x.data(), x)))
             refuse("out overlaps ", named("x", x.rows(), x.cols()), ": it must be x or have memory of its own");
     }
+    using Scalar = Compute<T>;
     Lines<T, Out> lines(output.as(1, 1, x.rows(), x.cols()), along);
+    const auto each = [&](auto& from) {
+        for (Index i = 0; i < lines.count(); ++i) {
+            const auto to = lines[i];
+            f(std::span<const Scalar>(from[i]), to.data(), i);
+        }
+    };
+    if constexpr (DenseMemory<X> && std::is_same_v<typename X::Scalar, T>) {
+        InputLines<X> from(x, along);
+        if (from.in_place() && lines.in_place()) return each(from);
+    }
     out = x.template cast<T>();
-    for (Index i = 0; i < lines.count(); ++i) f(lines[i], i);
+    each(lines);
 }
 
-/// What softmax and log-softmax have in common. `Self::forward` works on a row in place; `Self::gradient` turns a row
-/// of gradients of the outputs into gradients of the inputs, in place, given the outputs.
+/// What softmax and log-softmax have in common. `Self::forward(x, out)` makes a row; `Self::gradient(y, dy, dx)` makes
+/// of the gradients of outputs, given these, those of the inputs. Each may write where it reads.
 template <class Self>
 struct LineFunction {
     /// Writes to `out`, which may be x itself; an empty `out` is resized.
     template <RealDense X, WritableMemory Out>
     void operator()(const X& x, Out&& out, Along along = rowwise) const {
-        transform_lines(x, out, along, [](auto line, Index) { Self::forward(line); });
+        transform_lines(x, out, along, [](auto from, auto* to, Index) { Self::forward(from, to); });
     }
     template <RealDense X>
     auto operator()(const X& x, Along along = rowwise) const {
@@ -64,7 +76,9 @@ struct LineFunction {
                 named(words("d", Self::result), dy.rows(), dy.cols()), " must have the same shape");
         InputLines<Y> results(y, along);
         typename DY::PlainObject dx;
-        transform_lines(dy, dx, along, [&](auto line, Index i) { Self::gradient(results[i], line); });
+        transform_lines(dy, dx, along, [&](auto from, auto* to, Index i) {
+            Self::gradient(std::span<const std::remove_pointer_t<decltype(to)>>(results[i]), from, to);
+        });
         return dx;
     }
 };
@@ -97,8 +111,8 @@ private:
     friend LineFunction;
     static constexpr const char* name = "softmax";
     static constexpr const char* result = "p";
-    static void forward(auto row) { detail::softmax_row(row); }
-    static void gradient(auto p, auto dp) { detail::softmax_row_backward(p, dp); }
+    static void forward(auto row, auto* p) { detail::weigh_row(row, p); }
+    static void gradient(auto p, auto dp, auto* ds) { detail::softmax_row_backward(p, dp, ds); }
 };
 inline constexpr Softmax softmax{};
 
@@ -109,8 +123,8 @@ private:
     friend LineFunction;
     static constexpr const char* name = "log_softmax";
     static constexpr const char* result = "log_p";
-    static void forward(auto row) { detail::log_softmax_row(row); }
-    static void gradient(auto log_p, auto dlog_p) { detail::log_softmax_row_backward(log_p, dlog_p); }
+    static void forward(auto row, auto* log_p) { detail::log_softmax_row(row, log_p); }
+    static void gradient(auto log_p, auto dlog_p, auto* ds) { detail::log_softmax_row_backward(log_p, dlog_p, ds); }
 };
 inline constexpr LogSoftmax log_softmax{};
 
@@ -126,7 +140,7 @@ struct LogSumExp {
         detail::InputLines<X> lines(x, along);
         std::conditional_t<along == Along::rows, Column, Row> lse;
         lse.resize(lines.count());
-        for (Index i = 0; i < lines.count(); ++i) lse[i] = detail::row_logsumexp(lines[i]);
+        for (Index i = 0; i < lines.count(); ++i) lse[i] = detail::row_logsumexp(std::span<const T>(lines[i]));
         return lse;
     }
 
@@ -143,8 +157,8 @@ struct LogSumExp {
         const auto& lses = lse.eval();
         const auto& dlses = dlse.eval();
         typename X::PlainObject dx;
-        detail::transform_lines(x, dx, along, [&](auto line, Index i) {
-            detail::row_logsumexp_backward(line, static_cast<T>(lses[i]), static_cast<T>(dlses[i]));
+        detail::transform_lines(x, dx, along, [&](auto from, auto* to, Index i) {
+            detail::row_logsumexp_backward(from, to, static_cast<T>(lses[i]), static_cast<T>(dlses[i]));
         });
         return dx;
     }
