@@ -6,6 +6,7 @@
 #include <span>
 #include <type_traits>
 
+#include <attend/core/row_lanes.hpp>
 #include <attend/core/view.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -29,10 +30,13 @@ public:
 
     Lines(const StridedView<T>& view, Along along)
         : data_(view.data),
+          source_(view.data),
           count_(along == Along::rows ? view.rows : view.columns),
           size_(along == Along::rows ? view.columns : view.rows),
           step_(along == Along::rows ? view.row_stride : view.column_stride),
-          stride_(along == Along::rows ? view.column_stride : view.row_stride) {
+          stride_(along == Along::rows ? view.column_stride : view.row_stride),
+          source_step_(step_),
+          source_stride_(stride_) {
         if (in_place() || size_ == 0) return;
         if (size_ > capacity) {
             heap_.resize(std::min(count_, most_copies) * size_);
@@ -44,6 +48,13 @@ public:
     Lines(const Lines&) = delete;
     Lines& operator=(const Lines&) = delete;
     ~Lines() { write_back(); }
+
+    /// Copies will be made of the lines of another matrix of that shape, and written back to this one.
+    void copy_from(const StridedView<const std::remove_const_t<T>>& view, Along along) {
+        source_ = view.data;
+        source_step_ = along == Along::rows ? view.row_stride : view.column_stride;
+        source_stride_ = along == Along::rows ? view.column_stride : view.row_stride;
+    }
 
     Index count() const { return count_; }
     /// Whether lines are where they were given, not copies.
@@ -71,26 +82,38 @@ private:
                                     most_on_stack)
                 : most_on_stack;
 
-    template <class F>
-    void for_each_copied(F f) {
-        for (Index j = 0; j < size_; ++j) {
-            for (Index i = begin_; i < end_; ++i) f(data_[i * step_ + j * stride_], copies_[(i - begin_) * size_ + j]);
-        }
-    }
+    static constexpr bool transposes = std::is_same_v<std::remove_const_t<T>, Scalar> && simd::width<Scalar> > 1;
+
     void copy() {
         write_back();
         begin_ = end_;
         end_ = std::min(count_, end_ + at_once_);
-        for_each_copied([](const T& from, Scalar& to) { to = static_cast<Scalar>(from); });
+        const auto* const from = source_ + begin_ * source_step_;
+        const Index lines = end_ - begin_;
+        if constexpr (transposes) {
+            if (source_step_ == 1) return transpose_into(from, source_stride_, size_, lines, copies_, size_);
+        }
+        for (Index j = 0; j < size_; ++j) {
+            for (Index i = 0; i < lines; ++i)
+                copies_[i * size_ + j] = static_cast<Scalar>(from[i * source_step_ + j * source_stride_]);
+        }
     }
     void write_back() {
         if constexpr (!std::is_const_v<T>) {
-            for_each_copied([](T& to, const Scalar& from) { to = static_cast<T>(from); });
+            T* const to = data_ + begin_ * step_;
+            const Index lines = end_ - begin_;
+            if constexpr (transposes) {
+                if (step_ == 1) return transpose_into(copies_, size_, lines, size_, to, stride_);
+            }
+            for (Index j = 0; j < size_; ++j) {
+                for (Index i = 0; i < lines; ++i) to[i * step_ + j * stride_] = static_cast<T>(copies_[i * size_ + j]);
+            }
         }
     }
 
     T* data_;
-    Index count_, size_, step_, stride_;
+    const std::remove_const_t<T>* source_;
+    Index count_, size_, step_, stride_, source_step_, source_stride_;
     Index begin_ = 0, end_ = 0;  // which lines are copied
     Index at_once_ = most_copies;
     alignas(64) Scalar stack_[static_cast<std::size_t>(capacity)];

@@ -26,8 +26,8 @@ public:
         : Operand<X>(x), Lines<const typename X::Scalar, X>(Operand<X>::view(), along) {}
 };
 
-/// Calls `f(from, to, i)` for the lines of x and of out, a span and a pointer. Where one of them does not stand in
-/// memory as scalars that compute, x is copied into out first, and both are the same.
+/// Calls `f(from, to, i)` for the lines of x and of out, a span and a pointer, which are the same where one of them
+/// does not stand in memory as scalars that compute.
 template <class X, class Out, class F>
 void transform_lines(const X& x, Out& out, Along along, F f) {
     using T = typename Out::Scalar;
@@ -39,18 +39,28 @@ void transform_lines(const X& x, Out& out, Along along, F f) {
     }
     using Scalar = Compute<T>;
     Lines<T, Out> lines(output.as(1, 1, x.rows(), x.cols()), along);
-    const auto each = [&](auto& from) {
-        for (Index i = 0; i < lines.count(); ++i) {
-            const auto to = lines[i];
-            f(std::span<const Scalar>(from[i]), to.data(), i);
-        }
-    };
+    bool copied = false;
     if constexpr (DenseMemory<X> && std::is_same_v<typename X::Scalar, T>) {
-        InputLines<X> from(x, along);
-        if (from.in_place() && lines.in_place()) return each(from);
+        const StridedView<const T> from = view_of(x.data(), x);
+        if (!lines.in_place()) {
+            lines.copy_from(from, along);
+            copied = true;
+        } else if constexpr (std::is_same_v<T, Scalar>) {
+            const bool by_rows = along == Along::rows;
+            const Index size = by_rows ? from.columns : from.rows,
+                        step = by_rows ? from.row_stride : from.column_stride;
+            if (size <= 1 || (by_rows ? from.column_stride : from.row_stride) == 1) {
+                for (Index i = 0; i < lines.count(); ++i)
+                    f(std::span<const T>(from.data + i * step, static_cast<std::size_t>(size)), lines[i].data(), i);
+                return;
+            }
+        }
     }
-    out = x.template cast<T>();
-    each(lines);
+    if (!copied) out = x.template cast<T>();
+    for (Index i = 0; i < lines.count(); ++i) {
+        const auto line = lines[i];
+        f(std::span<const Scalar>(line), line.data(), i);
+    }
 }
 
 /// What softmax and log-softmax have in common. `Self::forward(x, out)` makes a row; `Self::gradient(y, dy, dx)` makes
