@@ -21,7 +21,7 @@ struct Registers {
 
 /// sum_i += a_i · x, in the registers of as many sums.
 template <int n, class P>
-ATTEND_ALWAYS_INLINE inline void add_product(P (&sum)[n], const P* a, const P& x) {
+ATTEND_ALWAYS_INLINE inline void add_each(P (&sum)[n], const P* a, const P& x) {
     repeat<n>([&](auto i) ATTEND_ALWAYS_INLINE { sum[i] = simd::madd(a[i], x, sum[i]); });
 }
 
@@ -43,8 +43,7 @@ ATTEND_NOINLINE void micro_tile(const StridedMatrix<T>& a, Index depth, const T*
     for (Index k = 0; k < depth; ++k, b += lanes) {
         P b_k[vectors];
         repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { b_k[v] = simd::load(b + v * w); });
-        repeat<rows>([&](auto r)
-                         ATTEND_ALWAYS_INLINE { add_product(tile[r], b_k, simd::broadcast(row[r][k * step])); });
+        repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { add_each(tile[r], b_k, simd::broadcast(row[r][k * step])); });
     }
     if (options.factor != nullptr) {
         // Added last: many short sums are more exact than a long one.

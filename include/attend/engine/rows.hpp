@@ -34,13 +34,13 @@ ATTEND_NOINLINE void dot_rows_of(const RowBlock<T>& k, const T* q, T* s, const S
             P q_a[queries];
             for (Index a = 0; a < whole; a += w) {
                 repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { q_a[i] = simd::load(q + i * k.columns + a); });
-                repeat<at_once>([&](auto x) ATTEND_ALWAYS_INLINE { add_product(sum[x], q_a, simd::load(key[x] + a)); });
+                repeat<at_once>([&](auto x) ATTEND_ALWAYS_INLINE { add_each(sum[x], q_a, simd::load(key[x] + a)); });
             }
             if (rest > 0) {
                 repeat<queries>(
                     [&](auto i) ATTEND_ALWAYS_INLINE { q_a[i] = simd::load(q + i * k.columns + whole, rest, T(0)); });
                 repeat<at_once>([&](auto x) ATTEND_ALWAYS_INLINE {
-                    add_product(sum[x], q_a, simd::load(key[x] + whole, rest, T(0)));
+                    add_each(sum[x], q_a, simd::load(key[x] + whole, rest, T(0)));
                 });
             }
             for (int x = 0; x < at_once; ++x) ahead.next();
@@ -94,7 +94,7 @@ ATTEND_NOINLINE void add_rows_of(const RowBlock<T>& v, const T* weights, const S
     for (Index a = 0; a + w <= columns; a += w) {
         P sum[queries];
         repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { sum[i] = simd::load(o + i * columns + a); });
-        repeat<keys>([&](auto r) ATTEND_ALWAYS_INLINE { add_product(sum, p + r * queries, simd::load(v.row(r) + a)); });
+        repeat<keys>([&](auto r) ATTEND_ALWAYS_INLINE { add_each(sum, p + r * queries, simd::load(v.row(r) + a)); });
         repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { simd::store(o + i * columns + a, sum[i]); });
     }
 }
@@ -130,12 +130,10 @@ ATTEND_NOINLINE void start_rows(T* o, Index count, Index columns, const T* facto
     }
 }
 
-/// o_i = factor_i · o_i + Σ_j weight(i, j) · v_j for `count` rows of o that follow each other; without `factor` they
-/// start at 0.
+/// o_i += Σ_j weight(i, j) · v_j for `count` rows of o that follow each other.
 template <class T>
-void add_rows(const RowBlock<T>& v, const T* weights, Index count, const ScoreStrides& apart, const T* factor, T* o) {
+void add_to_rows(const RowBlock<T>& v, const T* weights, Index count, const ScoreStrides& apart, T* o) {
     const Index columns = v.columns, whole = columns / simd::width<T> * simd::width<T>;
-    start_rows(o, count, columns, factor);
     const auto some = [&](auto queries) {
         if constexpr (2 * queries <= simd::width<T>) {
             constexpr int keys = Registers<T>::vectors * 4 / queries;
@@ -159,6 +157,13 @@ void add_rows(const RowBlock<T>& v, const T* weights, Index count, const ScoreSt
     };
     some(std::integral_constant<int, 4>()), some(std::integral_constant<int, 2>());
     some(std::integral_constant<int, 1>());
+}
+
+/// The same of factor_i · o_i, or without `factor` of 0.
+template <class T>
+void add_rows(const RowBlock<T>& v, const T* weights, Index count, const ScoreStrides& apart, const T* factor, T* o) {
+    start_rows(o, count, v.columns, factor);
+    add_to_rows(v, weights, count, apart, o);
 }
 
 }  // namespace attend::detail

@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <type_traits>
 
-#include <attend/core/product.hpp>
-#include <attend/core/row_products.hpp>
+#include <attend/engine/matrix_product.hpp>
+#include <attend/engine/row_products.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 

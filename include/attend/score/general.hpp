@@ -7,7 +7,7 @@
 #include <attend/core/concepts.hpp>
 #include <attend/core/errors.hpp>
 #include <attend/core/random.hpp>
-#include <attend/core/row_products.hpp>
+#include <attend/engine/row_products.hpp>
 
 namespace attend::inline ATTEND_ABI {
 

@@ -1,8 +1,8 @@
 #include <cmath>
 #include <limits>
 
-#include <attend/core/product.hpp>
-#include <attend/core/row_products.hpp>
+#include <attend/engine/matrix_product.hpp>
+#include <attend/engine/row_products.hpp>
 
 #include <support/catch.hpp>
 #include <support/compare.hpp>

@@ -1,4 +1,4 @@
-#include <attend/core/row_products.hpp>
+#include <attend/engine/row_products.hpp>
 
 #include <support/catch.hpp>
 #include <support/random.hpp>

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <type_traits>
 
-#include <attend/core/product.hpp>
 #include <attend/core/repeat.hpp>
 #include <attend/core/simd.hpp>
+#include <attend/engine/matrix_product.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 

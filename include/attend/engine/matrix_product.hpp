@@ -1,0 +1,213 @@
+#pragma once
+/// \file
+/// Matrix products that take nothing from the heap.
+
+#include <algorithm>
+#include <type_traits>
+#include <utility>
+
+#include <attend/core/row_lanes.hpp>
+#include <attend/core/types.hpp>
+#include <attend/engine/packets.hpp>
+#include <attend/engine/rows.hpp>
+
+namespace attend::inline ATTEND_ABI::detail {
+
+/// The factors of a product, borrowed for the expression that they stand in.
+template <class A, class B>
+struct Factors {
+    const A& a;
+    const B& b;
+};
+template <class A, class B>
+Factors<A, B> times(const A& a, const B& b) {
+    return {a, b};
+}
+
+/// y += Σ a · b of 16-bit scalars, computed in float and rounded once, at the end: a sum that is kept in 16 bits stands
+/// still as soon as its terms are less than half of its last digit. 192 KB of stack.
+template <class Y, class... A, class... B>
+void add_products_rounded_once(Y& y, const Factors<A, B>&... products) {
+    using T = typename Y::Scalar;
+    static_assert((std::is_same_v<T, typename A::Scalar> && ...) && (std::is_same_v<T, typename B::Scalar> && ...));
+    using C = Compute<T>;
+    constexpr int side = 128, depth = 64;
+    Eigen::Matrix<C, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor, side, side> sum;
+    Eigen::Matrix<C, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor, side, depth> left;
+    Eigen::Matrix<C, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor, depth, side> right;
+    for (Index j = 0; j < y.cols(); j += side) {
+        const Index wide = std::min<Index>(side, y.cols() - j);
+        for (Index i = 0; i < y.rows(); i += side) {
+            const Index high = std::min<Index>(side, y.rows() - i);
+            sum = y.block(i, j, high, wide).template cast<C>();
+            const auto add = [&](const auto& a, const auto& b) {
+                for (Index l = 0; l < a.cols(); l += depth) {
+                    const Index deep = std::min<Index>(depth, a.cols() - l);
+                    left = a.block(i, l, high, deep).template cast<C>();
+                    right = b.block(l, j, deep, wide).template cast<C>();
+                    sum.noalias() += left * right;
+                }
+            };
+            (add(products.a, products.b), ...);
+            y.block(i, j, high, wide) = sum.template cast<T>();
+        }
+    }
+}
+
+/// So many rows are few.
+inline constexpr Index most_few_rows = 8;
+
+/// One side of a product: `lines` rows of the left factor, or columns of the right one, through their strides.
+template <class T>
+struct ProductSide {
+    const T* data;
+    Index lines, line_stride, depth_stride;
+};
+
+/// Lines in lanes: to[d · lanes + i] is element d of line i; lanes behind the lines are 0.
+template <class T>
+void lines_to_lanes(const ProductSide<T>& x, Index depth, T* to, Index lanes) {
+    if (x.depth_stride == 1) return rows_to_lanes(x.data, x.line_stride, x.lines, depth, T(1), to, lanes);
+    for (Index d = 0; d < depth; ++d, to += lanes) {
+        const T* const from = x.data + d * x.depth_stride;
+        if (x.line_stride == 1) {
+            std::copy_n(from, x.lines, to);
+        } else {
+            for (Index i = 0; i < x.lines; ++i) to[i] = from[i * x.line_stride];
+        }
+        std::fill(to + x.lines, to + lanes, T(0));
+    }
+}
+
+/// y(r, l) += c[r · lanes + l]
+template <class T>
+void add_tile(const T* c, Index lanes, Index rows, Index columns, T* y, Index row_stride, Index column_stride) {
+    constexpr Index w = simd::width<T>;
+    if (column_stride != 1 && row_stride == 1) {
+        for (Index r = 0; r < rows; r += w) {
+            const Index high = std::min(w, rows - r);
+            for (Index l = 0; l < columns; l += w) {
+                simd::Packet<T> block[w];
+                for (Index i = 0; i < w; ++i) block[i] = simd::load(c + (r + std::min(i, high - 1)) * lanes + l);
+                simd::transpose<T>(block);
+                for (Index i = 0; i < std::min(w, columns - l); ++i) {
+                    T* const to = y + r + (l + i) * column_stride;
+                    simd::store<T>(to, simd::add(simd::load(to, high, T(0)), block[i]), high);
+                }
+            }
+        }
+        return;
+    }
+    for (Index r = 0; r < rows; ++r, c += lanes, y += row_stride) {
+        if (column_stride != 1) {
+            for (Index l = 0; l < columns; ++l) y[l * column_stride] += c[l];
+            continue;
+        }
+        Index l = 0;
+        for (; l + w <= columns; l += w) simd::store(y + l, simd::add(simd::load(y + l), simd::load(c + l)));
+        if (l < columns)
+            simd::store<T>(y + l, simd::add(simd::load(y + l, columns - l, T(0)), simd::load(c + l)), columns - l);
+    }
+}
+
+/// y(r, l) += Σ_d rows(r, d) · lanes(l, d), by packets of lanes. What a line of `lanes` is, is packed once for all
+/// rows.
+template <class T>
+ATTEND_NOINLINE void add_product_by_lanes(const ProductSide<T>& rows, const ProductSide<T>& lanes, Index depth, T* y,
+                                          Index row_stride, Index column_stride) {
+    // So deep are what is packed at once, and what of it stays in the first level of the cache.
+    constexpr Index wide = Registers<T>::vectors * simd::width<T>, deep = 2048 / sizeof(T), near = deep / 4, high = 48;
+    alignas(64) T packed[deep * wide], c[high * wide], ones[wide];
+    std::fill_n(ones, wide, T(1));
+    for (Index l = 0; l < lanes.lines; l += wide) {
+        const Index columns = std::min(wide, lanes.lines - l), padded = simd::padded<T>(columns);
+        for (Index d = 0; d < depth; d += deep) {
+            const Index here = std::min(deep, depth - d);
+            lines_to_lanes<T>({lanes.data + l * lanes.line_stride + d * lanes.depth_stride, columns, lanes.line_stride,
+                               lanes.depth_stride},
+                              here, packed, padded);
+            for (Index r = 0; r < rows.lines; r += high) {
+                const Index count = std::min(high, rows.lines - r);
+                for (Index e = 0; e < here; e += near) {
+                    multiply<T>({rows.data + r * rows.line_stride + (d + e) * rows.depth_stride, rows.line_stride,
+                                 rows.depth_stride},
+                                count, std::min(near, here - e), packed + e * padded, padded, c,
+                                {.factor = e > 0 ? ones : nullptr});
+                }
+                add_tile(c, padded, count, columns, y + r * row_stride + l * column_stride, row_stride, column_stride);
+            }
+        }
+    }
+}
+
+/// The same of little depth or a few rows, if lines stand beside each other and rows of y follow each other; returns
+/// whether they do.
+template <class T>
+bool add_shallow_product(const ProductSide<T>& rows, const ProductSide<T>& lanes, Index depth, T* y, Index row_stride,
+                         Index column_stride) {
+    if (lanes.line_stride != 1 || column_stride != 1 || row_stride != lanes.lines) return false;
+    if (simd::width<T> == 1 || std::min(rows.lines, depth) > most_few_rows) return false;
+    add_to_rows<T>({lanes.data, lanes.depth_stride, depth, lanes.lines}, rows.data, rows.lines,
+                   {rows.line_stride, rows.depth_stride}, y);
+    return true;
+}
+/// The same of a few rows that follow each other, and of lines that do along the depth: these are read once, as fast as
+/// memory gives them.
+template <class T>
+ATTEND_NOINLINE void add_few_rows(const ProductSide<T>& rows, const ProductSide<T>& lines, Index depth, T* y,
+                                  Index row_stride, Index column_stride) {
+    constexpr Index wide = 256;
+    alignas(64) T products[most_few_rows * wide];
+    for (Index l = 0; l < lines.lines; l += wide) {
+        const Index here = std::min(wide, lines.lines - l);
+        dot_rows<T>({lines.data + l * lines.line_stride, lines.line_stride, here, depth}, rows.data, rows.lines,
+                    products, {wide, 1});
+        add_tile(products, wide, rows.lines, here, y + l * column_stride, row_stride, column_stride);
+    }
+}
+
+/// y += a · b for matrices in memory of one scalar type, which must not overlap y. 2 · rows · depth · columns
+/// operations, 140 KB of stack, and nothing from the heap. The bits of an element depend on its row and column, on the
+/// storage orders, and on whether the rows or the depth are few, not on what stands beside it. 16-bit scalars are
+/// computed in float and rounded once.
+template <class Y, class A, class B>
+void add_product(Y& y, const A& a, const B& b) {
+    using T = typename Y::Scalar;
+    static_assert(std::is_same_v<T, typename A::Scalar> && std::is_same_v<T, typename B::Scalar>);
+    if constexpr (!std::is_same_v<T, Compute<T>>) {
+        add_products_rounded_once(y, times(a, b));
+    } else {
+        const auto strides = [](const auto& x) {
+            return x.IsRowMajor ? std::pair(x.outerStride(), x.innerStride())
+                                : std::pair(x.innerStride(), x.outerStride());
+        };
+        const auto [y_row, y_column] = strides(y);
+        const auto [a_row, a_column] = strides(a);
+        const auto [b_row, b_column] = strides(b);
+        const ProductSide<T> left{a.data(), a.rows(), a_row, a_column}, right{b.data(), b.cols(), b_column, b_row};
+        if (simd::width<T> > 1 && a.rows() <= most_few_rows && b_row == 1 && a_column == 1 && a_row == a.cols())
+            return add_few_rows(left, right, a.cols(), y.data(), y_row, y_column);
+        if (add_shallow_product(left, right, a.cols(), y.data(), y_row, y_column) ||
+            add_shallow_product(right, left, a.cols(), y.data(), y_column, y_row))
+            return;
+        // What is broadcast is read best along its depth; of two such sides, the shorter one is packed.
+        const bool rows_in_lanes = a_column != 1 || (b_row == 1 && a.rows() < b.cols());
+        if (rows_in_lanes) {
+            add_product_by_lanes(right, left, a.cols(), y.data(), y_column, y_row);
+        } else {
+            add_product_by_lanes(left, right, a.cols(), y.data(), y_row, y_column);
+        }
+    }
+}
+
+/// y += Σ a · b, one product after the other: `add_products(y, times(a, b), times(c, d))`.
+template <class Y, class... A, class... B>
+void add_products(Y& y, const Factors<A, B>&... products) {
+    if constexpr (std::is_same_v<typename Y::Scalar, Compute<typename Y::Scalar>>) {
+        (add_product(y, products.a, products.b), ...);
+    } else {
+        add_products_rounded_once(y, products...);
+    }
+}
+
+}  // namespace attend::detail
