@@ -8,6 +8,7 @@
 #include <attend/core/gradient_check.hpp>
 #include <attend/core/options.hpp>
 #include <attend/core/parameters.hpp>
+#include <attend/source/mapped.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 

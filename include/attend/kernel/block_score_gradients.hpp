@@ -6,6 +6,7 @@
 #include <limits>
 #include <span>
 
+#include <attend/kernel/backward_scratch.hpp>
 #include <attend/kernel/block_scores.hpp>
 #include <attend/kernel/walk.hpp>
 #include <attend/parts/fold_gradients.hpp>
