@@ -1,4 +1,4 @@
-// What modifiers cost, as `times_plain`: over plain attention.
+// What modifiers cost, as `times_plain`: over plain attention; of many queries, and of one, as a decoder has it.
 
 #include <attention_benchmark.hpp>
 
@@ -18,6 +18,10 @@ void add(const std::string& name, const Modifier& modifier, const Edit& edit) {
     const auto make = [] { return Operands<float>({.queries = n, .keys = n, .d_q = 64, .d_k = 64, .d_v = 64}); };
     const auto attention = scaled_dot_product >> modifier;
     add_pair("modifier", name, make, attention, scores, report_times_plain(attention));
+    const auto make_one = [] {
+        return Operands<float>({.heads = 4, .kv_heads = 4, .queries = 1, .keys = 256, .d_q = 16, .d_k = 16, .d_v = 16});
+    };
+    if (name != "bias") add_pair("one_query", name, make_one, attention, scores, report_times_plain(attention));
 }
 
 const bool added = [] {
@@ -29,7 +33,8 @@ const bool added = [] {
         using T = typename std::decay_t<decltype(s)>::Scalar;
         const auto positions = Eigen::Map<const ColumnVector<Index>>(rows.data(), s.rows()).template cast<T>();
         s.colwise() -= (T(0.125) * positions).eval();
-        s.rowwise() += (T(0.125) * Eigen::RowVector<T, Eigen::Dynamic>::LinSpaced(n, T(0), T(n - 1))).eval();
+        s.rowwise() +=
+            (T(0.125) * Eigen::RowVector<T, Eigen::Dynamic>::LinSpaced(s.cols(), T(0), T(s.cols() - 1))).eval();
     });
     Random random(2);
     const auto values = random_matrix<Matrix<float>>(n, n, random);

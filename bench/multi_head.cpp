@@ -1,4 +1,4 @@
-// A whole multi-head block, projections included: d_model 512, 8 heads, self-attention over n tokens.
+// A whole multi-head block, projections and biases included: self-attention over n tokens.
 
 #include <vector>
 
@@ -7,15 +7,21 @@
 namespace attend::bench {
 namespace {
 
-constexpr Index d_model = 512, heads = 8, d_head = d_model / heads;
 using Block = MultiHeadAttention<float>;
 
-Block make_block() { return Block({.d_model = d_model, .heads = heads}, {}, 1); }
+/// `n` tokens of width `d`.
+struct Size {
+    Index d, heads, n;
 
-RowMatrix<float> make_input(Index n) {
-    Random random(2);
-    return random_matrix<RowMatrix<float>>(n, d_model, random);
-}
+    std::string name(const std::string& what) const {
+        return what + "/f32/d" + std::to_string(d) + "_h" + std::to_string(heads) + "_n" + std::to_string(n) + "/t1";
+    }
+    Block block() const { return Block({.d_model = d, .heads = heads}, {}, 1); }
+    RowMatrix<float> input() const {
+        Random random(2);
+        return random_matrix<RowMatrix<float>>(n, d, random);
+    }
+};
 
 template <class T>
 Matrix<T> naive(const Block& block, const RowMatrix<T>& x, const Rows& rows) {
@@ -27,21 +33,21 @@ Matrix<T> naive(const Block& block, const RowMatrix<T>& x, const Rows& rows) {
     const Matrix<T> q = linear(x, block.query_weight, block.query_bias),
                     k = linear(x, block.key_weight, block.key_bias),
                     v = linear(x, block.value_weight, block.value_bias);
-    Matrix<T> context(x.rows(), d_model);
+    const Index heads = block.shape().heads, d_head = block.shape().d_head;
+    Matrix<T> context(x.rows(), heads * d_head);
     for (Index h = 0; h < heads; ++h) {
-        const auto of_head = [h](const Matrix<T>& all) { return all.middleCols(h * d_head, d_head); };
+        const auto of_head = [=](const Matrix<T>& all) { return all.middleCols(h * d_head, d_head); };
         context.middleCols(h * d_head, d_head) =
             naive_attention(of_head(q), of_head(k), of_head(v), rows, scaled_dot_scores);
     }
     return linear(context, block.output_weight, block.output_bias);
 }
 
-void add(Index n) {
-    const std::string size = "d512_h8/n" + std::to_string(n);
-    const Rows rows = all_rows(n);
-    add_benchmark("multi_head/" + size, [=](benchmark::State& state) {
-        const Block block = make_block();
-        const RowMatrix<float> x = make_input(n);
+void add(const Size& size) {
+    const Rows rows = all_rows(size.n);
+    add_benchmark(size.name("block"), [=](benchmark::State& state) {
+        const Block block = size.block();
+        const RowMatrix<float> x = size.input();
         RowMatrix<float> y;
         Block::Tape tape;
         Workspace workspace;
@@ -50,9 +56,9 @@ void add(Index n) {
         const Matrix<double> exact = naive<double>(block, x.cast<double>(), rows);
         if (holds(state, share_of_allowed_error<float>(y, naive<float>(block, x, rows), exact))) timed(state, run);
     });
-    add_benchmark("naive/" + size, [=](benchmark::State& state) {
-        const Block block = make_block();
-        const RowMatrix<float> x = make_input(n);
+    add_benchmark(size.name("naive/block"), [=](benchmark::State& state) {
+        const Block block = size.block();
+        const RowMatrix<float> x = size.input();
         timed(state, [&] { benchmark::DoNotOptimize(naive<float>(block, x, rows).data()); });
     });
 }
@@ -61,7 +67,7 @@ void add(Index n) {
 double share_of_allowed_gradient_error(const Block& block, const RowMatrix<float>& x, const RowMatrix<float>& dy,
                                        const RowMatrix<float>& dx) {
     using Exact = MultiHeadAttention<double>;
-    Exact exact({.d_model = d_model, .heads = heads});
+    Exact exact(block.shape());
     std::vector<Eigen::VectorXd> values;
     visit_parameters(block, [&](std::string_view, const auto& value) {
         values.push_back(value.reshaped().template cast<double>());
@@ -72,16 +78,16 @@ double share_of_allowed_gradient_error(const Block& block, const RowMatrix<float
     RowMatrix<double> y, exact_dx;
     exact.forward(x.cast<double>(), y, {.tape = &tape});
     exact.backward(tape, dy.cast<double>(), exact_dx);
-    const double allowed = rounding<float> * d_model * exact_dx.cwiseAbs().maxCoeff();
+    const double allowed = rounding<float> * static_cast<double>(x.cols()) * exact_dx.cwiseAbs().maxCoeff();
     return (dx.cast<double>() - exact_dx).cwiseAbs().maxCoeff<Eigen::PropagateNaN>() / allowed;
 }
 
 /// Forward and backward, with the gradients of all weights.
-void add_training(Index n) {
-    add_benchmark("train_multi_head/d512_h8/n" + std::to_string(n), [=](benchmark::State& state) {
-        const Block block = make_block();
+void add_training(const Size& size) {
+    add_benchmark(size.name("block_train"), [=](benchmark::State& state) {
+        const Block block = size.block();
         Block gradient = zero_gradient(block);
-        const RowMatrix<float> x = make_input(n), dy = make_input(n);
+        const RowMatrix<float> x = size.input(), dy = size.input();
         RowMatrix<float> y, dx;
         Block::Tape tape;
         Workspace workspace;
@@ -96,10 +102,10 @@ void add_training(Index n) {
 }
 
 const bool added = [] {
-    add(128);
-    add(512);
-    add_training(128);
-    add_training(512);
+    for (const Index n : {32, 128, 512}) add({512, 8, n});
+    add({768, 12, 197});
+    add_training({512, 8, 128});
+    add_training({512, 8, 512});
     return true;
 }();
 

@@ -13,7 +13,11 @@
 namespace attend::bench {
 
 #if defined(__AVX512F__)
+#if defined(__AMX_BF16__) && !defined(ATTEND_NO_AMX)
+inline constexpr const char* instruction_set = "AVX-512 AMX";
+#else
 inline constexpr const char* instruction_set = "AVX-512";
+#endif
 inline constexpr std::size_t vector_bytes = 64;
 #elif defined(__AVX__)
 #if defined(__AVX2__)

@@ -20,8 +20,8 @@ Matrix<T> naive(const Scores& x) {
 }
 
 void add(Index rows, Index columns) {
-    const std::string size = "rows/" + std::to_string(rows) + "x" + std::to_string(columns);
-    add_benchmark("softmax/" + size, [=](benchmark::State& state) {
+    const std::string name = "softmax/f32/" + std::to_string(rows) + "x" + std::to_string(columns) + "/t1";
+    add_benchmark(name, [=](benchmark::State& state) {
         const Scores x = make(rows, columns);
         Scores p = softmax(x);
         if (!holds(state, share_of_allowed_error<float>(p, naive<float>(x), naive<double>(x)))) return;
@@ -29,7 +29,7 @@ void add(Index rows, Index columns) {
         const double bytes = 2.0 * sizeof(float) * static_cast<double>(x.size());  // one read, one written
         state.counters["GB/s"] = 1e-9 * bytes / seconds;
     });
-    add_benchmark("naive/" + size, [=](benchmark::State& state) {
+    add_benchmark("naive/" + name, [=](benchmark::State& state) {
         const Scores x = make(rows, columns);
         Scores p(rows, columns);
         timed(state, [&] {
