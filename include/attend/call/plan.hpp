@@ -19,6 +19,7 @@ struct LaneBlock {
     Index chunk = 0, chunks = 1;  ///< which part of the sequence's keys these are
     Index partial = 0;            ///< of several chunks: which of the call's partial results the first one's is
     bool packs = false;           ///< its head has so many queries that it pays to pack keys and values
+    bool first = true;            ///< of its head: those after it find keys and values in the cache
 
     Index count() const { return heads * rows; }
 
@@ -131,6 +132,7 @@ private:
             block.key_begin = part * plan.chunk_keys;
             if (plan.chunks > 1) block.key_end = std::min(block.key_end, block.key_begin + plan.chunk_keys);
         } else {
+            block.first = part == 0;
             block.kv_head = quotient(which, group);
             block.head = which;
             block.row = (per_head - 1 - part) * team_ * plan.rows;

@@ -112,7 +112,7 @@ private:
             ::new (&tile.k) RowOperand<T>{
                 output_.keys.keys(tile.begin, tile.keys, z_.scores.k, by_rows_ ? Reading::row_by_row : Reading::once)};
             const Index begin = tile.begin + tile.keys, next = std::min(key_block, rows_.block.key_end - begin);
-            if (next > 0) output_.keys.soon(output_.ahead, begin, next);
+            if (next > 0 && rows_.block.first) output_.keys.soon(output_.ahead, begin, next);
         }
         scores_.score(
             tile.k, tile.begin, tile.keys, cover, s,
