@@ -116,7 +116,7 @@ template <class T>
 ATTEND_NOINLINE void add_product_by_lanes(const ProductSide<T>& rows, const ProductSide<T>& lanes, Index depth, T* y,
                                           Index row_stride, Index column_stride) {
     // So deep are what is packed at once, and what of it stays in the first level of the cache.
-    constexpr Index wide = Registers<T>::vectors * simd::width<T>, deep = 2048 / sizeof(T), near = deep / 4, high = 48;
+    constexpr Index wide = Registers<T>::vectors * simd::width<T>, deep = 2048 / sizeof(T), stage = deep / 4, high = 48;
     alignas(64) T packed[deep * wide], c[high * wide], ones[wide];
     std::fill_n(ones, wide, T(1));
     for (Index l = 0; l < lanes.lines; l += wide) {
@@ -128,10 +128,10 @@ ATTEND_NOINLINE void add_product_by_lanes(const ProductSide<T>& rows, const Prod
                               here, packed, padded);
             for (Index r = 0; r < rows.lines; r += high) {
                 const Index count = std::min(high, rows.lines - r);
-                for (Index e = 0; e < here; e += near) {
+                for (Index e = 0; e < here; e += stage) {
                     multiply<T>({rows.data + r * rows.line_stride + (d + e) * rows.depth_stride, rows.line_stride,
                                  rows.depth_stride},
-                                count, std::min(near, here - e), packed + e * padded, padded, c,
+                                count, std::min(stage, here - e), packed + e * padded, padded, c,
                                 {.factor = e > 0 ? ones : nullptr});
                 }
                 add_tile(c, padded, count, columns, y + r * row_stride + l * column_stride, row_stride, column_stride);

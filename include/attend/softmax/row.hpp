@@ -67,9 +67,9 @@ struct FourPackets {
 template <class T>
 inline constexpr T absent = -std::numeric_limits<T>::infinity();
 
-/// Where the scores of a row stand: anywhere; not beyond a finite shift; or besides so near that their terms are normal
-/// numbers. The less is possible, the faster.
-enum class Range { any, below, near };
+/// Where the scores of a row stand: anywhere; none beyond a finite shift; or besides none so far below it that its term
+/// is no normal number. The less is possible, the faster.
+enum class Range { any, below, normal };
 
 /// What makes weights of the scores s of a row: p = e^{s − shift} / total.
 template <class T>
@@ -88,7 +88,7 @@ struct RowSum {
         const auto term = [&](const simd::Packet<T>& s) ATTEND_ALWAYS_INLINE {
             if constexpr (range == Range::any) return exp_difference<T>(s, m);
             if constexpr (range == Range::below) return exp_below<T>(simd::sub(s, m));
-            if constexpr (range == Range::near) return exp_of_nonpositive<T, true>(simd::sub(s, m));
+            if constexpr (range == Range::normal) return exp_of_nonpositive<T, true>(simd::sub(s, m));
         };
         for_each_packet<T>(std::ssize(row), [&](auto r, Index i, auto packet) ATTEND_ALWAYS_INLINE {
             const auto e = term(packet.load(row.data() + i, absent<T>));
@@ -128,7 +128,7 @@ RowSum<T> row_sum(std::span<const T> scores, const Extremes<T>& of, T* to = null
     } else if (!(of.least - sum.shift >= ExpConstants<T>::least_normal)) {
         sum.template add_terms<Range::below>(scores, to);
     } else {
-        sum.template add_terms<Range::near>(scores, to);
+        sum.template add_terms<Range::normal>(scores, to);
     }
     return sum;
 }
