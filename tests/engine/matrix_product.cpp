@@ -1,3 +1,4 @@
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -58,6 +59,34 @@ TEMPLATE_TEST_CASE("a product in blocks is the product", "", float, double) {
     for (const Index depth : {0, 1, 63, 65, 129, 400}) check_product<TestType>(20, depth, 30);
     for (const Index columns : {0, 1, 255, 257, 600}) check_product<TestType>(20, 70, columns);
     check_product<TestType>(300, 300, 300);
+}
+
+/// Three workers, the last one first.
+struct Backwards {
+    Index concurrency() const { return 3; }
+    template <class F>
+    void parallel_for(Index count, F&& f) const {
+        for (Index i = count; i-- > 0;) f(i);
+    }
+};
+
+TEMPLATE_TEST_CASE("a product has the same bits for any executor", "", float, double) {
+    using T = TestType;
+    Random random(1);
+    for (const auto [rows, depth, columns] : {std::array<Index, 3>{300, 290, 310}, {5, 700, 900}, {1000, 40, 70}}) {
+        CAPTURE(rows, depth, columns);
+        const RowMatrix<T> a = random_matrix<T>(random, rows, depth);
+        const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> b = random_matrix<T>(random, depth, columns);
+        const RowMatrix<T> c = random_matrix<T>(random, rows, columns);
+        RowMatrix<T> alone = RowMatrix<T>::Ones(rows, columns), shared = alone;
+        add_product(alone, a, b);
+        add_product(shared, a, b, Backwards());
+        CHECK(alone == shared);
+        Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> outer = b, shared_outer = b;
+        add_product(outer, a.transpose(), c);
+        add_product(shared_outer, a.transpose(), c, Backwards());
+        CHECK(outer == shared_outer);
+    }
 }
 
 TEMPLATE_TEST_CASE("outer products of rows sum in float and are rounded once, whatever the scalars", "", Eigen::half,

@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <attend/core/executor.hpp>
 #include <attend/core/row_lanes.hpp>
 #include <attend/core/types.hpp>
 #include <attend/engine/packets.hpp>
@@ -56,6 +57,11 @@ void add_products_rounded_once(Y& y, const Factors<A, B>&... products) {
 
 /// So many rows are few.
 inline constexpr Index most_few_rows = 8;
+
+/// Whether a product takes longer than it takes to wake the threads that could share it.
+constexpr bool is_large(Index rows, Index columns, Index depth) {
+    return static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(depth) > 1 << 20;
+}
 
 /// One side of a product: `lines` rows of the left factor, or columns of the right one, through their strides.
 template <class T>
@@ -140,6 +146,28 @@ ATTEND_NOINLINE void add_product_by_lanes(const ProductSide<T>& rows, const Prod
     }
 }
 
+/// The same, shared by the executor's workers a panel of lanes and some of the rows at a time, where that is worth
+/// their waking.
+template <class T>
+void share_product_by_lanes(const ProductSide<T>& rows, const ProductSide<T>& lanes, Index depth, T* y,
+                            Index row_stride, Index column_stride, const ExecutorRef& executor) {
+    constexpr Index wide = Registers<T>::vectors * simd::width<T>, high = 192;
+    const Index workers = is_large(rows.lines, lanes.lines, depth) ? executor.concurrency() : 1;
+    if (workers == 1) return add_product_by_lanes(rows, lanes, depth, y, row_stride, column_stride);
+    const Index panels = (lanes.lines + wide - 1) / wide, most = (rows.lines + high - 1) / high,
+                groups = std::clamp<Index>((2 * workers + panels - 1) / panels, 1, most),
+                tall = (most + groups - 1) / groups * high;
+    executor.for_each(panels * groups, [&](Index task, Index) {
+        const Index l = task / groups * wide, r = task % groups * tall;
+        if (r >= rows.lines) return;
+        add_product_by_lanes<T>(
+            {rows.data + r * rows.line_stride, std::min(tall, rows.lines - r), rows.line_stride, rows.depth_stride},
+            {lanes.data + l * lanes.line_stride, std::min(wide, lanes.lines - l), lanes.line_stride,
+             lanes.depth_stride},
+            depth, y + r * row_stride + l * column_stride, row_stride, column_stride);
+    });
+}
+
 /// The same of little depth or a few rows, if lines stand beside each other and rows of y follow each other; returns
 /// whether they do.
 template <class T>
@@ -155,23 +183,26 @@ bool add_shallow_product(const ProductSide<T>& rows, const ProductSide<T>& lanes
 /// memory gives them.
 template <class T>
 ATTEND_NOINLINE void add_few_rows(const ProductSide<T>& rows, const ProductSide<T>& lines, Index depth, T* y,
-                                  Index row_stride, Index column_stride) {
+                                  Index row_stride, Index column_stride, const ExecutorRef& executor) {
     constexpr Index wide = 256;
-    alignas(64) T products[most_few_rows * wide];
-    for (Index l = 0; l < lines.lines; l += wide) {
-        const Index here = std::min(wide, lines.lines - l);
+    auto add = [&](Index task, Index) {
+        const Index l = task * wide, here = std::min(wide, lines.lines - l);
+        alignas(64) T products[most_few_rows * wide];
         dot_rows<T>({lines.data + l * lines.line_stride, lines.line_stride, here, depth}, rows.data, rows.lines,
                     products, {wide, 1});
         add_tile(products, wide, rows.lines, here, y + l * column_stride, row_stride, column_stride);
-    }
+    };
+    const Index tasks = (lines.lines + wide - 1) / wide;
+    if (is_large(rows.lines, lines.lines, depth)) return executor.for_each(tasks, add);
+    for (Index task = 0; task < tasks; ++task) add(task, 0);
 }
 
 /// y += a · b for matrices in memory of one scalar type, which must not overlap y. 2 · rows · depth · columns
 /// operations, 140 KB of stack, and nothing from the heap. The bits of an element depend on its row and column, on the
-/// storage orders, and on whether the rows or the depth are few, not on what stands beside it. 16-bit scalars are
-/// computed in float and rounded once.
+/// storage orders, and on whether the rows or the depth are few, not on what stands beside it, nor on threads. 16-bit
+/// scalars are computed in float and rounded once.
 template <class Y, class A, class B>
-void add_product(Y& y, const A& a, const B& b) {
+void add_product(Y& y, const A& a, const B& b, const ExecutorRef& executor = serial) {
     using T = typename Y::Scalar;
     static_assert(std::is_same_v<T, typename A::Scalar> && std::is_same_v<T, typename B::Scalar>);
     if constexpr (!std::is_same_v<T, Compute<T>>) {
@@ -186,25 +217,25 @@ void add_product(Y& y, const A& a, const B& b) {
         const auto [b_row, b_column] = strides(b);
         const ProductSide<T> left{a.data(), a.rows(), a_row, a_column}, right{b.data(), b.cols(), b_column, b_row};
         if (simd::width<T> > 1 && a.rows() <= most_few_rows && b_row == 1 && a_column == 1 && a_row == a.cols())
-            return add_few_rows(left, right, a.cols(), y.data(), y_row, y_column);
+            return add_few_rows(left, right, a.cols(), y.data(), y_row, y_column, executor);
         if (add_shallow_product(left, right, a.cols(), y.data(), y_row, y_column) ||
             add_shallow_product(right, left, a.cols(), y.data(), y_column, y_row))
             return;
         // What is broadcast is read best along its depth; of two such sides, the shorter one is packed.
         const bool rows_in_lanes = a_column != 1 || (b_row == 1 && a.rows() < b.cols());
         if (rows_in_lanes) {
-            add_product_by_lanes(right, left, a.cols(), y.data(), y_column, y_row);
+            share_product_by_lanes(right, left, a.cols(), y.data(), y_column, y_row, executor);
         } else {
-            add_product_by_lanes(left, right, a.cols(), y.data(), y_row, y_column);
+            share_product_by_lanes(left, right, a.cols(), y.data(), y_row, y_column, executor);
         }
     }
 }
 
-/// y += Σ a · b, one product after the other: `add_products(y, times(a, b), times(c, d))`.
+/// y += Σ a · b, one product after the other: `add_products(y, executor, times(a, b), times(c, d))`.
 template <class Y, class... A, class... B>
-void add_products(Y& y, const Factors<A, B>&... products) {
+void add_products(Y& y, const ExecutorRef& executor, const Factors<A, B>&... products) {
     if constexpr (std::is_same_v<typename Y::Scalar, Compute<typename Y::Scalar>>) {
-        (add_product(y, products.a, products.b), ...);
+        (add_product(y, products.a, products.b, executor), ...);
     } else {
         add_products_rounded_once(y, products...);
     }

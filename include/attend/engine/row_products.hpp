@@ -88,13 +88,13 @@ void add_row_products(const X& x, const Weight& weight, Out& out) {
 /// dweight += Σ_rows xᵀ dy, where a row whose dy is 0 adds nothing whatever its x holds: a masked row may hold NaN. The
 /// scalars may differ; sums of 16 bits run in float and are rounded once. 17 KB of stack where they differ.
 template <class Weight, class Rows, class Gradients>
-void add_outer_products(Weight& dweight, const Rows& x, const Gradients& dy) {
+void add_outer_products(Weight& dweight, const Rows& x, const Gradients& dy, const ExecutorRef& executor = serial) {
     using Scalar = typename Weight::Scalar;
     // A product reads contiguous matrices of one scalar where they are; others it would copy.
     constexpr bool one_scalar =
         std::is_same_v<typename Rows::Scalar, Scalar> && std::is_same_v<typename Gradients::Scalar, Scalar>;
     if constexpr (one_scalar && Rows::InnerStrideAtCompileTime == 1 && Gradients::InnerStrideAtCompileTime == 1) {
-        if (x.allFinite()) return add_product(dweight, x.transpose(), dy);
+        if (x.allFinite()) return add_product(dweight, x.transpose(), dy, executor);
     }
     using C = std::common_type_t<Compute<Scalar>, Compute<typename Rows::Scalar>, Compute<typename Gradients::Scalar>>;
     constexpr int tall = 32, wide = 128;

@@ -12,22 +12,22 @@ namespace attend::inline ATTEND_ABI::detail {
 
 /// y = x W + b for rows x; an empty b is none. 16-bit scalars are computed in float and rounded once, here and below.
 template <class X, class Weight, class Bias, class Y>
-void linear(const X& x, const Weight& weight, const Bias& bias, Y& y) {
+void linear(const X& x, const Weight& weight, const Bias& bias, Y& y, const ExecutorRef& executor) {
     y.resize(x.rows(), weight.cols());
     if (bias.size() > 0) {
         y.rowwise() = bias.transpose();
     } else {
         y.setZero();
     }
-    add_product(y, x, weight);
+    add_product(y, x, weight, executor);
 }
 
 /// Adds the gradients of W and b.
 template <class X, class DY, class Weight, class Bias>
-void linear_parameters_backward(const X& x, const DY& dy, Weight& dweight, Bias& dbias) {
+void linear_parameters_backward(const X& x, const DY& dy, Weight& dweight, Bias& dbias, const ExecutorRef& executor) {
     using T = typename Bias::Scalar;
     using C = Compute<T>;
-    add_outer_products(dweight, x, dy);
+    add_outer_products(dweight, x, dy, executor);
     if (dbias.size() == 0) return;
     if constexpr (std::is_same_v<T, C>) {
         for (Index i = 0; i < dy.rows(); ++i) dbias += dy.row(i).transpose();

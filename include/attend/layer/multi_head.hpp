@@ -94,7 +94,7 @@ public:
             "backward: the tape holds a call with a memory: ask for its gradient too, backward(tape, dy, dx, dmemory)");
         this->check_backward(tape, tape.x.rows(), dy, dx, {}, options);
         run_backward(tape, dy, options);
-        this->add_inputs(tape, dx);
+        this->add_inputs(tape, dx, options.executor);
     }
     /// The same for cross-attention.
     template <detail::DenseMemory DY>
@@ -106,7 +106,7 @@ public:
             "backward: the tape holds a call without a memory, which has no gradient: backward(tape, dy, dx)");
         this->check_backward(tape, tape.memory.rows(), dy, dx, dmemory, options);
         run_backward(tape, dy, options);
-        this->add_inputs(tape, dx, dmemory);
+        this->add_inputs(tape, dx, dmemory, options.executor);
     }
     /// A dy that is not memory is evaluated first.
     template <detail::Dense DY>
@@ -121,7 +121,7 @@ public:
 private:
     void run(Tape& tape, Output<T>& y, const Options& options, const detail::SequencesRef& key_sequences) const {
         const auto mix = [&](const auto& q, const auto& context, const auto& call) {
-            this->project_memory(this->memory_of(tape), tape.key_sequences, tape.k, tape.v);
+            this->project_memory(this->memory_of(tape), tape.key_sequences, tape.k, tape.v, options.executor);
             const Index g = shape().kv_heads;
             attention(q, heads(tape.k, g), heads(tape.v, g), context, call);
         };
@@ -139,7 +139,8 @@ private:
                                     options.gradient == nullptr ? nullptr : &options.gradient->attention));
         };
         OnMemory::run_backward(tape, dy, options, mix);
-        this->add_memory_parameters(this->memory_of(tape), tape.key_sequences, tape.dk, tape.dv, options.gradient);
+        this->add_memory_parameters(this->memory_of(tape), tape.key_sequences, tape.dk, tape.dv, options.gradient,
+                                    options.executor);
     }
 };
 

@@ -136,7 +136,7 @@ protected:
     void run(Tape& tape, Output<T>& y, const Options& options, const detail::SequencesRef& key_sequences,
              const Mix& mix) const {
         this->record(tape, options, key_sequences);
-        this->project_queries(tape);
+        this->project_queries(tape, options.executor);
         tape.lse.resize(tape.x.rows(), lse_columns());
         const Index h = shape().heads;
         mix(heads(tape.q, h), heads(tape.context, h),
@@ -150,16 +150,16 @@ protected:
                 .sequences = sequences_of(tape.sequences),
                 .key_sequences = sequences_of(tape.key_sequences),
                 .dropout = tape.dropout});
-        this->project_back(tape, y);
+        this->project_back(tape, y, options.executor);
     }
     /// From dy back to the gradients of the projected queries and of the parameters that made them; what the mixer's
     /// backward call `mix(q, context, dcontext, dq)` adds to besides is its own affair.
     template <class DY, class Mix>
     void run_backward(Tape& tape, const DY& dy, const BackwardOptions& options, const Mix& mix) const {
-        this->start_backward(tape, dy);
+        this->start_backward(tape, dy, options.executor);
         const Index h = shape().heads;
         mix(heads(tape.q, h), heads(tape.context, h), heads(tape.dcontext, h), heads(tape.dq, h));
-        this->add_query_parameters(tape, dy, options.gradient);
+        this->add_query_parameters(tape, dy, options.gradient, options.executor);
     }
     /// The options of that call, by what takes the gradients of the mixer's parameters.
     template <class A>

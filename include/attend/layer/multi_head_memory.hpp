@@ -89,7 +89,7 @@ public:
             const detail::Problem<T> problem(one, one, one, 0, sequences, sequences);  // refuses those of other rows
             RowMatrix<T> rows = memory, k, v;
             std::vector<Index> own(offsets.begin(), offsets.end());
-            this->project_memory(rows, own, k, v);
+            this->project_memory(rows, own, k, v, executor);
             const Index g = shape().kv_heads;
             return Memory(g, shape().d_head, std::move(rows), std::move(own),
                           this->attention.prepare(heads(k, g), heads(v, g), executor));
@@ -135,7 +135,7 @@ public:
                                memory.keys_.backward(q, context, tape.lse, dcontext, dq,
                                                      Call::template mixer_options<Keys>(tape, options, nullptr));
                            });
-        this->add_query_inputs(tape, dx);
+        this->add_query_inputs(tape, dx, options.executor);
     }
     /// A dy that is not memory is evaluated first.
     template <detail::Dense DY, std::same_as<A> B>
@@ -145,7 +145,7 @@ public:
         backward(tape, typename DY::PlainObject(dy), dx, memory, options);
     }
     /// Adds what a prepared memory has gathered: its gradient and, with `.gradient`, those of the parameters; then
-    /// nothing is gathered any more. One thread; of the options the gradient alone.
+    /// nothing is gathered any more. Of the options the gradient and the executor.
     template <std::same_as<A> B>
     void add_gradients(MultiHeadMemory<T, B>& memory, Output<T> dmemory, BackwardOptions options = {}) const {
         this->check_parameters();
@@ -160,8 +160,9 @@ public:
         memory.dk_.setZero(memory.rows(), width), memory.dv_.setZero(memory.rows(), width);
         memory.keys_.add_gradients(heads(memory.dk_, g), heads(memory.dv_, g),
                                    options.gradient == nullptr ? nullptr : &options.gradient->attention);
-        this->add_memory_parameters(memory.rows_, memory.sequences_, memory.dk_, memory.dv_, options.gradient);
-        this->add_memory_inputs(memory.dk_, memory.dv_, dmemory);
+        this->add_memory_parameters(memory.rows_, memory.sequences_, memory.dk_, memory.dv_, options.gradient,
+                                    options.executor);
+        this->add_memory_inputs(memory.dk_, memory.dv_, dmemory, options.executor);
     }
 
 protected:

@@ -98,67 +98,70 @@ protected:
         tape.dropout = options.dropout;
     }
     /// The queries of the tape, whose x, sequences and offset stand, and room for what is made of them.
-    void project_queries(Tape& tape) const {
-        detail::linear(tape.x, query_weight, query_bias, tape.q);
+    void project_queries(Tape& tape, const detail::ExecutorRef& executor) const {
+        detail::linear(tape.x, query_weight, query_bias, tape.q, executor);
         turn(tape.q, shape_.heads, tape.sequences, tape.query_offset, false);
         tape.context.resize(tape.x.rows(), output_weight.rows());
     }
     /// The keys and values of the rows of `memory`.
     void project_memory(const RowMatrix<T>& memory, const std::vector<Index>& sequences, RowMatrix<T>& k,
-                        RowMatrix<T>& v) const {
-        detail::linear(memory, key_weight, key_bias, k);
-        detail::linear(memory, value_weight, value_bias, v);
+                        RowMatrix<T>& v, const detail::ExecutorRef& executor) const {
+        detail::linear(memory, key_weight, key_bias, k, executor);
+        detail::linear(memory, value_weight, value_bias, v, executor);
         turn(k, shape_.kv_heads, sequences, 0, false);
     }
     /// y from the heads' outputs.
-    void project_back(const Tape& tape, Output<T>& y) const {
+    void project_back(const Tape& tape, Output<T>& y, const detail::ExecutorRef& executor) const {
         in_storage_order(y.as(1, 1, tape.x.rows(), shape_.d_model),
-                         [&](auto rows) { detail::linear(tape.context, output_weight, output_bias, rows); });
+                         [&](auto rows) { detail::linear(tape.context, output_weight, output_bias, rows, executor); });
     }
 
     /// From dy, the gradient of y, to that of the heads' outputs; those of q, k and v start at 0.
     template <class DY>
-    void start_backward(Tape& tape, const DY& dy) const {
+    void start_backward(Tape& tape, const DY& dy, const detail::ExecutorRef& executor) const {
         tape.dcontext.setZero(tape.context.rows(), tape.context.cols());
-        detail::add_product(tape.dcontext, dy, output_weight.transpose());
+        detail::add_product(tape.dcontext, dy, output_weight.transpose(), executor);
         tape.dq.setZero(tape.q.rows(), tape.q.cols());
         tape.dk.setZero(tape.k.rows(), tape.k.cols());
         tape.dv.setZero(tape.v.rows(), tape.v.cols());
     }
     /// Adds the parameters' gradients, given that of q, after which dy is not read any more, or those of k and v.
     template <class DY>
-    void add_query_parameters(Tape& tape, const DY& dy, MultiHeadProjections* gradient) const {
+    void add_query_parameters(Tape& tape, const DY& dy, MultiHeadProjections* gradient,
+                              const detail::ExecutorRef& executor) const {
         turn(tape.dq, shape_.heads, tape.sequences, tape.query_offset, true);
         if (gradient == nullptr) return;
-        detail::linear_parameters_backward(tape.context, dy, gradient->output_weight, gradient->output_bias);
-        detail::linear_parameters_backward(tape.x, tape.dq, gradient->query_weight, gradient->query_bias);
+        detail::linear_parameters_backward(tape.context, dy, gradient->output_weight, gradient->output_bias, executor);
+        detail::linear_parameters_backward(tape.x, tape.dq, gradient->query_weight, gradient->query_bias, executor);
     }
     void add_memory_parameters(const RowMatrix<T>& memory, const std::vector<Index>& sequences, RowMatrix<T>& dk,
-                               const RowMatrix<T>& dv, MultiHeadProjections* gradient) const {
+                               const RowMatrix<T>& dv, MultiHeadProjections* gradient,
+                               const detail::ExecutorRef& executor) const {
         turn(dk, shape_.kv_heads, sequences, 0, true);
         if (gradient == nullptr) return;
-        detail::linear_parameters_backward(memory, dk, gradient->key_weight, gradient->key_bias);
-        detail::linear_parameters_backward(memory, dv, gradient->value_weight, gradient->value_bias);
+        detail::linear_parameters_backward(memory, dk, gradient->key_weight, gradient->key_bias, executor);
+        detail::linear_parameters_backward(memory, dv, gradient->value_weight, gradient->value_bias, executor);
     }
     /// Adds the gradient of x, which is the memory too.
-    void add_inputs(const Tape& tape, Output<T>& dx) const {
+    void add_inputs(const Tape& tape, Output<T>& dx, const detail::ExecutorRef& executor) const {
         auto dx_rows = rows_of(dx, tape.x.rows(), tape.x.cols());
-        detail::add_products(dx_rows, detail::times(tape.dq, query_weight.transpose()),
+        detail::add_products(dx_rows, executor, detail::times(tape.dq, query_weight.transpose()),
                              detail::times(tape.dk, key_weight.transpose()),
                              detail::times(tape.dv, value_weight.transpose()));
     }
     /// Adds the gradients of x and of a memory beside it.
-    void add_inputs(const Tape& tape, Output<T>& dx, Output<T>& dmemory) const {
-        add_query_inputs(tape, dx);
-        add_memory_inputs(tape.dk, tape.dv, dmemory);
+    void add_inputs(const Tape& tape, Output<T>& dx, Output<T>& dmemory, const detail::ExecutorRef& executor) const {
+        add_query_inputs(tape, dx, executor);
+        add_memory_inputs(tape.dk, tape.dv, dmemory, executor);
     }
-    void add_query_inputs(const Tape& tape, Output<T>& dx) const {
+    void add_query_inputs(const Tape& tape, Output<T>& dx, const detail::ExecutorRef& executor) const {
         auto dx_rows = rows_of(dx, tape.x.rows(), tape.x.cols());
-        detail::add_product(dx_rows, tape.dq, query_weight.transpose());
+        detail::add_product(dx_rows, tape.dq, query_weight.transpose(), executor);
     }
-    void add_memory_inputs(const RowMatrix<T>& dk, const RowMatrix<T>& dv, Output<T>& dmemory) const {
+    void add_memory_inputs(const RowMatrix<T>& dk, const RowMatrix<T>& dv, Output<T>& dmemory,
+                           const detail::ExecutorRef& executor) const {
         auto dmemory_rows = rows_of(dmemory, dk.rows(), shape_.d_memory);
-        detail::add_products(dmemory_rows, detail::times(dk, key_weight.transpose()),
+        detail::add_products(dmemory_rows, executor, detail::times(dk, key_weight.transpose()),
                              detail::times(dv, value_weight.transpose()));
     }
 

@@ -68,7 +68,7 @@ public:
                         Call::mixer_options(tape, options,
                                             options.gradient == nullptr ? nullptr : &options.gradient->attention));
                 });
-            this->add_query_inputs(tape, dx);
+            this->add_query_inputs(tape, dx, options.executor);
         }
     }
 
