@@ -208,6 +208,7 @@ void add_product(Y& y, const A& a, const B& b, const ExecutorRef& executor = ser
     if constexpr (!std::is_same_v<T, Compute<T>>) {
         add_products_rounded_once(y, times(a, b));
     } else {
+        if (y.size() == 0 || a.cols() == 0) return;  // there may be no memory to point into
         const auto strides = [](const auto& x) {
             return x.IsRowMajor ? std::pair(x.outerStride(), x.innerStride())
                                 : std::pair(x.innerStride(), x.outerStride());
