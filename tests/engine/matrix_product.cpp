@@ -1,6 +1,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include <attend/engine/matrix_product.hpp>
 #include <attend/engine/row_products.hpp>
@@ -59,6 +60,29 @@ TEMPLATE_TEST_CASE("a product in blocks is the product", "", float, double) {
     for (const Index depth : {0, 1, 63, 65, 129, 400}) check_product<TestType>(20, depth, 30);
     for (const Index columns : {0, 1, 255, 257, 600}) check_product<TestType>(20, 70, columns);
     check_product<TestType>(300, 300, 300);
+}
+
+TEMPLATE_TEST_CASE("a deep product of few rows is as exact as Eigen's", "", float, double) {
+    using T = TestType;
+    using Exact = std::conditional_t<std::is_same_v<T, float>, double, long double>;
+    constexpr Index depth = 4000, columns = 64;
+    Random random(1);
+    for (const Index rows : {1, 4, 8, 9}) {
+        CAPTURE(rows);
+        const RowMatrix<T> a = random_matrix<T>(random, rows, depth).cwiseAbs(),
+                           b = random_matrix<T>(random, depth, columns).cwiseAbs();
+        const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> b_columns = b;
+        const RowMatrix<Exact> exact = a.template cast<Exact>() * b.template cast<Exact>();
+        const auto error = [&](const RowMatrix<T>& y) {
+            return static_cast<double>(((y.template cast<Exact>() - exact).array() / exact.array()).abs().maxCoeff());
+        };
+        const double allowed = 2 * error(a * b) + static_cast<double>(std::numeric_limits<T>::epsilon());
+        RowMatrix<T> y = RowMatrix<T>::Zero(rows, columns), y_columns = y;
+        add_product(y, a, b);
+        add_product(y_columns, a, b_columns);
+        CHECK(error(y) <= allowed);
+        CHECK(error(y_columns) <= allowed);
+    }
 }
 
 /// Three workers, the last one first.

@@ -89,4 +89,10 @@ TEST_CASE("a compiled mask serves one shape, and says so") {
           "dense_mask (2x2) must be 5x6: a row a query, a column a key");
 }
 
+TEST_CASE("a compiled mask without queries or keys hides nothing of nothing") {
+    const RowMatrix<float> none(0, 4), some = RowMatrix<float>::Constant(5, 4, 1);
+    CHECK((scaled_dot_product >> compiled(causal, {.queries = 0, .keys = 5}))(none, some, some).rows() == 0);
+    CHECK((scaled_dot_product >> compiled(causal, {.queries = 5, .keys = 0}))(some, none, none).isZero(0));
+}
+
 }  // namespace test_compiled

@@ -168,29 +168,45 @@ void share_product_by_lanes(const ProductSide<T>& rows, const ProductSide<T>& la
     });
 }
 
-/// The same of little depth or a few rows, if lines stand beside each other and rows of y follow each other; returns
-/// whether they do.
+/// The same of little depth, if lines stand beside each other and rows of y follow each other.
 template <class T>
-bool add_shallow_product(const ProductSide<T>& rows, const ProductSide<T>& lanes, Index depth, T* y, Index row_stride,
-                         Index column_stride) {
-    if (lanes.line_stride != 1 || column_stride != 1 || row_stride != lanes.lines) return false;
-    if (simd::width<T> == 1 || std::min(rows.lines, depth) > most_few_rows) return false;
+void add_shallow_product(const ProductSide<T>& rows, const ProductSide<T>& lanes, Index depth, T* y) {
     add_to_rows<T>({lanes.data, lanes.depth_stride, depth, lanes.lines}, rows.data, rows.lines,
                    {rows.line_stride, rows.depth_stride}, y);
-    return true;
 }
-/// The same of a few rows that follow each other, and of lines that do along the depth: these are read once, as fast as
-/// memory gives them.
+/// The same of a few rows, if lines stand beside each other: some of the depth at a time, since short sums are more
+/// exact than a long one.
+template <class T>
+ATTEND_NOINLINE void add_few_rows_by_lanes(const ProductSide<T>& rows, const ProductSide<T>& lanes, Index depth, T* y,
+                                           Index row_stride, Index column_stride) {
+    constexpr Index wide = 256, deep = 64;
+    alignas(64) T sums[most_few_rows * wide];
+    for (Index d = 0; d < depth; d += deep) {
+        for (Index l = 0; l < lanes.lines; l += wide) {
+            const Index here = std::min(wide, lanes.lines - l);
+            add_rows<T>({lanes.data + l + d * lanes.depth_stride, lanes.depth_stride, std::min(deep, depth - d), here},
+                        rows.data + d * rows.depth_stride, rows.lines, {rows.line_stride, rows.depth_stride}, nullptr,
+                        sums);
+            add_tile(sums, here, rows.lines, here, y + l * column_stride, row_stride, column_stride);
+        }
+    }
+}
+/// The same of a few rows that follow each other, and of lines that do along the depth, read where they are, as fast as
+/// memory gives them; again some of the depth at a time.
 template <class T>
 ATTEND_NOINLINE void add_few_rows(const ProductSide<T>& rows, const ProductSide<T>& lines, Index depth, T* y,
                                   Index row_stride, Index column_stride, const ExecutorRef& executor) {
-    constexpr Index wide = 256;
+    constexpr Index wide = 256, deep = 64 * simd::width<T>;
     auto add = [&](Index task, Index) {
         const Index l = task * wide, here = std::min(wide, lines.lines - l);
-        alignas(64) T products[most_few_rows * wide];
-        dot_rows<T>({lines.data + l * lines.line_stride, lines.line_stride, here, depth}, rows.data, rows.lines,
-                    products, {wide, 1});
-        add_tile(products, wide, rows.lines, here, y + l * column_stride, row_stride, column_stride);
+        alignas(64) T products[most_few_rows * wide], some[most_few_rows * deep];
+        for (Index d = 0; d < depth; d += deep) {
+            const Index count = std::min(deep, depth - d);
+            for (Index i = 0; i < rows.lines; ++i) std::copy_n(rows.data + i * depth + d, count, some + i * count);
+            dot_rows<T>({lines.data + l * lines.line_stride + d, lines.line_stride, here, count}, some, rows.lines,
+                        products, {wide, 1});
+            add_tile(products, wide, rows.lines, here, y + l * column_stride, row_stride, column_stride);
+        }
     };
     const Index tasks = (lines.lines + wide - 1) / wide;
     if (is_large(rows.lines, lines.lines, depth)) return executor.for_each(tasks, add);
@@ -198,9 +214,9 @@ ATTEND_NOINLINE void add_few_rows(const ProductSide<T>& rows, const ProductSide<
 }
 
 /// y += a · b for matrices in memory of one scalar type, which must not overlap y. 2 · rows · depth · columns
-/// operations, 140 KB of stack, and nothing from the heap. The bits of an element depend on its row and column, on the
-/// storage orders, and on whether the rows or the depth are few, not on what stands beside it, nor on threads. 16-bit
-/// scalars are computed in float and rounded once.
+/// operations, 140 KB of stack, and nothing from the heap. Of more than a few rows, columns and features, the bits of
+/// an element depend on its row and column alone; few go ways of their own, by how the matrices stand in memory.
+/// Threads change none. 16-bit scalars are computed in float and rounded once.
 template <class Y, class A, class B>
 void add_product(Y& y, const A& a, const B& b, const ExecutorRef& executor = serial) {
     using T = typename Y::Scalar;
@@ -217,11 +233,17 @@ void add_product(Y& y, const A& a, const B& b, const ExecutorRef& executor = ser
         const auto [a_row, a_column] = strides(a);
         const auto [b_row, b_column] = strides(b);
         const ProductSide<T> left{a.data(), a.rows(), a_row, a_column}, right{b.data(), b.cols(), b_column, b_row};
-        if (simd::width<T> > 1 && a.rows() <= most_few_rows && b_row == 1 && a_column == 1 && a_row == a.cols())
+        constexpr bool packets = simd::width<T> > 1;
+        if (packets && a.cols() <= most_few_rows) {
+            if (b_column == 1 && y_column == 1 && y_row == b.cols())
+                return add_shallow_product(left, right, a.cols(), y.data());
+            if (a_row == 1 && y_row == 1 && y_column == a.rows())
+                return add_shallow_product(right, left, a.cols(), y.data());
+        }
+        if (packets && a.rows() <= most_few_rows && b_row == 1 && a_column == 1 && a_row == a.cols())
             return add_few_rows(left, right, a.cols(), y.data(), y_row, y_column, executor);
-        if (add_shallow_product(left, right, a.cols(), y.data(), y_row, y_column) ||
-            add_shallow_product(right, left, a.cols(), y.data(), y_column, y_row))
-            return;
+        if (packets && a.rows() <= most_few_rows && b_column == 1)
+            return add_few_rows_by_lanes(left, right, a.cols(), y.data(), y_row, y_column);
         // What is broadcast is read best along its depth; of two such sides, the shorter one is packed.
         const bool rows_in_lanes = a_column != 1 || (b_row == 1 && a.rows() < b.cols());
         if (rows_in_lanes) {

@@ -80,6 +80,7 @@ public:
     }
     Cover cover(const Tile& tile) const {
         const Index rows = tile.query_end - tile.query_begin, row_end = tile.row_begin + rows;
+        if (rows <= 0 || tile.key_end <= tile.key_begin) return Cover::none;
         const Plane& of = plane(tile.sequence, tile.head);
         if (tile.key_end - tile.key_begin == 1 && rows <= 64) {  // a packet of queries
             const std::uint64_t kept = this->kept(of, tile.row_begin, rows, tile.key_begin);
