@@ -18,9 +18,9 @@ namespace attend::inline ATTEND_ABI {
 /// value `attention`; what differs between them (ALiBi slopes, sinks, …) it takes by head. Weights are in × out:
 /// y = x W + b. Throws `std::invalid_argument` where shapes do not fit.
 ///
-/// Calls with a tape, a workspace and outputs that have served one of their shape before use no heap, and on each thread
-/// up to 200 KB of stack for the products of the projections, which the executor shares; those of 16 bits take one
-/// thread. The weights and biases are members of `MultiHeadProjections`, the calls on prepared memories of
+/// Calls with a tape, a workspace and outputs that have served one of their shape before use no heap, and on each
+/// thread up to 200 KB of stack for the products of the projections, which the executor shares; those of 16 bits take
+/// one thread. The weights and biases are members of `MultiHeadProjections`, the calls on prepared memories of
 /// `MultiHeadOnMemory`.
 template <class T, class A = ScaledDotProductAttention>
 class MultiHeadAttention : public MultiHeadOnMemory<T, A> {
