@@ -38,23 +38,6 @@ void rows_to_lanes(const T* from, Index stride, Index rows, Index columns, T fac
     }
 }
 
-/// to[c · to_stride + r] = from[r · from_stride + c] for `rows` × `columns` of them, the bits of which stay.
-template <class T>
-void transpose_into(const T* from, Index from_stride, Index rows, Index columns, T* to, Index to_stride) {
-    constexpr Index w = simd::width<T>;
-    for (Index r = 0; r < rows; r += w) {
-        const Index high = std::min(w, rows - r);
-        for (Index c = 0; c < columns; c += w) {
-            const Index wide = std::min(w, columns - c);
-            simd::Packet<T> block[w];
-            for (Index i = 0; i < w; ++i)
-                block[i] = simd::load(from + (r + std::min(i, high - 1)) * from_stride + c, wide, T(0));
-            simd::transpose<T>(block);
-            for (Index i = 0; i < wide; ++i) simd::store<T>(to + (c + i) * to_stride + r, block[i], high);
-        }
-    }
-}
-
 /// to[a · stride] = factor · from[a] for `columns` of them.
 template <class T, class X>
 void scale_row(const T* from, Index columns, T factor, X* to, Index stride) {

@@ -1,7 +1,6 @@
 #pragma once
 /// \file
-/// Contiguous rows added to columns, as a bias n_q × n_kv comes to scores whose lanes are queries, and their gradient
-/// to the bias's.
+/// Rows that become columns, a packet's square at a time.
 
 #include <algorithm>
 
@@ -9,9 +8,9 @@
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// to[c · to_stride + r] += from[r · from_stride + c] for `rows` rows of `columns` columns.
-template <class T>
-void add_transposed(const T* from, Index from_stride, Index rows, Index columns, T* to, Index to_stride) {
+/// to[c · to_stride + r] = from[r · from_stride + c] for `rows` rows of `columns` columns; if `adds`, it is added.
+template <bool adds, class T>
+void write_transposed(const T* from, Index from_stride, Index rows, Index columns, T* to, Index to_stride) {
     constexpr Index w = simd::width<T>;
     for (Index i = 0; i < rows; i += w) {
         const Index tall = std::min(w, rows - i);
@@ -23,10 +22,19 @@ void add_transposed(const T* from, Index from_stride, Index rows, Index columns,
             simd::transpose<T>(block);
             for (Index c = 0; c < wide; ++c) {
                 T* const row = to + (a + c) * to_stride + i;
-                simd::store<T>(row, simd::add(simd::load(row, tall, T(0)), block[c]), tall);
+                if constexpr (adds) block[c] = simd::add(simd::load(row, tall, T(0)), block[c]);
+                simd::store<T>(row, block[c], tall);
             }
         }
     }
+}
+template <class T>
+void transpose_into(const T* from, Index from_stride, Index rows, Index columns, T* to, Index to_stride) {
+    write_transposed<false>(from, from_stride, rows, columns, to, to_stride);
+}
+template <class T>
+void add_transposed(const T* from, Index from_stride, Index rows, Index columns, T* to, Index to_stride) {
+    write_transposed<true>(from, from_stride, rows, columns, to, to_stride);
 }
 
 }  // namespace attend::detail

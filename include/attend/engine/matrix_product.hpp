@@ -8,6 +8,7 @@
 
 #include <attend/core/executor.hpp>
 #include <attend/core/row_lanes.hpp>
+#include <attend/core/transposed.hpp>
 #include <attend/core/types.hpp>
 #include <attend/engine/packets.hpp>
 #include <attend/engine/rows.hpp>
@@ -89,21 +90,7 @@ void lines_to_lanes(const ProductSide<T>& x, Index depth, T* to, Index lanes) {
 template <class T>
 void add_tile(const T* c, Index lanes, Index rows, Index columns, T* y, Index row_stride, Index column_stride) {
     constexpr Index w = simd::width<T>;
-    if (column_stride != 1 && row_stride == 1) {
-        for (Index r = 0; r < rows; r += w) {
-            const Index high = std::min(w, rows - r);
-            for (Index l = 0; l < columns; l += w) {
-                simd::Packet<T> block[w];
-                for (Index i = 0; i < w; ++i) block[i] = simd::load(c + (r + std::min(i, high - 1)) * lanes + l);
-                simd::transpose<T>(block);
-                for (Index i = 0; i < std::min(w, columns - l); ++i) {
-                    T* const to = y + r + (l + i) * column_stride;
-                    simd::store<T>(to, simd::add(simd::load(to, high, T(0)), block[i]), high);
-                }
-            }
-        }
-        return;
-    }
+    if (column_stride != 1 && row_stride == 1) return add_transposed(c, lanes, rows, columns, y, column_stride);
     for (Index r = 0; r < rows; ++r, c += lanes, y += row_stride) {
         if (column_stride != 1) {
             for (Index l = 0; l < columns; ++l) y[l * column_stride] += c[l];

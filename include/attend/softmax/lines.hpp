@@ -6,7 +6,7 @@
 #include <span>
 #include <type_traits>
 
-#include <attend/core/row_lanes.hpp>
+#include <attend/core/transposed.hpp>
 #include <attend/core/view.hpp>
 
 namespace attend::inline ATTEND_ABI {
