@@ -19,8 +19,8 @@ namespace attend::inline ATTEND_ABI {
 /// y = x W + b. Throws `std::invalid_argument` where shapes do not fit.
 ///
 /// Calls with a tape, a workspace and outputs that have served one of their shape before use no heap, and on each
-/// thread up to 200 KB of stack for the products of the projections, which the executor shares; those of 16 bits take
-/// one thread. The weights and biases are members of `MultiHeadProjections`, the calls on prepared memories of
+/// thread up to 200 KB of stack for the products of the projections. The executor shares these where they are large and
+/// not of 16 bits. The weights and biases are members of `MultiHeadProjections`, the calls on prepared memories of
 /// `MultiHeadOnMemory`.
 template <class T, class A = ScaledDotProductAttention>
 class MultiHeadAttention : public MultiHeadOnMemory<T, A> {
