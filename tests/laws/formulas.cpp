@@ -20,7 +20,9 @@ using namespace attend::test;
 
 namespace {
 
-const Layout layout{.queries = 21, .keys = 18, .heads = 2, .kv_heads = 1, .query_offset = 3};
+/// With many queries these stand in lanes, with one the keys.
+const Layout layouts[]{{.queries = 21, .keys = 18, .heads = 2, .kv_heads = 1, .query_offset = 3},
+                       {.queries = 1, .keys = 37, .heads = 2, .kv_heads = 1, .query_offset = 3}};
 
 template <class X>
 void check_close(const X& a, const X& b, double tolerance) {
@@ -29,13 +31,14 @@ void check_close(const X& a, const X& b, double tolerance) {
     CHECK(difference <= tolerance * (1 + static_cast<double>(b.cwiseAbs().maxCoeff())));
 }
 
-/// The same formula asked of packs of queries, and of pairs.
+/// The same formula asked of packs, and of pairs.
 template <class T, class F>
-void check(const F& formula) {
+void check(const Layout& layout, const F& formula) {
     constexpr double tolerance = 64 * static_cast<double>(std::numeric_limits<T>::epsilon());
     const auto packs = scaled_dot_product >> modifier(formula);
     const auto pairs = scaled_dot_product >> modifier([formula](auto s, const Position& p) { return formula(s, p); });
     static_assert(std::invocable<const F&, Lanes<T>, LanePosition<T>>);
+    static_assert(std::invocable<const F&, Lanes<T>, KeyLanePosition<T>>);
     const Operands<T> x = random_operands<T>(layout, 1);
     const auto y = forward(packs, x), z = forward(pairs, x);
     check_close(y.out, z.out, tolerance);
@@ -49,7 +52,7 @@ void check(const F& formula) {
 
 /// s + distance(p) is the same as a bias that a plain loop has filled.
 template <class T, class F>
-void check_against_loop(const F& distance) {
+void check_against_loop(const Layout& layout, const F& distance) {
     constexpr double tolerance = 64 * static_cast<double>(std::numeric_limits<T>::epsilon());
     RowMatrix<T> values(layout.queries, layout.keys);
     for (Index i = 0; i < layout.queries; ++i) {
@@ -66,11 +69,14 @@ void check_against_loop(const F& distance) {
 }  // namespace
 
 TEST_CASE("formulas of distances are the same for packs and for pairs") {
-    check<float>([](auto s, auto p) { return s * exp(-0.1F * abs(p.key - p.query)) - 0.1 * (p.query - p.key); });
+    for (const Layout& layout : layouts)
+        check<float>(layout,
+                     [](auto s, auto p) { return s * exp(-0.1F * abs(p.key - p.query)) - 0.1 * (p.query - p.key); });
 }
 
 TEST_CASE("formulas of distances are what plain loops give") {
-    check_against_loop<double>([](auto p) { return -0.1F * abs(p.query - p.key); });
+    for (const Layout& layout : layouts)
+        check_against_loop<double>(layout, [](auto p) { return -0.1F * abs(p.query - p.key); });
 }
 
 }  // namespace test_formulas

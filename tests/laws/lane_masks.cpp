@@ -1,4 +1,4 @@
-// What a mask says of a packet of queries is what it says of each, whatever stands behind the last.
+// What a mask says of a packet of queries, or of keys, is what it says of each, whatever stands behind the last.
 
 #include <attend/attend.hpp>
 
@@ -11,23 +11,31 @@ using namespace attend::test;
 namespace test_lane_masks {
 namespace {
 
-constexpr Index queries = 70, keys = 9, offset = 2;
+constexpr Index queries = 70, keys = 37, offset = 2;
+
+template <class M, class P>
+void check_pairs(const M& mask, const P& pairs) {
+    using T = detail::PositionScalar<P>;
+    static_assert(detail::LaneWiseMask<M, P>);
+    T ones[detail::simd::width<T>];
+    detail::simd::store(
+        ones, detail::simd::select(mask(pairs).packet, detail::simd::broadcast(T(1)), detail::simd::broadcast(T(0))));
+    for (Index i = 0; i < detail::pairs_of(pairs); ++i) {
+        const Position p = detail::scalar_position(pairs, i);
+        CAPTURE(detail::pairs_of(pairs), p.row, p.key);
+        REQUIRE(ones[i] == (mask(p) ? 1 : 0));
+    }
+}
 
 template <class T, class M>
 void check_lanes(const M& mask) {
-    static_assert(detail::LaneWiseMask<M, T>);
-    constexpr Index w = detail::simd::width<T>;
-    for (Index count = 1; count <= w; ++count) {
-        for (Index row = 0; row + count <= queries; ++row) {
+    for (Index count = 1; count <= detail::simd::width<T>; ++count) {
+        for (Index row = 0; row < queries; ++row) {
             for (Index key = 0; key < keys; ++key) {
-                const LaneMask<T> kept = mask(LanePosition<T>{{offset + row, 1, count}, key, {row, 1, count}, 0, 0, 0});
-                T ones[w];
-                detail::simd::store(ones, detail::simd::select(kept.packet, detail::simd::broadcast(T(1)),
-                                                               detail::simd::broadcast(T(0))));
-                for (Index i = 0; i < count; ++i) {
-                    CAPTURE(count, row, key, i);
-                    REQUIRE(ones[i] == (mask(Position{.query = offset + row + i, .key = key, .row = row + i}) ? 1 : 0));
-                }
+                if (row + count <= queries)
+                    check_pairs(mask, LanePosition<T>{{offset + row, 1, count}, key, {row, 1, count}, 0, 0, 0});
+                if (key + count <= keys)
+                    check_pairs(mask, KeyLanePosition<T>{offset + row, {key, 1, count}, row, 0, 0, 0});
             }
         }
     }
@@ -35,7 +43,7 @@ void check_lanes(const M& mask) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("masks of packets say of each query what they say of it alone", "", float, double) {
+TEMPLATE_TEST_CASE("masks of packets say of each pair what they say of it alone", "", float, double) {
     Random random(1);
     const Eigen::MatrixXd x = random_matrix<double>(random, queries, keys);
     const auto dense = dense_mask((x.array() > 0).matrix());

@@ -8,6 +8,7 @@
 
 #include <attend/call/plan.hpp>
 #include <attend/core/lanes.hpp>
+#include <attend/engine/engine.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
@@ -29,6 +30,11 @@ public:
     BlockRows(const Problem<X>& problem_, const LaneBlock& block_)
         : problem(problem_), block(block_), lanes((block_.count() + w - 1) / w * w) {}
 
+    /// Whether the call's keys and values are more than a cache holds.
+    bool streams() const {
+        const Shape& shape = problem.shape;
+        return shape.all_keys() * shape.kv_heads * (shape.d_k + shape.d_v) > streamed_bytes / Index(sizeof(X));
+    }
     Position position(Index lane, Index key) const {
         const Index head = lane / block.rows;
         return problem.row_position(block.sequence, block.head + head, block.row + lane - head * block.rows).at(key);
@@ -61,12 +67,28 @@ public:
     static LanePosition<T> lanes_of(const Position& p, Index count) {
         return {{p.query, 1, count}, p.key, {p.row, 1, count}, p.head, p.kv_head, p.sequence};
     }
+    /// Calls `f(lane, position)` for the queries of each head one by one.
+    template <class F>
+    void for_each_row(Index key, F&& f) const {
+        for (Index h = 0; h < block.heads; ++h) {
+            Position p = problem.row_position(block.sequence, block.head + h, block.row).at(key);
+            for (Index i = 0; i < block.rows; ++i, ++p.query, ++p.row) f(h * block.rows + i, p);
+        }
+    }
+    static KeyLanePosition<T> keys_of(const Position& p, Index count) {
+        return {p.query, {p.key, 1, count}, p.row, p.head, p.kv_head, p.sequence};
+    }
 
-    /// Multiplies the weights of a tile, or their gradients, by the factors of dropout; `apart`: between keys.
-    void drop(Index begin, Index keys, T* weights, Index apart) const {
+    /// Multiplies the weights of a tile, or their gradients, by the factors of dropout.
+    void drop(Index begin, Index keys, T* weights, const ScoreStrides& apart) const {
         if (!problem.dropout) return;
+        if (apart.key == 1) {
+            return for_each_row(begin, [&](Index lane, const Position& p) {
+                problem.dropout.apply(weights + lane * apart.query, keys, p);
+            });
+        }
         for_each_packet(begin, [&](Index lane, const Position& p, Index count) {
-            problem.dropout.apply(weights + lane, apart, keys, lanes_of(p, count));
+            problem.dropout.apply(weights + lane, apart.key, keys, lanes_of(p, count));
         });
     }
 };

@@ -46,11 +46,20 @@ public:
 
     template <class T>
     T at(const Position& p) const {
-        std::array<std::uint64_t, 4> words{word(p.key / 4), word(p.query), word(p.head), word(p.sequence)};
-        philox(words, seed_);
-        return words[static_cast<std::size_t>(p.key % 4)] >= least_ ? static_cast<T>(kept_) : T(0);
+        return words_at(p)[static_cast<std::size_t>(p.key % 4)] >= least_ ? static_cast<T>(kept_) : T(0);
     }
 
+    /// Multiplies the weights of a query and `keys` keys from p.key on, a multiple of 4, which follow each other.
+    template <class T>
+    void apply(T* weights, Index keys, Position p) const {
+        for (Index j = 0; j < keys; j += 4, p.key += 4) {
+            const auto words = words_at(p);
+            // What is dropped is 0 whatever stood there: the gradient of a weight may be infinite.
+            for (Index r = 0; r < std::min<Index>(4, keys - j); ++r)
+                weights[j + r] =
+                    words[static_cast<std::size_t>(r)] >= least_ ? static_cast<T>(kept_) * weights[j + r] : T(0);
+        }
+    }
     /// Multiplies the weights of a packet of queries and `keys` keys from p.key on, a multiple of 4. Those of a key
     /// stand `lanes` apart.
     template <class T>
@@ -82,6 +91,12 @@ private:
     using Words [[gnu::vector_size(sizeof(std::uint64_t) * simd::width<T>)]] = std::uint64_t;
 
     static constexpr std::uint64_t word(Index i) { return static_cast<std::uint32_t>(i); }
+    /// What decides about four keys.
+    std::array<std::uint64_t, 4> words_at(const Position& p) const {
+        std::array<std::uint64_t, 4> words{word(p.key / 4), word(p.query), word(p.head), word(p.sequence)};
+        philox(words, seed_);
+        return words;
+    }
 
     std::uint64_t seed_ = 0, least_ = 0;
     double kept_ = 1;

@@ -115,10 +115,10 @@ auto pow(const A& a, Number exponent) {
 
 namespace detail {
 
-/// A mask that answers for a packet of queries at once.
-template <class M, class T>
-concept LaneWiseMask = requires(const M& mask, const LanePosition<T>& p) {
-    { mask(p) } -> std::same_as<LaneMask<T>>;
+/// A mask that answers for a packet of pairs at once.
+template <class M, class P>
+concept LaneWiseMask = PackPosition<P> && requires(const M& mask, const P& p) {
+    { mask(p) } -> std::same_as<LaneMask<PositionScalar<P>>>;
 };
 
 }  // namespace detail

@@ -96,8 +96,54 @@ struct LaneIndex {
     constexpr Index operator[](Index lane) const { return first + lane * step; }
     ATTEND_PACK_IS_NO_NUMBER
 };
+/// Many queries with one key, and one query with many keys that follow each other.
 template <class T>
-using LanePosition = PairPosition<LaneIndex<T>>;
+using LanePosition = PairPosition<LaneIndex<T>, Index>;
+template <class T>
+using KeyLanePosition = PairPosition<Index, LaneIndex<T>>;
+
+namespace detail {
+
+template <class P>
+struct PackPositionTraits {};
+template <class T>
+struct PackPositionTraits<LanePosition<T>> {
+    using Scalar = T;
+};
+template <class T>
+struct PackPositionTraits<KeyLanePosition<T>> {
+    using Scalar = T;
+};
+/// The pairs of a packet, whichever of query and key runs.
+template <class P>
+concept PackPosition = requires { typename PackPositionTraits<P>::Scalar; };
+template <PackPosition P>
+using PositionScalar = typename PackPositionTraits<P>::Scalar;
+
+/// How many pairs there are, each of them, and the rectangle that they are.
+template <class T>
+constexpr Index pairs_of(const LanePosition<T>& p) {
+    return p.query.count;
+}
+template <class T>
+constexpr Index pairs_of(const KeyLanePosition<T>& p) {
+    return p.key.count;
+}
+template <class T>
+constexpr Position scalar_position(const LanePosition<T>& p, Index lane) {
+    return {p.query.first + lane, p.key, p.row.first + lane, p.head, p.kv_head, p.sequence};
+}
+template <class T>
+constexpr Position scalar_position(const KeyLanePosition<T>& p, Index lane) {
+    return {p.query, p.key.first + lane, p.row, p.head, p.kv_head, p.sequence};
+}
+template <PackPosition P>
+constexpr Tile tile_of_pairs(const P& p) {
+    const Position first = scalar_position(p, 0), last = scalar_position(p, pairs_of(p) - 1);
+    return {first.query, last.query + 1, first.key, last.key + 1, first.row, p.head, p.kv_head, p.sequence};
+}
+
+}  // namespace detail
 
 /// One scalar a lane: arithmetic, comparisons, and the functions that a formula may call.
 template <class T>

@@ -19,25 +19,28 @@ void fetch_line([[maybe_unused]] std::uintptr_t at) {
 }
 inline constexpr Index line_bytes = 64;
 
-/// Rows that are read one after the other, asked for two pages ahead: a processor that reads now keys and now values
-/// sees neither coming. `rows` says where they stand; those behind its last are asked for as well, since the next tile
-/// is likely to begin there.
+/// More than this is not in the cache when it is read again.
+inline constexpr Index streamed_bytes = Index(1) << 19;
+
+/// Rows that stream, asked for two pages ahead: a processor that reads now keys and now values sees neither coming.
+/// Whole rows one after the other: it helps with what it sees them do. Those behind the last are asked for as well.
 template <class T>
 class RowsAhead {
 public:
     explicit RowsAhead(const RowBlock<T>& rows) : stride_(rows.stride * size), bytes_(rows.columns * size) {
-        if (rows.rows * bytes_ < least_bytes) bytes_ = 0;
+        if (!rows.streams || bytes_ == 0) bytes_ = 0;
         if (bytes_ > 0) at_ = reinterpret_cast<std::uintptr_t>(rows.data) + offset((distance + bytes_ - 1) / bytes_);
     }
-    /// When a row is read: asks for another.
-    void next() {
-        for (Index i = 0; i < bytes_; i += line_bytes) fetch_line<1>(at_ + static_cast<std::uintptr_t>(i));
-        at_ += offset(1);
+    /// When so many rows are read: asks for as many others.
+    void next(int rows) {
+        if (bytes_ == 0) return;
+        for (int r = 0; r < rows; ++r, at_ += offset(1)) {
+            for (Index i = 0; i < bytes_; i += line_bytes) fetch_line<1>(at_ + static_cast<std::uintptr_t>(i));
+        }
     }
 
 private:
     static constexpr Index size = static_cast<Index>(sizeof(T)), distance = 8192;
-    static constexpr Index least_bytes = 2 * distance;  ///< of fewer, asking costs more than waiting
 
     std::uintptr_t offset(Index rows) const { return static_cast<std::uintptr_t>(rows * stride_); }
 

@@ -20,6 +20,7 @@ template <class T>
 struct RowBlock {
     const T* data;
     Index stride, rows, columns;
+    bool streams = false;  ///< these are a few of so many that they come from memory, and those behind them come next
 
     const T* row(Index i) const { return data + i * stride; }
 };

@@ -29,18 +29,18 @@ using RowMatrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMaj
 template <class T>
 using ColumnVector = Eigen::Matrix<T, Eigen::Dynamic, 1>;
 
-/// Where a pair of one query and one key stands. `Q` is `Index`, or a pack of indices where a kernel works on many
-/// queries at once; write `p.query - p.key` and both work.
-template <class Q>
+/// Where a pair of one query and one key stands. Where a kernel works on many pairs at once, either `Q` is a pack of
+/// indices, of many queries with one key, or `K` is, of one query with many keys; write `p.query - p.key` and all work.
+template <class Q, class K>
 struct PairPosition {
     Q query{};       ///< absolute position of the query: `query_offset + row`
-    Index key = 0;   ///< absolute position of the key
+    K key{};         ///< absolute position of the key
     Q row{};         ///< the query's row within its sequence of this call (what dense masks and biases are indexed by)
     Index head = 0;  ///< query head
     Index kv_head = 0;   ///< key/value head: `head / group`
     Index sequence = 0;  ///< which sequence of the batch
 };
-using Position = PairPosition<Index>;
+using Position = PairPosition<Index, Index>;
 
 /// A rectangle of pairs of one head: queries `[query_begin, query_end)` × keys `[key_begin, key_end)`, never empty.
 struct Tile {

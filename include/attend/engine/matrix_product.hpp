@@ -167,13 +167,14 @@ template <class T>
 ATTEND_NOINLINE void add_few_rows_by_lanes(const ProductSide<T>& rows, const ProductSide<T>& lanes, Index depth, T* y,
                                            Index row_stride, Index column_stride) {
     constexpr Index wide = 256, deep = 64;
+    const bool streams = depth * lanes.lines > streamed_bytes / Index(sizeof(T));
     alignas(64) T sums[most_few_rows * wide];
     for (Index d = 0; d < depth; d += deep) {
         for (Index l = 0; l < lanes.lines; l += wide) {
             const Index here = std::min(wide, lanes.lines - l);
-            add_rows<T>({lanes.data + l + d * lanes.depth_stride, lanes.depth_stride, std::min(deep, depth - d), here},
-                        rows.data + d * rows.depth_stride, rows.lines, {rows.line_stride, rows.depth_stride}, nullptr,
-                        sums);
+            add_rows<T>(
+                {lanes.data + l + d * lanes.depth_stride, lanes.depth_stride, std::min(deep, depth - d), here, streams},
+                rows.data + d * rows.depth_stride, rows.lines, {rows.line_stride, rows.depth_stride}, nullptr, sums);
             add_tile(sums, here, rows.lines, here, y + l * column_stride, row_stride, column_stride);
         }
     }
@@ -184,14 +185,15 @@ template <class T>
 ATTEND_NOINLINE void add_few_rows(const ProductSide<T>& rows, const ProductSide<T>& lines, Index depth, T* y,
                                   Index row_stride, Index column_stride, const ExecutorRef& executor) {
     constexpr Index wide = 256, deep = 64 * simd::width<T>;
+    const bool streams = depth * lines.lines > streamed_bytes / Index(sizeof(T));
     auto add = [&](Index task, Index) {
         const Index l = task * wide, here = std::min(wide, lines.lines - l);
         alignas(64) T products[most_few_rows * wide], some[most_few_rows * deep];
         for (Index d = 0; d < depth; d += deep) {
             const Index count = std::min(deep, depth - d);
             for (Index i = 0; i < rows.lines; ++i) std::copy_n(rows.data + i * depth + d, count, some + i * count);
-            dot_rows<T>({lines.data + l * lines.line_stride + d, lines.line_stride, here, count}, some, rows.lines,
-                        products, {wide, 1});
+            dot_rows<T>({lines.data + l * lines.line_stride + d, lines.line_stride, here, count, streams}, some,
+                        rows.lines, products, {wide, 1});
             add_tile(products, wide, rows.lines, here, y + l * column_stride, row_stride, column_stride);
         }
     };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include <attend/core/read_ahead.hpp>
 #include <attend/core/repeat.hpp>
 #include <attend/core/simd.hpp>
 #include <attend/engine/packets.hpp>
@@ -43,7 +44,7 @@ ATTEND_NOINLINE void dot_rows_of(const RowBlock<T>& k, const T* q, T* s, const S
                     add_each(sum[x], q_a, simd::load(key[x] + whole, rest, T(0)));
                 });
             }
-            for (int x = 0; x < at_once; ++x) ahead.next();
+            ahead.next(at_once);
             repeat<at_once * queries>([&](auto x) ATTEND_ALWAYS_INLINE {
                 sums[x % queries * keys + r + x / queries] = sum[x / queries][x % queries];
             });
@@ -80,23 +81,42 @@ void dot_rows(const RowBlock<T>& k, const T* q, Index count, T* s, const ScoreSt
     some(std::integral_constant<int, 1>());
 }
 
-/// o_i += Σ_r weight(i, r) · v_r for `queries` rows of o and `keys` rows of v, as many as weights fit into the
-/// registers, as far as the features fill whole packets.
-template <int queries, int keys, class T>
-ATTEND_NOINLINE void add_rows_of(const RowBlock<T>& v, const T* weights, const ScoreStrides& apart, T* o) {
+/// o_i += Σ_r weight(i, r) · v_r for `queries` rows of o and as many rows of v as weights fit into the registers, again
+/// and again, as far as the features fill whole packets. Four sums at a time: one would wait for itself, and round
+/// more. Returns how many rows of v that were.
+template <int queries, class T>
+ATTEND_NOINLINE Index add_rows_of(const RowBlock<T>& v, const T* weights, const ScoreStrides& apart, T* o) {
     constexpr Index w = simd::width<T>;
+    constexpr int keys = Registers<T>::vectors * 4 / queries, parts = 4 / queries;
     using P = simd::Packet<T>;
     const Index columns = v.columns;
-    P p[keys * queries];
-    repeat<keys * queries>([&](auto x) ATTEND_ALWAYS_INLINE {
-        p[x] = simd::broadcast(weights[x / queries * apart.key + x % queries * apart.query]);
-    });
-    for (Index a = 0; a + w <= columns; a += w) {
-        P sum[queries];
-        repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { sum[i] = simd::load(o + i * columns + a); });
-        repeat<keys>([&](auto r) ATTEND_ALWAYS_INLINE { add_each(sum, p + r * queries, simd::load(v.row(r) + a)); });
-        repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { simd::store(o + i * columns + a, sum[i]); });
+    RowsAhead<T> ahead(v);
+    Index j = 0;
+    for (; j + keys <= v.rows; j += keys, weights += keys * apart.key) {
+        P p[keys * queries];
+        repeat<keys * queries>([&](auto x) ATTEND_ALWAYS_INLINE {
+            p[x] = simd::broadcast(weights[x / queries * apart.key + x % queries * apart.query]);
+        });
+        const T* const rows = v.row(j);
+        ahead.next(keys);
+        for (Index a = 0; a + w <= columns; a += w) {
+            P sum[parts][queries];
+            repeat<parts * queries>([&](auto x) ATTEND_ALWAYS_INLINE {
+                sum[x / queries][x % queries] =
+                    x < queries ? simd::load(o + x % queries * columns + a) : simd::broadcast(T(0));
+            });
+            repeat<keys>([&](auto r) ATTEND_ALWAYS_INLINE {
+                add_each(sum[r % parts], p + r * queries, simd::load(rows + r * v.stride + a));
+            });
+            repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE {
+                P all = sum[0][i];
+                if constexpr (parts == 2) all = simd::add(all, sum[1][i]);
+                if constexpr (parts == 4) all = simd::add(simd::add(all, sum[1][i]), simd::add(sum[2][i], sum[3][i]));
+                simd::store(o + i * columns + a, all);
+            });
+        }
     }
+    return j;
 }
 /// The same of one row of o, from feature `a` on, and of any number of rows of v.
 template <class T>
@@ -136,14 +156,8 @@ void add_to_rows(const RowBlock<T>& v, const T* weights, Index count, const Scor
     const Index columns = v.columns, whole = columns / simd::width<T> * simd::width<T>;
     const auto some = [&](auto queries) {
         if constexpr (2 * queries <= simd::width<T>) {
-            constexpr int keys = Registers<T>::vectors * 4 / queries;
             for (; count >= queries; count -= queries, weights += queries * apart.query, o += queries * columns) {
-                Index j = 0;
-                RowsAhead<T> ahead(v);
-                for (; j + keys <= v.rows; j += keys) {
-                    add_rows_of<queries, keys>({v.row(j), v.stride, keys, columns}, weights + j * apart.key, apart, o);
-                    for (int r = 0; r < keys; ++r) ahead.next();
-                }
+                const Index j = add_rows_of<queries>(v, weights, apart, o);
                 for (int i = 0; i < queries; ++i) {
                     const T* const of_row = weights + i * apart.query;
                     if (whole < columns && j > 0)

@@ -133,7 +133,7 @@ public:
           parameters_(parameters),
           rows_(problem, block),
           head_(source.head(problem.key_rows(block.sequence, block.kv_head))),
-          scores_(attention, rows_, width, false, scratch.scores),
+          scores_(attention, rows_, width, false, 0, scratch.scores),
           score_gradients_(attention, gradients, parameters, rows_, head_, scores_, scratch),
           z_(scratch),
           keys_(key_gradients),

@@ -25,7 +25,7 @@ public:
         : attention_(attention),
           rows_(problem, block),
           by_rows_(Scores::dot && block.rows <= Products<T, E>::most_rows),
-          scores_(attention, rows_, width, by_rows_, scratch.scores),
+          scores_(attention, rows_, width, by_rows_, scratch.row, scratch.scores),
           states_(fold_of<N>(attention.normalizer), rows_.block, rows_.lanes, scratch.rows),
           output_(rows_, source.head(problem.key_rows(block.sequence, block.kv_head)), scratch, by_rows_, ahead),
           apart_(scores_.apart()),
@@ -40,19 +40,20 @@ public:
     void start() {
         load_queries();
         if constexpr (!RowNormalizer<N>) states_.start();
-        if constexpr (RowNormalizer<N>) std::fill(z_.s, z_.s + rows_.block.key_end * apart_.key, -infinity);
+        if constexpr (RowNormalizer<N>) std::fill(z_.s, z_.s + z_.row * rows_.lanes, -infinity);
     }
     Cover cover_of_tile(Index begin, Index keys) const { return scores_.cover_of_tile(begin, keys); }
     /// Takes in a tile of keys. A normalizer that needs a row whole only keeps its scores.
     void take(KeyTile<T>& tile, Cover cover, [[maybe_unused]] bool wants_lse) {
-        if (cover == Cover::none) return;
+        if (by_rows_ && cover == Cover::some) tile.keys = scores_.seen_keys(tile.begin, tile.keys);
+        if (cover == Cover::none || tile.keys == 0) return;
         T* const s = scores_of(tile);
         score_tile(tile, cover, s);
         LaneOperand<T> weights{s};
         if constexpr (Fold<N>) {
             weigh(tile.keys, weights);
         } else if constexpr (PairNormalizer<N>) {
-            if (wants_lse) by_rows_ ? states_.see_rows(z_.s, tile.keys, apart_) : states_.see(z_.s, tile.keys);
+            if (wants_lse) by_rows_ ? states_.see_rows(z_.s, tile.keys, apart_.query) : states_.see(z_.s, tile.keys);
             weigh_pairs(tile.keys);
         } else {
             return;
@@ -114,14 +115,12 @@ private:
             const Index begin = tile.begin + tile.keys, next = std::min(key_block, rows_.block.key_end - begin);
             if (next > 0 && rows_.block.first) output_.keys.soon(output_.ahead, begin, next);
         }
-        scores_.score(
-            tile.k, tile.begin, tile.keys, cover, s,
-            {.largest = z_.rows.largest, .ahead = &output_.ahead, .side_by_side = Fold<N> && !rows_.problem.dropout});
+        scores_.score(tile.k, tile.begin, tile.keys, cover, s, {.largest = z_.rows.largest, .ahead = &output_.ahead});
     }
 
     /// Scores into weights, packed already where the engine packs what is made.
     void weigh(Index keys, [[maybe_unused]] LaneOperand<T>& weights) {
-        if (by_rows_) return states_.take_rows(z_.s, keys, apart_);
+        if (by_rows_) return states_.take_rows(z_.s, keys, apart_.query);
         if constexpr (may_pack<T, A> && PacksWhatIsMade<E, T>) {
             if (engine().packs(keys)) {
                 states_.take(engine().engine, z_.s, keys, z_.packed_weights);
@@ -134,6 +133,13 @@ private:
     /// Scores into weights, each by itself.
     void weigh_pairs(Index keys) {
         set_lanes(z_.rows.factor, rows_.lanes, T(1));
+        if (by_rows_) {
+            return rows_.for_each_row(0, [&](Index lane, const Position& p) {
+                RowScores<T>(z_.s + lane * apart_.query, keys).replace([&](const Lanes<T>& s) ATTEND_ALWAYS_INLINE {
+                    return attention_.normalizer.weight(s, p.head);
+                });
+            });
+        }
         for (Index j = 0; j < keys; ++j) {
             T* const s = z_.s + j * apart_.key;
             rows_.for_each_packet(j, [&](Index lane, const Position& p, Index count) {
@@ -144,17 +150,16 @@ private:
     }
     /// Whole rows of scores into weights; their LSEs stay until the end.
     void normalize_rows() {
-        const LaneBlock& block = rows_.block;
-        const Index n = block.key_end;
-        for (Index lane = 0; lane < block.count(); ++lane) {
-            for (Index j = 0; j < n; ++j) z_.row[j] = z_.s[j * apart_.key + lane];
-            const Index head = lane / block.rows;
-            z_.rows.lse[lane] = attention_.normalizer.normalize(
-                std::span<T>(z_.row, static_cast<std::size_t>(n)),
-                rows_.problem.row_position(block.sequence, block.head + head, block.row + lane % block.rows));
-            for (Index j = 0; j < n; ++j) z_.s[j * apart_.key + lane] = z_.row[j];
-        }
-        for (Index lane = 0; lane < rows_.lanes; ++lane) z_.rows.factor[lane] = T(1);
+        const Index n = rows_.block.key_end;
+        rows_.for_each_row(0, [&](Index lane, const Position& p) {
+            T *const from = z_.s + lane * apart_.query, *const row = by_rows_ ? from : z_.one_row;
+            for (Index j = 0; j < (by_rows_ ? 0 : n); ++j) row[j] = from[j * apart_.key];
+            z_.rows.lse[lane] =
+                attention_.normalizer.normalize(std::span<T>(row, static_cast<std::size_t>(n)),
+                                                RowPosition{p.query, p.row, p.head, p.kv_head, p.sequence});
+            for (Index j = 0; j < (by_rows_ ? 0 : n); ++j) from[j * apart_.key] = row[j];
+        });
+        set_lanes(z_.rows.factor, rows_.lanes, T(1));
     }
     void add_weighted_values(KeyTile<T>& tile, Cover cover, LaneOperand<T>& weights) {
         output_.add_weighted_values(tile, cover, weights, apart_, engine(), PairTest(attention_.mask));
@@ -172,9 +177,9 @@ private:
                 if constexpr (PairNormalizer<N>) {
                     weigh_pairs(tile.keys);
                 } else {
-                    by_rows_ ? states_.weigh_rows(s, tile.keys, apart_) : states_.weigh(s, tile.keys);
+                    by_rows_ ? states_.weigh_rows(s, tile.keys, apart_.query) : states_.weigh(s, tile.keys);
                 }
-                rows_.drop(tile.begin, tile.keys, s, apart_.key);
+                rows_.drop(tile.begin, tile.keys, s, apart_);
             }
             output_.write_weights(tile.begin, tile.keys, s, apart_, weights);
         });

@@ -59,7 +59,7 @@ public:
     ATTEND_NOINLINE void add_weighted_values(KeyTile<T>& tile, Cover cover, LaneOperand<T>& weights,
                                              const ScoreStrides& apart, const Products<T, E>& products,
                                              const PairTest& sees) {
-        rows.drop(tile.begin, tile.keys, weights.data, apart.key);
+        rows.drop(tile.begin, tile.keys, weights.data, apart);
         const T* const factor = first ? nullptr : z.rows.factor;
         first = false;
         if (!tile.has_v) {
@@ -168,7 +168,7 @@ private:
                     const Products<T, E>& products) const {
         const Index count = tile.keys;
         if (by_rows) {
-            products.add_row_values({tile.rows.data, tile.rows.row_stride, count, d_v}, weights.data,
+            products.add_row_values({tile.rows.data, tile.rows.row_stride, count, d_v, rows.streams()}, weights.data,
                                     rows.block.count(), apart, factor, z.o);
         } else {
             RowOperand<T>& values = tile.v;

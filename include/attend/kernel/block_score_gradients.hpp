@@ -45,7 +45,7 @@ public:
                 modifiers_backward(attention_.modifiers.each, rows_, {begin, keys}, z_.raw + at(begin),
                                    z_.ds + at(begin), z_.kept, gradient);
             }
-            rows_.drop(begin, keys, z_.p + at(begin), rows_.lanes);
+            rows_.drop(begin, keys, z_.p + at(begin), {1, rows_.lanes});
             f(begin, keys, cover, z_.p + at(begin), z_.ds + at(begin));
         };
         if constexpr (RowNormalizer<N>) {
@@ -138,7 +138,7 @@ private:
                                          ProductOptions<T>());
         if (gradients_.dweights.data != nullptr) [[unlikely]]
             add_weight_gradients(begin, keys);
-        rows_.drop(begin, keys, z_.ds + at(begin), rows_.lanes);
+        rows_.drop(begin, keys, z_.ds + at(begin), {1, rows_.lanes});
     }
     /// Adds the gradients of a tile's weights that the loss reads itself.
     void add_weight_gradients(Index begin, Index keys) const {

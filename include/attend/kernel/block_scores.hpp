@@ -1,7 +1,7 @@
 #pragma once
 /// \file
-/// The scores of one block of queries with the keys of its head, tile by tile. Queries stand in lanes and keys are read
-/// where they are.
+/// The scores of one block of queries with the keys of its head, tile by tile. Queries stand in lanes, or of few
+/// queries keys, and keys are read where they are.
 
 #include <algorithm>
 #include <limits>
@@ -19,7 +19,6 @@ struct ScoreOptions {
     T* largest = nullptr;        ///< becomes the largest by lane, where queries stand in lanes
     T* raw = nullptr;            ///< becomes what the modifiers are given
     ReadAhead* ahead = nullptr;  ///< what to ask for by the way
-    bool side_by_side = false;  ///< of few queries the keys come side by side, as a softmax wants them, not the queries
 };
 
 /// One block of lanes.
@@ -32,18 +31,19 @@ public:
     /// Without modifiers the products are final scores.
     static constexpr bool products_are_final = dot && A::ModifierChain::count == 0;
 
-    /// `by_rows`: features stand in lanes instead of queries.
-    BlockScores(const A& attention, const BlockRows<T, X>& rows, Index width, bool by_rows,
+    /// `by_rows`: keys stand in lanes instead of queries, and in products features; a query's scores are `row` from the
+    /// next one's then.
+    BlockScores(const A& attention, const BlockRows<T, X>& rows, Index width, bool by_rows, Index row,
                 const ScoreScratch<T>& scratch)
         : attention_(attention),
           rows_(rows),
           queries_(attention.engine, rows, width, by_rows, scratch),
-          apart_{1, by_rows ? rows.block.count() : rows.lanes},
+          apart_(by_rows ? ScoreStrides{row, 1} : ScoreStrides{1, rows.lanes}),
           z_(scratch) {}
 
     /// How products with the lanes are made.
     const Products<T, E>& engine() const { return queries_.products; }
-    /// How far the scores of the last tile stand from each other.
+    /// How far the scores of a tile stand from each other.
     const ScoreStrides& apart() const { return apart_; }
 
     /// Maps the queries and puts them into lanes. Their features row by row are there afterwards if they are wanted.
@@ -70,15 +70,22 @@ public:
         }
         return cover;
     }
+    /// How many keys of a tile some query may see: those behind them, whole packets, need not be looked at.
+    Index seen_keys(Index begin, Index keys) const {
+        Index seen = keys;
+        while (seen > 0 && cover_of_tile(begin + (seen - 1) / w * w, (seen - 1) % w + 1) == Cover::none)
+            seen = (seen - 1) / w * w;
+        return seen;
+    }
     /// The final scores of a tile of keys, whose features are `k`: products or sums over pairs, modified and masked.
     void score(RowOperand<T>& k, Index begin, Index keys, Cover cover, T* s, const ScoreOptions<T>& options) {
         T* const largest = queries_.by_rows ? nullptr : options.largest;
         if (largest != nullptr) set_lanes(largest, rows_.lanes, std::numeric_limits<T>::lowest());
         const bool final = products_are_final && cover == Cover::all;
-        products(k, keys, s, final ? largest : nullptr, options.ahead, final && options.side_by_side);
+        products(k, keys, s, final ? largest : nullptr, options.ahead);
         if (options.raw != nullptr) std::copy(s, s + keys * rows_.lanes, options.raw);
         if (final) return;
-        finish(begin, keys, cover, s, largest);
+        queries_.by_rows ? finish_rows(begin, keys, cover, s) : finish(begin, keys, cover, s, largest);
     }
     /// The features of a tile of keys and of the queries, where they are paired one by one.
     PairTiles<T> pair_tiles(const StridedMatrix<T>& k, Index keys) const {
@@ -95,12 +102,10 @@ private:
     static constexpr bool modifies_tiles = tile_modifiers<decltype(A::modifiers.each), T>() > 0;
 
     /// s = the products of a tile's pairs, before modifiers and mask; `largest`, by lane, is raised to the largest.
-    void products(RowOperand<T>& k, Index keys, T* s, T* largest, ReadAhead* ahead, bool side_by_side) {
+    void products(RowOperand<T>& k, Index keys, T* s, T* largest, ReadAhead* ahead) {
         if (queries_.by_rows) {
-            const Index count = rows_.block.count();
-            apart_ = side_by_side ? ScoreStrides{z_.tile, 1} : ScoreStrides{1, count};
-            engine().row_scores({k.matrix.data, k.matrix.row_stride, keys, queries_.width}, z_.mapped, count, s,
-                                apart_);
+            engine().row_scores({k.matrix.data, k.matrix.row_stride, keys, queries_.width, rows_.streams()}, z_.mapped,
+                                rows_.block.count(), s, apart_);
         } else if constexpr (dot) {
             queries_.multiply(k, keys, s, largest, ahead);
         } else {
@@ -127,6 +132,19 @@ private:
                 simd::store(largest + i, simd::max(simd::load(largest + i), simd::load(s + j * apart_.key + i)));
         }
     }
+    /// The same of queries row by row, whose keys stand in lanes. Whole packets are written.
+    ATTEND_NOINLINE void finish_rows(Index begin, Index keys, Cover cover, T* s) const {
+        rows_.for_each_row(begin, [&](Index lane, Position p) {
+            T* const row = s + lane * apart_.query;
+            for (Index j = 0; j < keys; j += w, p.key += w) {
+                const KeyLanePosition<T> at = rows_.keys_of(p, std::min(w, keys - j));
+                auto x = Lanes<T>::of(simd::load(row + j, at.key.count, T(0)));
+                if constexpr (A::ModifierChain::count > 0) x = on_lanes(attention_.modifiers.each, x, at);
+                if (cover == Cover::some) hide(x.packet, at);
+                simd::store(row + j, x.packet);
+            }
+        });
+    }
     /// The same of a packet of queries, the first of which stands at `p`; returns the largest of each.
     template <bool whole>
     simd::Packet<T> finish_packet(T* s, Index keys, Position p, Index count, Cover cover) const {
@@ -135,7 +153,7 @@ private:
             auto x = Lanes<T>::of(whole ? simd::load(s) : simd::load(s, count, T(0)));
             if constexpr (A::ModifierChain::count > 0 && !modifies_tiles)
                 x = on_lanes(attention_.modifiers.each, x, rows_.lanes_of(p, count));
-            const bool hides = cover == Cover::some && hide<whole>(x.packet, p, count);
+            const bool hides = cover == Cover::some && hide(x.packet, rows_.lanes_of(p, whole ? w : count));
             if (A::ModifierChain::count > 0 || hides)
                 whole ? simd::store(s, x.packet) : simd::store<T>(s, x.packet, count);
             most = simd::max(most, x.packet);
@@ -170,30 +188,27 @@ private:
         };
         std::apply([&](const auto&... modifier) { (one(modifier), ...); }, attention_.modifiers.each);
     }
-    /// Scores that the mask hides become −∞; returns whether it hides any. Asks for a packet of queries at a time
-    /// first: on the edge of a causal tile one in four is cut.
-    template <bool whole>
-    bool hide(simd::Packet<T>& s, const Position& p, Index count) const {
+    /// Scores that the mask hides become −∞; returns whether it hides any. Asks for all of a packet first: on the edge
+    /// of a causal tile one in four is cut.
+    template <PackPosition P>
+    bool hide(simd::Packet<T>& s, const P& p) const {
         const auto& mask = attention_.mask;
-        const Cover cover =
-            cover_of(mask, Tile{p.query, p.query + count, p.key, p.key + 1, p.row, p.head, p.kv_head, p.sequence});
+        const Cover cover = cover_of(mask, tile_of_pairs(p));
         const auto hidden = simd::broadcast(-infinity);
         if (cover == Cover::all) return false;
         if (cover == Cover::none) {
             s = hidden;
             return true;
         }
-        if constexpr (LaneWiseMask<std::remove_cvref_t<decltype(mask)>, T>) {
-            const LaneMask<T> kept = mask(rows_.lanes_of(p, count));
-            s = simd::select(kept.packet, s, hidden);
+        if constexpr (LaneWiseMask<std::remove_cvref_t<decltype(mask)>, P>) {
+            s = simd::select(mask(p).packet, s, hidden);
         } else {
             // Compilers make packets of this, where the predicate lets them.
             T scores[w];
             simd::store(scores, s);
-            Position at = p;
+            const Index count = pairs_of(p);
             ATTEND_ROLLED
-            for (Index i = 0; i < (whole ? w : count); ++i, ++at.query, ++at.row)
-                scores[i] = mask(at) ? scores[i] : -infinity;
+            for (Index i = 0; i < count; ++i) scores[i] = mask(scalar_position(p, i)) ? scores[i] : -infinity;
             s = simd::load(scores);
         }
         return true;
@@ -202,7 +217,7 @@ private:
     const A& attention_;
     const BlockRows<T, X>& rows_;
     BlockQueries<T, X, E> queries_;
-    ScoreStrides apart_;
+    const ScoreStrides apart_;
     const ScoreScratch<T>& z_;
     bool q_has_exponentials_ = false;
 };

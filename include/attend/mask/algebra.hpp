@@ -26,9 +26,9 @@ struct MaskAnd {
 
     void check(const Shape& shape) const { detail::check_part(a, shape), detail::check_part(b, shape); }
     constexpr bool operator()(const Position& p) const { return a(p) && b(p); }
-    template <class T>
-        requires detail::LaneWiseMask<A, T> && detail::LaneWiseMask<B, T>
-    LaneMask<T> operator()(const LanePosition<T>& p) const {
+    template <class P>
+        requires detail::LaneWiseMask<A, P> && detail::LaneWiseMask<B, P>
+    auto operator()(const P& p) const {
         return a(p) & b(p);
     }
     constexpr Cover cover(const Tile& t) const {
@@ -47,9 +47,9 @@ struct MaskOr {
 
     void check(const Shape& shape) const { detail::check_part(a, shape), detail::check_part(b, shape); }
     constexpr bool operator()(const Position& p) const { return a(p) || b(p); }
-    template <class T>
-        requires detail::LaneWiseMask<A, T> && detail::LaneWiseMask<B, T>
-    LaneMask<T> operator()(const LanePosition<T>& p) const {
+    template <class P>
+        requires detail::LaneWiseMask<A, P> && detail::LaneWiseMask<B, P>
+    auto operator()(const P& p) const {
         return a(p) | b(p);
     }
     constexpr Cover cover(const Tile& t) const {
@@ -67,9 +67,9 @@ struct MaskNot {
 
     void check(const Shape& shape) const { detail::check_part(a, shape); }
     constexpr bool operator()(const Position& p) const { return !a(p); }
-    template <class T>
-        requires detail::LaneWiseMask<A, T>
-    LaneMask<T> operator()(const LanePosition<T>& p) const {
+    template <class P>
+        requires detail::LaneWiseMask<A, P>
+    auto operator()(const P& p) const {
         return !a(p);
     }
     constexpr Cover cover(const Tile& t) const {

@@ -12,8 +12,8 @@ struct Causal {
     static constexpr Kind kind = Kind::mask;
 
     constexpr bool operator()(const Position& p) const { return p.key <= p.query; }
-    template <class T>
-    LaneMask<T> operator()(const LanePosition<T>& p) const {
+    template <detail::PackPosition P>
+    auto operator()(const P& p) const {
         return p.key <= p.query;
     }
     constexpr Cover cover(const Tile& t) const {

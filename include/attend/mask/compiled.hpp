@@ -78,6 +78,14 @@ public:
         return LaneMask<T>(
             detail::simd::mask_of_bits<T>(kept(plane(p.sequence, p.head), p.row.first, p.row.count, p.key)));
     }
+    template <class T>
+    LaneMask<T> operator()(const KeyLanePosition<T>& p) const {
+        const std::uint64_t* const first = &plane(p.sequence, p.head).bits[word(p.row, p.key.first)];
+        std::uint64_t kept = 0;
+        for (Index lane = 0; lane < p.key.count; ++lane)
+            kept |= (first[lane * words()] >> (p.row % 64) & 1) << static_cast<unsigned>(lane);
+        return LaneMask<T>(detail::simd::mask_of_bits<T>(kept));
+    }
     Cover cover(const Tile& tile) const {
         const Index rows = tile.query_end - tile.query_begin, row_end = tile.row_begin + rows;
         if (rows <= 0 || tile.key_end <= tile.key_begin) return Cover::none;

@@ -27,6 +27,12 @@ struct DenseMask {
     LaneMask<T> operator()(const LanePosition<T>& p) const {
         return LaneMask<T>::of(keep.data() + p.key * keep.rows() + p.row.first, p.row.count);
     }
+    template <class T>
+    LaneMask<T> operator()(const KeyLanePosition<T>& p) const {
+        const bool* const first = keep.data() + p.key.first * keep.rows() + p.row;
+        if (keep.rows() == 1) return LaneMask<T>::of(first, p.key.count);
+        return LaneMask<T>::each([&](Index lane) { return lane < p.key.count && first[lane * keep.rows()]; });
+    }
 };
 
 /// The same for foreign memory of booleans (sequence, head, row, key), without a copy. Dimensions of size 1 serve all.

@@ -25,8 +25,8 @@ struct SlidingWindow {
                         " and right ", right);
     }
     constexpr bool operator()(const Position& p) const { return -right <= p.query - p.key && p.query - p.key <= left; }
-    template <class T>
-    LaneMask<T> operator()(const LanePosition<T>& p) const {
+    template <detail::PackPosition P>
+    auto operator()(const P& p) const {
         return (-right <= p.query - p.key) & (p.query - p.key <= left);
     }
     constexpr Cover cover(const Tile& t) const {

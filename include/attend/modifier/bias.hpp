@@ -42,6 +42,15 @@ struct DenseBias {
     auto operator()(auto s, const LanePosition<C>& p) const {
         return s + decltype(s)(Lanes<C>::gather(&values(index_row(p), p.key), values.cols(), p.row.count));
     }
+    template <class C>
+    auto operator()(auto s, const KeyLanePosition<C>& p) const {
+        const T* const row = &values(index_row(p), p.key.first);
+        if constexpr (std::is_same_v<C, T>) {
+            return s + decltype(s)(Lanes<C>::of(detail::simd::load(row, p.key.count, C(0))));
+        } else {
+            return s + decltype(s)(Lanes<C>::gather(row, 1, p.key.count));
+        }
+    }
     /// The same for `keys` keys from p.key on, whose scores stand `lanes` apart.
     void on_tile(T* s, Index lanes, Index keys, const LanePosition<T>& p) const {
         detail::add_transposed(&values(index_row(p), p.key), values.cols(), p.row.count, keys, s, lanes);
@@ -59,7 +68,7 @@ private:
     template <class P>
     Index index_row(const P& p) const {
         Index row;
-        if constexpr (std::is_same_v<P, Position>) {
+        if constexpr (std::is_same_v<decltype(p.row), Index>) {
             row = p.row;
         } else {
             row = p.row.first;

@@ -85,11 +85,13 @@ struct RelativeBias {
     auto operator()(auto s, const Position& p) const {
         return s + decltype(s)(table(bucket(p.key - p.query), column(p)));
     }
-    template <class C>
-    auto operator()(auto s, const LanePosition<C>& p) const {
+    template <detail::PackPosition P>
+    auto operator()(auto s, const P& p) const {
+        using C = detail::PositionScalar<P>;
         C biases[detail::simd::width<C>] = {};
-        for (Index i = 0; i < p.query.count; ++i)
-            biases[i] = static_cast<C>(table(bucket(p.key - p.query[i]), column(p)));
+        const auto relative = p.key - p.query;
+        for (Index i = 0; i < detail::pairs_of(p); ++i)
+            biases[i] = static_cast<C>(table(bucket(relative[i]), column(p)));
         return s + decltype(s)(Lanes<C>::of(detail::simd::load(biases)));
     }
     template <class C>

@@ -29,28 +29,22 @@ constexpr std::size_t tile_modifiers(std::size_t end = std::tuple_size_v<Chain>)
     }(std::make_index_sequence<std::tuple_size_v<Chain>>());
 }
 
-/// The position of one lane.
-template <class T>
-Position scalar_position(const LanePosition<T>& p, Index lane) {
-    return {p.query.first + lane, p.key, p.row.first + lane, p.head, p.kv_head, p.sequence};
-}
-
-/// m(s, p) of a packet of queries. A modifier that takes only scalars is asked lane by lane.
-template <class T, class M>
-Lanes<T> on_lanes(const M& m, const Lanes<T>& s, const LanePosition<T>& p) {
+/// m(s, p) of a packet of pairs. A modifier that takes only scalars is asked lane by lane.
+template <class T, class M, PackPosition P>
+Lanes<T> on_lanes(const M& m, const Lanes<T>& s, const P& p) {
     if constexpr (requires { Lanes<T>(m(s, p)); }) {
         return Lanes<T>(m(s, p));
     } else {
         T lanes[simd::width<T>];
         simd::store(lanes, s.packet);
-        for (Index i = 0; i < p.query.count; ++i) {
+        for (Index i = 0; i < pairs_of(p); ++i) {
             lanes[i] = static_cast<T>(m(lanes[i], scalar_position(p, i)));
         }
         return Lanes<T>::of(simd::load(lanes));
     }
 }
-template <class T, class... Ms>
-Lanes<T> on_lanes(const std::tuple<Ms...>& modifiers, Lanes<T> s, const LanePosition<T>& p) {
+template <class T, PackPosition P, class... Ms>
+Lanes<T> on_lanes(const std::tuple<Ms...>& modifiers, Lanes<T> s, const P& p) {
     std::apply([&](const auto&... m) { ((s = on_lanes(m, s, p)), ...); }, modifiers);
     return s;
 }

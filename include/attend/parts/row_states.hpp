@@ -103,21 +103,14 @@ public:
             take(SeenLaneScores<T>(s + lane, lanes_, keys, z_.largest + lane), whole, lane, count, head);
         });
     }
-    /// The same of rows that stand `apart`, whose keys become lanes.
-    void take_rows(T* s, Index keys, const ScoreStrides& apart) const {
-        for_each_row([&](Index i, Index head) {
-            T* const at = s + i * apart.query;
-            if (apart.key == 1) return take_row(at, i, head, keys);
-            T copy[key_block];
-            for (Index j = 0; j < keys; ++j) copy[j] = at[j * apart.key];
-            take_row(copy, i, head, keys);
-            for (Index j = 0; j < keys; ++j) at[j * apart.key] = copy[j];
-        });
+    /// The same of rows that stand `apart`, whose keys stand in lanes.
+    void take_rows(T* s, Index keys, Index apart) const {
+        for_each_row([&](Index i, Index head) { take_row(s + i * apart, i, head, keys); });
     }
-    void see_rows(const T* s, Index keys, const ScoreStrides& apart) const {
+    void see_rows(const T* s, Index keys, Index apart) const {
         for_each_row([&](Index i, Index head) {
             T copy[key_block];
-            for (Index j = 0; j < keys; ++j) copy[j] = s[i * apart.query + j * apart.key];
+            std::copy_n(s + i * apart, keys, copy);
             take_row(copy, i, head, keys);
         });
     }
@@ -158,19 +151,16 @@ public:
                 .replace([&](const Lanes<T>& x) ATTEND_ALWAYS_INLINE { return fold_.weight(x, rows, head); });
         });
     }
-    void weigh_rows(T* s, Index keys, const ScoreStrides& apart) const {
+    void weigh_rows(T* s, Index keys, Index apart) const {
         for_each_row([&](Index i, Index head) {
-            T copy[key_block], values[members];
-            T* const at = s + i * apart.query;
-            for (Index j = 0; j < keys; ++j) copy[j] = at[j * apart.key];
+            T values[members];
             Lanes<T> same[members];
             const Row seen = row(i);
             std::memcpy(values, &seen, sizeof seen);
             for (Index m = 0; m < members; ++m) same[m] = Lanes<T>(values[m]);
             Pack rows;
             std::memcpy(static_cast<void*>(&rows), same, sizeof rows);
-            RowScores<T>(copy, keys).replace([&](const Lanes<T>& x) { return fold_.weight(x, rows, head); });
-            for (Index j = 0; j < keys; ++j) at[j * apart.key] = copy[j];
+            RowScores<T>(s + i * apart, keys).replace([&](const Lanes<T>& x) { return fold_.weight(x, rows, head); });
         });
     }
 
