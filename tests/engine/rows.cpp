@@ -80,4 +80,19 @@ TEMPLATE_TEST_CASE("outputs of a few rows are rescaled, and the weighted values 
     });
 }
 
+TEMPLATE_TEST_CASE("a row's bits do not depend on the rows beside it", "", float, double) {
+    for_each_case<TestType>([](Case<TestType> x) {
+        const RowMatrix<TestType> before = x.o;
+        detail::dot_rows(x.block(), x.q.data(), x.count, x.s.data(), {1, x.lanes});
+        detail::add_to_rows(x.block(), x.s.data(), x.count, {1, x.lanes}, x.o.data());
+        for (Index i = 0; i < x.count; ++i) {
+            RowMatrix<TestType> s(x.keys, 2), o = before.row(i);
+            detail::dot_rows(x.block(), &x.q(i, 0), 1, s.data(), {1, 2});
+            detail::add_to_rows(x.block(), &x.s(0, i), 1, {1, x.lanes}, o.data());
+            CHECK(s.col(0) == x.s.col(i));
+            CHECK(o == x.o.row(i));
+        }
+    });
+}
+
 }  // namespace test_rows

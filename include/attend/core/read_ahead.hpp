@@ -31,20 +31,25 @@ public:
         if (!rows.streams || bytes_ == 0) bytes_ = 0;
         if (bytes_ > 0) at_ = reinterpret_cast<std::uintptr_t>(rows.data) + offset((distance + bytes_ - 1) / bytes_);
     }
-    /// When so many rows are read: asks for as many others.
-    void next(int rows) {
+    /// When so many bytes of each of so many rows are read: asks for as many others, in their order.
+    void next(Index rows, Index bytes) {
         if (bytes_ == 0) return;
-        for (int r = 0; r < rows; ++r, at_ += offset(1)) {
-            for (Index i = 0; i < bytes_; i += line_bytes) fetch_line<1>(at_ + static_cast<std::uintptr_t>(i));
+        for (Index count = rows * bytes; count > 0; count -= line_bytes) {
+            fetch_line<1>(at_ + static_cast<std::uintptr_t>(done_));
+            done_ += line_bytes;
+            if (done_ < bytes_) continue;
+            done_ = 0;
+            at_ += offset(1);
         }
     }
+    void next(Index rows) { next(rows, (bytes_ + line_bytes - 1) / line_bytes * line_bytes); }
 
 private:
     static constexpr Index size = static_cast<Index>(sizeof(T)), distance = 8192;
 
     std::uintptr_t offset(Index rows) const { return static_cast<std::uintptr_t>(rows * stride_); }
 
-    Index stride_, bytes_;
+    Index stride_, bytes_, done_ = 0;
     std::uintptr_t at_ = 0;
 };
 

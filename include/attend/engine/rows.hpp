@@ -81,58 +81,67 @@ void dot_rows(const RowBlock<T>& k, const T* q, Index count, T* s, const ScoreSt
     some(std::integral_constant<int, 1>());
 }
 
-/// o_i += Σ_r weight(i, r) · v_r for `queries` rows of o and as many rows of v as weights fit into the registers, again
-/// and again, as far as the features fill whole packets. Four sums at a time: one would wait for itself, and round
-/// more. Returns how many rows of v that were.
-template <int queries, class T>
-ATTEND_NOINLINE Index add_rows_of(const RowBlock<T>& v, const T* weights, const ScoreStrides& apart, T* o) {
-    constexpr Index w = simd::width<T>;
-    constexpr int keys = Registers<T>::vectors * 4 / queries, parts = 4 / queries;
+/// So many rows of v are added up before they are added to what stood in o: fewer roundings in a row.
+inline constexpr Index rows_at_once = 8;
+
+/// o_i += Σ_r weight(i, r) · v_r for `queries` rows of o and a few rows of v, of `columns` packets of features from `a`
+/// on; of the last, where it is not whole, `rest`. In parts, which need not wait for each other; the parts of a row of
+/// o do not depend on how many there are.
+template <int queries, int columns, bool whole, class T>
+ATTEND_ALWAYS_INLINE inline void add_columns(const RowBlock<T>& v, const T* weights, const ScoreStrides& apart, T* o,
+                                             Index a, Index rest) {
+    constexpr int w = static_cast<int>(simd::width<T>), parts = Registers<T>::vectors;
     using P = simd::Packet<T>;
-    const Index columns = v.columns;
-    RowsAhead<T> ahead(v);
-    Index j = 0;
-    for (; j + keys <= v.rows; j += keys, weights += keys * apart.key) {
-        P p[keys * queries];
-        repeat<keys * queries>([&](auto x) ATTEND_ALWAYS_INLINE {
-            p[x] = simd::broadcast(weights[x / queries * apart.key + x % queries * apart.query]);
-        });
-        const T* const rows = v.row(j);
-        ahead.next(keys);
-        for (Index a = 0; a + w <= columns; a += w) {
-            P sum[parts][queries];
-            repeat<parts * queries>([&](auto x) ATTEND_ALWAYS_INLINE {
-                sum[x / queries][x % queries] =
-                    x < queries ? simd::load(o + x % queries * columns + a) : simd::broadcast(T(0));
-            });
-            repeat<keys>([&](auto r) ATTEND_ALWAYS_INLINE {
-                add_each(sum[r % parts], p + r * queries, simd::load(rows + r * v.stride + a));
-            });
-            repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE {
-                P all = sum[0][i];
-                if constexpr (parts == 2) all = simd::add(all, sum[1][i]);
-                if constexpr (parts == 4) all = simd::add(simd::add(all, sum[1][i]), simd::add(sum[2][i], sum[3][i]));
-                simd::store(o + i * columns + a, all);
-            });
+    const auto load = [&](const T* from)
+                          ATTEND_ALWAYS_INLINE { return whole ? simd::load(from) : simd::load(from, rest, T(0)); };
+    P sum[parts][columns][queries];
+    repeat<columns * queries>([&](auto x) ATTEND_ALWAYS_INLINE {
+        constexpr int c = x / queries, i = x % queries;
+        sum[0][c][i] = load(o + i * v.columns + a + c * w);
+        repeat<parts - 1>([&](auto part) ATTEND_ALWAYS_INLINE { sum[part + 1][c][i] = simd::broadcast(T(0)); });
+    });
+    const auto add = [&](Index r, auto part) ATTEND_ALWAYS_INLINE {
+        P p[queries];
+        repeat<queries>([&](auto i)
+                            ATTEND_ALWAYS_INLINE { p[i] = simd::broadcast(weights[r * apart.key + i * apart.query]); });
+        const T* const row = v.row(r) + a;
+        repeat<columns>([&](auto c) ATTEND_ALWAYS_INLINE { add_each(sum[part][c], p, load(row + c * w)); });
+    };
+    Index r = 0;
+    for (; r + parts <= v.rows; r += parts) repeat<parts>([&](auto part) ATTEND_ALWAYS_INLINE { add(r + part, part); });
+    for (; r < v.rows; ++r) add(r, std::integral_constant<int, 0>());
+    repeat<columns * queries>([&](auto x) ATTEND_ALWAYS_INLINE {
+        constexpr int c = x / queries, i = x % queries;
+        P all = sum[0][c][i];
+        if constexpr (parts == 4) {
+            all = simd::add(simd::add(all, sum[1][c][i]), simd::add(sum[2][c][i], sum[3][c][i]));
+        } else {
+            repeat<parts - 1>([&](auto part) ATTEND_ALWAYS_INLINE { all = simd::add(all, sum[part + 1][c][i]); });
         }
-    }
-    return j;
+        T* const to = o + i * v.columns + a + c * w;
+        whole ? simd::store(to, all) : simd::store<T>(to, all, rest);
+    });
 }
-/// The same of one row of o, from feature `a` on, and of any number of rows of v.
-template <class T>
-ATTEND_NOINLINE void add_row(const RowBlock<T>& v, const T* weights, Index apart, Index a, T* o) {
+/// The same of all features and any number of rows of v.
+template <int queries, class T>
+ATTEND_NOINLINE void add_rows_of(const RowBlock<T>& v, const T* weights, const ScoreStrides& apart, T* o) {
+    constexpr int columns = 4 / queries;
     constexpr Index w = simd::width<T>;
-    for (; a + w <= v.columns; a += w) {
-        auto sum = simd::load(o + a);
-        for (Index r = 0; r < v.rows; ++r)
-            sum = simd::madd(simd::broadcast(weights[r * apart]), simd::load(v.row(r) + a), sum);
-        simd::store(o + a, sum);
-    }
-    if (const Index rest = v.columns - a; rest > 0) {
-        auto sum = simd::load(o + a, rest, T(0));
-        for (Index r = 0; r < v.rows; ++r)
-            sum = simd::madd(simd::broadcast(weights[r * apart]), simd::load(v.row(r) + a, rest, T(0)), sum);
-        simd::store<T>(o + a, sum, rest);
+    RowsAhead<T> ahead(v);
+    for (Index j = 0; j < v.rows; j += rows_at_once, weights += rows_at_once * apart.key) {
+        const RowBlock<T> some{v.row(j), v.stride, std::min(rows_at_once, v.rows - j), v.columns};
+        Index a = 0;
+        for (; a + columns * w <= v.columns; a += columns * w) {
+            add_columns<queries, columns, true>(some, weights, apart, o, a, w);
+            ahead.next(some.rows, columns * w * Index(sizeof(T)));
+        }
+        if constexpr (columns > 1) {
+            for (; a + w <= v.columns; a += w) {
+                add_columns<queries, 1, true>(some, weights, apart, o, a, w);
+                ahead.next(some.rows, w * Index(sizeof(T)));
+            }
+        }
+        if (a < v.columns) add_columns<queries, 1, false>(some, weights, apart, o, a, v.columns - a);
     }
 }
 
@@ -153,20 +162,10 @@ ATTEND_NOINLINE void start_rows(T* o, Index count, Index columns, const T* facto
 /// o_i += Σ_j weight(i, j) · v_j for `count` rows of o that follow each other.
 template <class T>
 void add_to_rows(const RowBlock<T>& v, const T* weights, Index count, const ScoreStrides& apart, T* o) {
-    const Index columns = v.columns, whole = columns / simd::width<T> * simd::width<T>;
     const auto some = [&](auto queries) {
         if constexpr (2 * queries <= simd::width<T>) {
-            for (; count >= queries; count -= queries, weights += queries * apart.query, o += queries * columns) {
-                const Index j = add_rows_of<queries>(v, weights, apart, o);
-                for (int i = 0; i < queries; ++i) {
-                    const T* const of_row = weights + i * apart.query;
-                    if (whole < columns && j > 0)
-                        add_row({v.data, v.stride, j, columns}, of_row, apart.key, whole, o + i * columns);
-                    if (j < v.rows)
-                        add_row({v.row(j), v.stride, v.rows - j, columns}, of_row + j * apart.key, apart.key, Index(0),
-                                o + i * columns);
-                }
-            }
+            for (; count >= queries; count -= queries, weights += queries * apart.query, o += queries * v.columns)
+                add_rows_of<queries>(v, weights, apart, o);
         }
     };
     some(std::integral_constant<int, 4>()), some(std::integral_constant<int, 2>());
