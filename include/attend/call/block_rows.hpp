@@ -75,9 +75,6 @@ public:
             for (Index i = 0; i < block.rows; ++i, ++p.query, ++p.row) f(h * block.rows + i, p);
         }
     }
-    static KeyLanePosition<T> keys_of(const Position& p, Index count) {
-        return {p.query, {p.key, 1, count}, p.row, p.head, p.kv_head, p.sequence};
-    }
 
     /// Multiplies the weights of a tile, or their gradients, by the factors of dropout.
     void drop(Index begin, Index keys, T* weights, const ScoreStrides& apart) const {

@@ -15,7 +15,7 @@ namespace attend::inline ATTEND_ABI::detail {
 /// So many queries of a head are few. However many heads share their keys: the bits of a head do not depend on those
 /// beside it.
 template <class T>
-inline constexpr Index most_few_queries = simd::width<T> == 1 ? 0 : std::max<Index>(1, simd::width<T> / 8);
+inline constexpr Index most_few_queries = simd::width<T> == 1 ? 0 : std::max<Index>(1, simd::width<T> / 4);
 
 /// The products of `queries` rows of q with width / queries keys at a time.
 template <int queries, class T>

@@ -7,8 +7,8 @@
 #include <limits>
 
 #include <attend/kernel/block_queries.hpp>
+#include <attend/parts/final_scores.hpp>
 #include <attend/parts/maps.hpp>
-#include <attend/parts/modifiers.hpp>
 #include <attend/parts/pair_gradients.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
@@ -85,7 +85,13 @@ public:
         products(k, keys, s, final ? largest : nullptr, options.ahead);
         if (options.raw != nullptr) std::copy(s, s + keys * rows_.lanes, options.raw);
         if (final) return;
-        queries_.by_rows ? finish_rows(begin, keys, cover, s) : finish(begin, keys, cover, s, largest);
+        if (queries_.by_rows) {
+            rows_.for_each_row(begin, [&](Index lane, const Position& p) {
+                finish_row(attention_, p, keys, cover, s + lane * apart_.query);
+            });
+        } else {
+            finish(begin, keys, cover, s, largest);
+        }
     }
     /// The features of a tile of keys and of the queries, where they are paired one by one.
     PairTiles<T> pair_tiles(const StridedMatrix<T>& k, Index keys) const {
@@ -98,7 +104,6 @@ public:
 
 private:
     static constexpr Index w = simd::width<T>;
-    static constexpr T infinity = std::numeric_limits<T>::infinity();
     static constexpr bool modifies_tiles = tile_modifiers<decltype(A::modifiers.each), T>() > 0;
 
     /// s = the products of a tile's pairs, before modifiers and mask; `largest`, by lane, is raised to the largest.
@@ -132,19 +137,6 @@ private:
                 simd::store(largest + i, simd::max(simd::load(largest + i), simd::load(s + j * apart_.key + i)));
         }
     }
-    /// The same of queries row by row, whose keys stand in lanes. Whole packets are written.
-    ATTEND_NOINLINE void finish_rows(Index begin, Index keys, Cover cover, T* s) const {
-        rows_.for_each_row(begin, [&](Index lane, Position p) {
-            T* const row = s + lane * apart_.query;
-            for (Index j = 0; j < keys; j += w, p.key += w) {
-                const KeyLanePosition<T> at = rows_.keys_of(p, std::min(w, keys - j));
-                auto x = Lanes<T>::of(simd::load(row + j, at.key.count, T(0)));
-                if constexpr (A::ModifierChain::count > 0) x = on_lanes(attention_.modifiers.each, x, at);
-                if (cover == Cover::some) hide(x.packet, at);
-                simd::store(row + j, x.packet);
-            }
-        });
-    }
     /// The same of a packet of queries, the first of which stands at `p`; returns the largest of each.
     template <bool whole>
     simd::Packet<T> finish_packet(T* s, Index keys, Position p, Index count, Cover cover) const {
@@ -153,7 +145,8 @@ private:
             auto x = Lanes<T>::of(whole ? simd::load(s) : simd::load(s, count, T(0)));
             if constexpr (A::ModifierChain::count > 0 && !modifies_tiles)
                 x = on_lanes(attention_.modifiers.each, x, rows_.lanes_of(p, count));
-            const bool hides = cover == Cover::some && hide(x.packet, rows_.lanes_of(p, whole ? w : count));
+            const bool hides =
+                cover == Cover::some && hide<T>(attention_.mask, x.packet, rows_.lanes_of(p, whole ? w : count));
             if (A::ModifierChain::count > 0 || hides)
                 whole ? simd::store(s, x.packet) : simd::store<T>(s, x.packet, count);
             most = simd::max(most, x.packet);
@@ -188,32 +181,6 @@ private:
         };
         std::apply([&](const auto&... modifier) { (one(modifier), ...); }, attention_.modifiers.each);
     }
-    /// Scores that the mask hides become −∞; returns whether it hides any. Asks for all of a packet first: on the edge
-    /// of a causal tile one in four is cut.
-    template <PackPosition P>
-    bool hide(simd::Packet<T>& s, const P& p) const {
-        const auto& mask = attention_.mask;
-        const Cover cover = cover_of(mask, tile_of_pairs(p));
-        const auto hidden = simd::broadcast(-infinity);
-        if (cover == Cover::all) return false;
-        if (cover == Cover::none) {
-            s = hidden;
-            return true;
-        }
-        if constexpr (LaneWiseMask<std::remove_cvref_t<decltype(mask)>, P>) {
-            s = simd::select(mask(p).packet, s, hidden);
-        } else {
-            // Compilers make packets of this, where the predicate lets them.
-            T scores[w];
-            simd::store(scores, s);
-            const Index count = pairs_of(p);
-            ATTEND_ROLLED
-            for (Index i = 0; i < count; ++i) scores[i] = mask(scalar_position(p, i)) ? scores[i] : -infinity;
-            s = simd::load(scores);
-        }
-        return true;
-    }
-
     const A& attention_;
     const BlockRows<T, X>& rows_;
     BlockQueries<T, X, E> queries_;

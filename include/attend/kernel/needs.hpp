@@ -2,10 +2,12 @@
 /// \file
 /// What a call asks of its plan and its workspace besides its shape: all that these know of an attention.
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 
 #include <attend/engine/products.hpp>
+#include <attend/engine/rows.hpp>
 #include <attend/parts/modifiers.hpp>
 #include <attend/parts/pairs.hpp>
 #include <attend/parts/row_states.hpp>
@@ -24,6 +26,19 @@ const FoldOf<N>& fold_of(const N& normalizer) {
     } else {
         return softmax;
     }
+}
+
+/// So little that it takes less to compute it row by row than to put it into lanes.
+template <class T>
+constexpr bool is_little(Index queries, Index keys, Index width, Index d_v) {
+    return queries <= 2 * most_few_queries<T> && keys <= 16 && std::max(width, d_v) <= 64;
+}
+/// Whether the queries of a block are few. However many heads share their keys, and whatever else is in the batch: the
+/// bits of a sequence depend on its own shape.
+template <class T, class E>
+bool are_few(Index rows, Index queries, Index keys, Index width, Index d_v) {
+    constexpr Index most = Products<T, E>::most_rows;
+    return most > 0 && (rows <= most || is_little<T>(queries, keys, width, d_v));
 }
 
 /// Whether an attention's engine may pack. A sigmoid's weights may all be so small that nothing of them would be left

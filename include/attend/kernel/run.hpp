@@ -7,6 +7,7 @@
 
 #include <attend/call/checks.hpp>
 #include <attend/kernel/backward.hpp>
+#include <attend/kernel/direct.hpp>
 #include <attend/kernel/forward.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
@@ -34,7 +35,6 @@ std::size_t workspace_bytes(const A& attention, const Shape& shape, Index worker
 template <class A, class X, class T, class MakeSource>
 void run_forward_on(const A& attention, const Problem<X>& problem, const fused::Needs& needs, Output<X>& out,
                     ForwardOptions<T>& options, MakeSource&& make_source) {
-    check_outputs(problem, out, options);
     const fused::Layout<T> layout(needs, problem.shape, options.executor.concurrency());
     with_scratch(options.workspace, layout.bytes(), [&](std::byte* memory) {
         const fused::Results<T, X> results{
@@ -51,6 +51,12 @@ void run_forward_on(const A& attention, const Problem<X>& problem, const fused::
 template <class A, class X, class T>
 void run_forward(const A& attention, const Problem<X>& problem, Output<X>& out, ForwardOptions<T>& options) {
     check_call(attention, problem.shape, problem.q, problem.k);
+    check_outputs(problem, out, options);
+    if constexpr (fused::Direct<T, A, X>) {
+        if (fused::DirectForward<T, A>::serves(problem, options) &&
+            fused::run_directly<T>(attention, problem, out, options))
+            return;
+    }
     const fused::Needs needs = fused::needs_of<T, A, X>(attention, problem.shape);
     run_forward_on(attention, problem, needs, out, options, [&](std::byte* memory) {
         return SourceOf<T, A, X>(KeyFeatures<T, A, X>::of(attention, problem.k, needs.width, memory, options.executor),
@@ -62,6 +68,7 @@ void run_forward(const A& attention, const Problem<X>& problem, const Source& so
                  ForwardOptions<T>& options) {
     require(!options.key_sequences, "key_sequences: a source says itself how many keys a sequence has: leave them out");
     check_source_call(attention, problem.shape, problem.q, problem.k);
+    check_outputs(problem, out, options);
     run_forward_on(attention, problem, fused::needs_of<T, A>(problem.shape, problem.shape.d_k, 0), out, options,
                    [&](std::byte*) { return GivenSource<T, Source>(source); });
 }

@@ -1,0 +1,54 @@
+#pragma once
+/// \file
+/// Products into final scores: what modifiers make of them, where the mask shows them.
+
+#include <algorithm>
+#include <limits>
+
+#include <attend/core/concepts.hpp>
+#include <attend/core/lanes.hpp>
+#include <attend/parts/modifiers.hpp>
+
+namespace attend::inline ATTEND_ABI::detail {
+
+/// Scores that the mask hides become −∞; returns whether it hides any. Asks for all of a packet first: on the edge of a
+/// causal tile one in four is cut.
+template <class T, class M, PackPosition P>
+bool hide(const M& mask, simd::Packet<T>& s, const P& p) {
+    constexpr T infinity = std::numeric_limits<T>::infinity();
+    const Cover cover = cover_of(mask, tile_of_pairs(p));
+    const auto hidden = simd::broadcast(-infinity);
+    if (cover == Cover::all) return false;
+    if (cover == Cover::none) {
+        s = hidden;
+        return true;
+    }
+    if constexpr (LaneWiseMask<M, P>) {
+        s = simd::select(mask(p).packet, s, hidden);
+    } else {
+        // Compilers make packets of this, where the predicate lets them.
+        T scores[simd::width<T>];
+        simd::store(scores, s);
+        const Index count = pairs_of(p);
+        ATTEND_ROLLED
+        for (Index i = 0; i < count; ++i) scores[i] = mask(scalar_position(p, i)) ? scores[i] : -infinity;
+        s = simd::load(scores);
+    }
+    return true;
+}
+
+/// The products of one query, from the key at `p` on, into final scores. Whole packets are written.
+template <class T, class A>
+void finish_row(const A& attention, const Position& p, Index keys, Cover cover, T* row) {
+    constexpr Index w = simd::width<T>;
+    KeyLanePosition<T> at{p.query, {p.key, 1, w}, p.row, p.head, p.kv_head, p.sequence};
+    for (Index j = 0; j < keys; j += w, at.key.first += w) {
+        at.key.count = std::min(w, keys - j);
+        auto x = Lanes<T>::of(simd::load(row + j, at.key.count, T(0)));
+        if constexpr (A::ModifierChain::count > 0) x = on_lanes(attention.modifiers.each, x, at);
+        if (cover == Cover::some) hide<T>(attention.mask, x.packet, at);
+        simd::store(row + j, x.packet);
+    }
+}
+
+}  // namespace attend::detail
