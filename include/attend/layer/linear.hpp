@@ -14,10 +14,13 @@ namespace attend::inline ATTEND_ABI::detail {
 template <class X, class Weight, class Bias, class Y>
 void linear(const X& x, const Weight& weight, const Bias& bias, Y& y, const ExecutorRef& executor) {
     y.resize(x.rows(), weight.cols());
-    if (bias.size() > 0) {
-        y.rowwise() = bias.transpose();
-    } else {
+    // Line by line: the replicated vector as one expression is read scalar by scalar.
+    if (bias.size() == 0) {
         y.setZero();
+    } else if constexpr (Y::IsRowMajor) {
+        for (Index i = 0; i < y.rows(); ++i) y.row(i) = bias.transpose();
+    } else {
+        for (Index j = 0; j < y.cols(); ++j) y.col(j).setConstant(bias[j]);
     }
     add_product(y, x, weight, executor);
 }
