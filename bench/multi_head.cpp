@@ -51,7 +51,8 @@ void add(const Size& size) {
         RowMatrix<float> y;
         Block::Tape tape;
         Workspace workspace;
-        const auto run = [&] { block.forward(x, y, {.workspace = &workspace, .tape = &tape}); };
+        const auto packed = block.pack();
+        const auto run = [&] { block.forward(x, y, {.workspace = &workspace, .tape = &tape, .packed = &packed}); };
         run();
         const Matrix<double> exact = naive<double>(block, x.cast<double>(), rows);
         if (holds(state, share_of_allowed_error<float>(y, naive<float>(block, x, rows), exact))) timed(state, run);

@@ -3,7 +3,7 @@
 #include <limits>
 #include <type_traits>
 
-#include <attend/engine/matrix_product.hpp>
+#include <attend/engine/packed_matrix.hpp>
 #include <attend/engine/row_products.hpp>
 
 #include <support/catch.hpp>
@@ -93,6 +93,29 @@ struct Backwards {
         for (Index i = count; i-- > 0;) f(i);
     }
 };
+
+TEMPLATE_TEST_CASE("a product with a packed matrix has the bits of that with the matrix itself", "", float, double) {
+    Random random(1);
+    for (const Index rows : {1, 9, 50, 200}) {
+        for (const Index columns : {1, 16, 70, 129}) {
+            for (const Index depth : {9, 128, 700}) {
+                CAPTURE(rows, columns, depth);
+                const RowMatrix<TestType> a = random_matrix<TestType>(random, rows, depth),
+                                          start = random_matrix<TestType>(random, rows, columns);
+                const Eigen::Matrix<TestType, Eigen::Dynamic, Eigen::Dynamic> b =
+                    random_matrix<TestType>(random, depth, columns);
+                const attend::detail::PackedMatrix<TestType> packed(b);
+                RowMatrix<TestType> y = start, y_packed = start;
+                Eigen::Matrix<TestType, Eigen::Dynamic, Eigen::Dynamic> y_columns = start;
+                add_product(y, a, b);
+                add_product(y_packed, a, packed, openmp(3));
+                add_product(y_columns, a, packed, serial);
+                CHECK(same_bits(y_columns, y_packed));
+                if (rows > attend::detail::most_few_rows) CHECK(same_bits(y_packed, y));
+            }
+        }
+    }
+}
 
 TEMPLATE_TEST_CASE("a product has the same bits for any executor", "", float, double) {
     using T = TestType;

@@ -160,6 +160,28 @@ TEST_CASE("a seed decides the weights: Xavier's, and biases of 0") {
     }
 }
 
+TEMPLATE_TEST_CASE("packed weights give the same bits, and so does a call without a tape", "", float, double) {
+    using Block = MultiHeadAttention<TestType>;
+    for (const Index n : {1, 8, 9, 70}) {
+        for (const Index d : {10, 96}) {
+            CAPTURE(n, d);
+            Random random(3);
+            const Block block({.d_model = d, .heads = 2, .d_head = 33, .d_memory = 17}, {}, 1);
+            const RowMatrix<TestType> x = random_matrix<TestType>(random, n, d),
+                                      memory = random_matrix<TestType>(random, n + 3, 17);
+            const auto packed = block.pack();
+            typename Block::Tape tape;
+            RowMatrix<TestType> y, y_packed;
+            block.forward(x, memory, y, {.tape = &tape});
+            block.forward(x, memory, y_packed, {.tape = &tape, .packed = &packed});
+            Eigen::Matrix<TestType, Eigen::Dynamic, Eigen::Dynamic> columns = x;  // and y is x
+            block.forward(columns, memory, columns, {.packed = &packed});
+            CHECK(same_bits(y_packed, y));
+            CHECK(same_bits(columns, y));
+        }
+    }
+}
+
 TEST_CASE("shapes that make no block are refused") {
     const auto make = [](const MultiHeadShape& shape) { return MultiHeadAttention<float>(shape); };
     CHECK_THROWS_MATCHES(make({}), std::invalid_argument,

@@ -56,6 +56,13 @@ struct Recorded {
 
 }  // namespace
 
+TEST_CASE("weights that another block has packed are refused") {
+    const Block block({.d_model = 8, .heads = 2}, {}, 1), other({.d_model = 8, .heads = 2, .d_head = 3}, {}, 1);
+    const auto packed = other.pack();
+    CHECK(refused_forward(block, {.packed = &packed}) ==
+          "packed: holds query_weight (8x6), but the block's is 8x8: pack that block");
+}
+
 TEST_CASE("sequences that do not cut the rows are refused before RoPE turns a row") {
     const Block block({.d_model = 8, .heads = 2, .rope = Rope{}}, {}, 1);
     CHECK(refused_forward(block, {.sequences = sequences({0, 4000})}) ==

@@ -103,55 +103,90 @@ void add_tile(const T* c, Index lanes, Index rows, Index columns, T* y, Index ro
     }
 }
 
-/// y(r, l) += Σ_d rows(r, d) · lanes(l, d), by packets of lanes. What a line of `lanes` is, is packed once for all
-/// rows.
+/// c[r · lanes + l] = y(r, l)
 template <class T>
-ATTEND_NOINLINE void add_product_by_lanes(const ProductSide<T>& rows, const ProductSide<T>& lanes, Index depth, T* y,
-                                          Index row_stride, Index column_stride) {
-    // So deep are what is packed at once, and what of it stays in the first level of the cache.
-    constexpr Index wide = Registers<T>::vectors * simd::width<T>, deep = 2048 / sizeof(T), stage = deep / 4, high = 48;
-    alignas(64) T packed[deep * wide], c[high * wide], ones[wide];
-    std::fill_n(ones, wide, T(1));
-    for (Index l = 0; l < lanes.lines; l += wide) {
-        const Index columns = std::min(wide, lanes.lines - l), padded = simd::padded<T>(columns);
-        for (Index d = 0; d < depth; d += deep) {
-            const Index here = std::min(deep, depth - d);
-            lines_to_lanes<T>({lanes.data + l * lanes.line_stride + d * lanes.depth_stride, columns, lanes.line_stride,
-                               lanes.depth_stride},
-                              here, packed, padded);
-            for (Index r = 0; r < rows.lines; r += high) {
-                const Index count = std::min(high, rows.lines - r);
-                for (Index e = 0; e < here; e += stage) {
-                    multiply<T>({rows.data + r * rows.line_stride + (d + e) * rows.depth_stride, rows.line_stride,
-                                 rows.depth_stride},
-                                count, std::min(stage, here - e), packed + e * padded, padded, c,
-                                {.factor = e > 0 ? ones : nullptr});
-                }
-                add_tile(c, padded, count, columns, y + r * row_stride + l * column_stride, row_stride, column_stride);
-            }
-        }
+void load_tile(const T* y, Index row_stride, Index column_stride, Index rows, Index columns, T* c, Index lanes) {
+    if (column_stride != 1 && row_stride == 1) return transpose_into(y, column_stride, columns, rows, c, lanes);
+    for (Index r = 0; r < rows; ++r, c += lanes, y += row_stride) {
+        for (Index l = 0; l < columns; ++l) c[l] = y[l * column_stride];
+    }
+}
+/// The way back.
+template <class T>
+void store_tile(const T* c, Index lanes, Index rows, Index columns, T* y, Index row_stride, Index column_stride) {
+    if (column_stride != 1 && row_stride == 1) return transpose_into(c, lanes, rows, columns, y, column_stride);
+    for (Index r = 0; r < rows; ++r, c += lanes, y += row_stride) {
+        for (Index l = 0; l < columns; ++l) y[l * column_stride] = c[l];
     }
 }
 
-/// The same, shared by the executor's workers a panel of lanes and some of the rows at a time, where that is worth
-/// their waking.
+/// A panel of lanes, packed: `depth` × `lanes`, whole packets, of which `columns` are of use.
 template <class T>
-void share_product_by_lanes(const ProductSide<T>& rows, const ProductSide<T>& lanes, Index depth, T* y,
-                            Index row_stride, Index column_stride, const ExecutorRef& executor) {
-    constexpr Index wide = Registers<T>::vectors * simd::width<T>, high = 192;
-    const Index workers = is_large(rows.lines, lanes.lines, depth) ? executor.concurrency() : 1;
-    if (workers == 1) return add_product_by_lanes(rows, lanes, depth, y, row_stride, column_stride);
-    const Index panels = (lanes.lines + wide - 1) / wide, most = (rows.lines + high - 1) / high,
+struct Panel {
+    static constexpr Index wide = Registers<T>::vectors * simd::width<T>;
+
+    const T* data;
+    Index depth, lanes, columns;
+};
+
+/// y(r, l) += Σ_d rows(r, d) · panel(d, l), to the same bits wherever y stands.
+template <class T>
+ATTEND_NOINLINE void add_panel(const ProductSide<T>& rows, const Panel<T>& panel, T* y, Index row_stride,
+                               Index column_stride) {
+    // So much of the panel stays in the first level of the cache.
+    constexpr Index wide = Panel<T>::wide, stage = 512 / sizeof(T), high = 48;
+    const bool in_place = column_stride == 1 && panel.columns == panel.lanes;
+    alignas(64) T c[high * wide], ones[wide];
+    std::fill_n(ones, wide, T(1));
+    if (!in_place) std::fill_n(c, high * wide, T(0));  // in lanes behind the last
+    for (Index r = 0; r < rows.lines; r += high) {
+        const Index count = std::min(high, rows.lines - r);
+        T* const at = y + r * row_stride;
+        if (!in_place) load_tile(at, row_stride, column_stride, count, panel.columns, c, panel.lanes);
+        for (Index d = 0; d < panel.depth; d += stage) {
+            multiply<T>({rows.data + r * rows.line_stride + d * rows.depth_stride, rows.line_stride, rows.depth_stride},
+                        count, std::min(stage, panel.depth - d), panel.data + d * panel.lanes, panel.lanes,
+                        in_place ? at : c, in_place ? row_stride : panel.lanes, {.factor = ones});
+        }
+        if (!in_place) store_tile(c, panel.lanes, count, panel.columns, at, row_stride, column_stride);
+    }
+}
+
+/// The same of a panel that is not packed yet: the lines of `lanes`, at most `wide`.
+template <class T>
+ATTEND_NOINLINE void add_unpacked_panel(const ProductSide<T>& rows, const ProductSide<T>& lanes, Index depth, T* y,
+                                        Index row_stride, Index column_stride) {
+    constexpr Index deep = 2048 / sizeof(T);
+    alignas(64) T packed[deep * Panel<T>::wide];
+    const Index padded = simd::padded<T>(lanes.lines);
+    for (Index d = 0; d < depth; d += deep) {
+        const Index here = std::min(deep, depth - d);
+        lines_to_lanes<T>({lanes.data + d * lanes.depth_stride, lanes.lines, lanes.line_stride, lanes.depth_stride},
+                          here, packed, padded);
+        add_panel<T>({rows.data + d * rows.depth_stride, rows.lines, rows.line_stride, rows.depth_stride},
+                     {packed, here, padded, lanes.lines}, y, row_stride, column_stride);
+    }
+}
+
+/// Calls `f(some of the rows, the first of them, panel)` for all rows and panels, by their first columns: the
+/// executor's workers share these where that is worth their waking.
+template <class T, class F>
+void share_panels(const ProductSide<T>& rows, Index columns, Index depth, const ExecutorRef& executor, F&& f) {
+    constexpr Index wide = Panel<T>::wide, high = 192;
+    const Index workers = is_large(rows.lines, columns, depth) ? executor.concurrency() : 1;
+    if (workers == 1) {
+        for (Index l = 0; l < columns; l += wide) f(rows, Index(0), l);
+        return;
+    }
+    const Index panels = (columns + wide - 1) / wide, most = (rows.lines + high - 1) / high,
                 groups = std::clamp<Index>((2 * workers + panels - 1) / panels, 1, most),
                 tall = (most + groups - 1) / groups * high;
     executor.for_each(panels * groups, [&](Index task, Index) {
         const Index l = task / groups * wide, r = task % groups * tall;
         if (r >= rows.lines) return;
-        add_product_by_lanes<T>(
-            {rows.data + r * rows.line_stride, std::min(tall, rows.lines - r), rows.line_stride, rows.depth_stride},
-            {lanes.data + l * lanes.line_stride, std::min(wide, lanes.lines - l), lanes.line_stride,
-             lanes.depth_stride},
-            depth, y + r * row_stride + l * column_stride, row_stride, column_stride);
+        f(ProductSide<T>{rows.data + r * rows.line_stride, std::min(tall, rows.lines - r), rows.line_stride,
+                         rows.depth_stride},
+          r, l);
     });
 }
 
@@ -234,12 +269,18 @@ void add_product(Y& y, const A& a, const B& b, const ExecutorRef& executor = ser
         if (packets && a.rows() <= most_few_rows && b_column == 1)
             return add_few_rows_by_lanes(left, right, a.cols(), y.data(), y_row, y_column);
         // What is broadcast is read best along its depth; of two such sides, the shorter one is packed.
-        const bool rows_in_lanes = a_column != 1 || (b_row == 1 && a.rows() < b.cols());
-        if (rows_in_lanes) {
-            share_product_by_lanes(right, left, a.cols(), y.data(), y_column, y_row, executor);
-        } else {
-            share_product_by_lanes(left, right, a.cols(), y.data(), y_row, y_column, executor);
-        }
+        const bool rows_in_lanes = a_column != 1 || (b_row == 1 && 3 * a.rows() < b.cols());
+        const auto add = [&](const ProductSide<T>& rows, const ProductSide<T>& lanes, Index row_stride,
+                             Index column_stride) {
+            share_panels(rows, lanes.lines, a.cols(), executor, [&](const ProductSide<T>& some, Index first, Index l) {
+                add_unpacked_panel<T>(some,
+                                      {lanes.data + l * lanes.line_stride, std::min(Panel<T>::wide, lanes.lines - l),
+                                       lanes.line_stride, lanes.depth_stride},
+                                      a.cols(), y.data() + first * row_stride + l * column_stride, row_stride,
+                                      column_stride);
+            });
+        };
+        rows_in_lanes ? add(right, left, y_column, y_row) : add(left, right, y_row, y_column);
     }
 }
 

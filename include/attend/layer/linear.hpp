@@ -5,14 +5,16 @@
 #include <algorithm>
 #include <type_traits>
 
-#include <attend/engine/matrix_product.hpp>
+#include <attend/engine/packed_matrix.hpp>
 #include <attend/engine/row_products.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
 /// y = x W + b for rows x; an empty b is none. 16-bit scalars are computed in float and rounded once, here and below.
+/// `packed`: W, to be used for more than a few rows.
 template <class X, class Weight, class Bias, class Y>
-void linear(const X& x, const Weight& weight, const Bias& bias, Y& y, const ExecutorRef& executor) {
+void linear(const X& x, const Weight& weight, const Bias& bias, Y& y, const ExecutorRef& executor,
+            [[maybe_unused]] const PackedMatrix<typename Weight::Scalar>* packed = nullptr) {
     y.resize(x.rows(), weight.cols());
     // Line by line: the replicated vector as one expression is read scalar by scalar.
     if (bias.size() == 0) {
@@ -21,6 +23,9 @@ void linear(const X& x, const Weight& weight, const Bias& bias, Y& y, const Exec
         for (Index i = 0; i < y.rows(); ++i) y.row(i) = bias.transpose();
     } else {
         for (Index j = 0; j < y.cols(); ++j) y.col(j).setConstant(bias[j]);
+    }
+    if constexpr (std::is_same_v<typename Weight::Scalar, Compute<typename Weight::Scalar>>) {
+        if (packed != nullptr && x.rows() > most_few_rows) return add_product(y, x, *packed, executor);
     }
     add_product(y, x, weight, executor);
 }

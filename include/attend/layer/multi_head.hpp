@@ -50,7 +50,7 @@ public:
         forward(x, memory, y, options);
         return y;
     }
-    /// The input is copied before anything is computed: y may be x.
+    /// The input has been read when the result is written: y may be x.
     template <detail::Dense X>
     void forward(const X& x, Output<T> y, Options options = {}) const {
         detail::require(shape().d_memory == shape().d_model, "self-attention needs d_memory (", shape().d_memory,
@@ -63,10 +63,10 @@ public:
         Tape& tape = options.tape == nullptr ? own : *options.tape;
         this->check_input(x, "x", shape().d_model, tape.x);
         this->check_forward(x.rows(), x.rows(), y, options, options.sequences, tape);
-        tape.x = x;
         tape.memory.resize(0, shape().d_memory);
         tape.crosses = tape.prepared = false;
-        run(tape, y, options, options.sequences);
+        const auto rows = this->input(x, options.tape != nullptr, tape.x);
+        run(rows, rows, tape, y, options, options.sequences);
     }
     template <detail::Dense X, detail::Dense M>
     void forward(const X& x, const M& memory, Output<T> y, Options options = {}) const {
@@ -77,11 +77,11 @@ public:
         this->check_source(memory, "memory", tape.x);  // it would be gone when memory is copied
         const detail::SequencesRef& key_sequences = options.key_sequences ? options.key_sequences : options.sequences;
         this->check_forward(x.rows(), memory.rows(), y, options, key_sequences, tape);
-        tape.x = x;
-        tape.memory = memory;
         tape.crosses = true;
         tape.prepared = false;
-        run(tape, y, options, key_sequences);
+        const bool keeps = options.tape != nullptr;
+        const auto rows = this->input(x, keeps, tape.x), memory_rows = this->input(memory, keeps, tape.memory);
+        run(rows, memory_rows, tape, y, options, key_sequences);
     }
 
     /// Given dy, the gradient of a loss in the result of the call that `tape` recorded, adds the gradient of x and with
@@ -119,13 +119,16 @@ public:
     }
 
 private:
-    void run(Tape& tape, Output<T>& y, const Options& options, const detail::SequencesRef& key_sequences) const {
+    using typename OnMemory::Rows;
+
+    void run(const Rows& x, const Rows& memory, Tape& tape, Output<T>& y, const Options& options,
+             const detail::SequencesRef& key_sequences) const {
         const auto mix = [&](const auto& q, const auto& context, const auto& call) {
-            this->project_memory(this->memory_of(tape), tape.key_sequences, tape.k, tape.v, options.executor);
+            this->project_memory(memory, tape.key_sequences, tape.k, tape.v, options.executor, options.packed);
             const Index g = shape().kv_heads;
             attention(q, heads(tape.k, g), heads(tape.v, g), context, call);
         };
-        OnMemory::run(tape, y, options, key_sequences, mix);
+        OnMemory::run(x, tape, y, options, key_sequences, mix);
     }
     /// From dy back to the gradients of the projected queries, keys and values, and to those of the parameters.
     template <class DY>

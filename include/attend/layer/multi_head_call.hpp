@@ -38,6 +38,7 @@ public:
     }
 
 protected:
+    using typename Checks::Rows;
     static constexpr bool mixes = Mixer<M, T>;
     static_assert(mixes,
                   "attend: a block needs a mixer, as mixer/mixer.hpp says: an attention, or recurrent(mixer) of one "
@@ -91,6 +92,8 @@ protected:
     void check_outputs(const detail::Problem<T>& problem, const Output<T>& y, const Options& options,
                        const Tape& tape) const {
         const Index rows = problem.q.sequences * problem.q.rows;
+        if (options.packed != nullptr)
+            options.packed->check(this->query_weight, this->key_weight, this->value_weight, this->output_weight);
         detail::require(static_cast<bool>(y), "the output y must be given");
         y.check("y", 1, 1, rows, shape().d_model);
         problem.check_pair_output(options.weights, "weights", options.weight_rows);
@@ -130,14 +133,14 @@ protected:
         detail::check_gradient<MultiHeadCall>(*this, *options.gradient, apart);
     }
 
-    /// Records the call, mixes and projects back. `mix(q, context, options)` is the mixer's call on the keys and values
-    /// that it knows of.
+    /// Records the call on the rows of x, mixes and projects back. `mix(q, context, options)` is the mixer's call on
+    /// the keys and values that it knows of.
     template <class Mix>
-    void run(Tape& tape, Output<T>& y, const Options& options, const detail::SequencesRef& key_sequences,
+    void run(const Rows& x, Tape& tape, Output<T>& y, const Options& options, const detail::SequencesRef& key_sequences,
              const Mix& mix) const {
         this->record(tape, options, key_sequences);
-        this->project_queries(tape, options.executor);
-        tape.lse.resize(tape.x.rows(), lse_columns());
+        this->project_queries(x, tape, options.executor, options.packed);
+        tape.lse.resize(x.rows(), lse_columns());
         const Index h = shape().heads;
         mix(heads(tape.q, h), heads(tape.context, h),
             ForwardOptions<Compute<T>>{
@@ -150,7 +153,7 @@ protected:
                 .sequences = sequences_of(tape.sequences),
                 .key_sequences = sequences_of(tape.key_sequences),
                 .dropout = tape.dropout});
-        this->project_back(tape, y, options.executor);
+        this->project_back(tape, y, options.executor, options.packed);
     }
     /// From dy back to the gradients of the projected queries and of the parameters that made them; what the mixer's
     /// backward call `mix(q, context, dcontext, dq)` adds to besides is its own affair.

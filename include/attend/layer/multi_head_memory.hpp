@@ -112,9 +112,8 @@ public:
         this->check_input(x, "x", shape().d_model, tape.x);
         const detail::SequencesRef key_sequences = Call::sequences_of(memory.sequences_);
         this->check_forward(x.rows(), memory.rows(), y, options, key_sequences, tape);
-        tape.x = x;
         tape.crosses = tape.prepared = true;
-        this->run(tape, y, options, key_sequences,
+        this->run(this->input(x, options.tape != nullptr, tape.x), tape, y, options, key_sequences,
                   [&](const auto& q, const auto& context, const auto& call) { memory.keys_(q, context, call); });
     }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <attend/core/options.hpp>
+#include <attend/layer/packed_projections.hpp>
 #include <attend/position/rope.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -37,7 +38,8 @@ struct MultiHeadTape {
     Dropout dropout = {};
 };
 
-/// Optional arguments of a block's forward call. Held and borrowed as in `ForwardOptions`; the tape is borrowed.
+/// Optional arguments of a block's forward call. Held and borrowed as in `ForwardOptions`; the tape and the packed
+/// weights are borrowed.
 template <class T>
 struct MultiHeadOptions {
     Workspace* workspace = nullptr;
@@ -48,7 +50,8 @@ struct MultiHeadOptions {
     Index query_offset = 0;
     detail::KeptSequences sequences = {};
     detail::KeptSequences key_sequences = {};
-    Dropout dropout = {};  ///< of the attention's weights
+    Dropout dropout = {};                          ///< of the attention's weights
+    const PackedProjections<T>* packed = nullptr;  ///< what the block's `pack` gave: its products take less time
 };
 
 /// Optional arguments of a block's backward call.

@@ -21,11 +21,16 @@ class MultiHeadProjections {
 public:
     using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
     using Tape = MultiHeadTape<T>;
+    using Packed = PackedProjections<T>;
+    using Rows = Eigen::Ref<const RowMatrix<T>, 0, Eigen::OuterStride<>>;
 
     Matrix query_weight, key_weight, value_weight, output_weight;
     ColumnVector<T> query_bias, key_bias, value_bias, output_bias;  ///< empty without bias
 
     const MultiHeadShape& shape() const { return shape_; }
+
+    /// The weights as they are now, packed for the products of forward calls: of use where these are many.
+    Packed pack() const { return Packed(query_weight, key_weight, value_weight, output_weight); }
 
     static void parameters(auto& self, auto&& visit) {
         visit("query_weight", self.query_weight);
@@ -97,23 +102,32 @@ protected:
         tape.source = false;
         tape.dropout = options.dropout;
     }
-    /// The queries of the tape, whose x, sequences and offset stand, and room for what is made of them.
-    void project_queries(Tape& tape, const detail::ExecutorRef& executor) const {
-        detail::linear(tape.x, query_weight, query_bias, tape.q, executor);
+    /// The rows of an input: the copy that a tape keeps of it, or if it shall keep none, those that are given.
+    template <class X>
+    static Rows input(const X& x, bool keeps, RowMatrix<T>& copy) {
+        if (!keeps) return Rows(x);
+        copy = x;
+        return Rows(copy);
+    }
+    /// The queries of x, for the tape, whose sequences and offset stand, and room for what is made of them.
+    void project_queries(const Rows& x, Tape& tape, const detail::ExecutorRef& executor, const Packed* packed) const {
+        detail::linear(x, query_weight, query_bias, tape.q, executor, packed ? &packed->query() : nullptr);
         turn(tape.q, shape_.heads, tape.sequences, tape.query_offset, false);
-        tape.context.resize(tape.x.rows(), output_weight.rows());
+        tape.context.resize(x.rows(), output_weight.rows());
     }
     /// The keys and values of the rows of `memory`.
-    void project_memory(const RowMatrix<T>& memory, const std::vector<Index>& sequences, RowMatrix<T>& k,
-                        RowMatrix<T>& v, const detail::ExecutorRef& executor) const {
-        detail::linear(memory, key_weight, key_bias, k, executor);
-        detail::linear(memory, value_weight, value_bias, v, executor);
+    void project_memory(const Rows& memory, const std::vector<Index>& sequences, RowMatrix<T>& k, RowMatrix<T>& v,
+                        const detail::ExecutorRef& executor, const Packed* packed = nullptr) const {
+        detail::linear(memory, key_weight, key_bias, k, executor, packed ? &packed->key() : nullptr);
+        detail::linear(memory, value_weight, value_bias, v, executor, packed ? &packed->value() : nullptr);
         turn(k, shape_.kv_heads, sequences, 0, false);
     }
     /// y from the heads' outputs.
-    void project_back(const Tape& tape, Output<T>& y, const detail::ExecutorRef& executor) const {
-        in_storage_order(y.as(1, 1, tape.x.rows(), shape_.d_model),
-                         [&](auto rows) { detail::linear(tape.context, output_weight, output_bias, rows, executor); });
+    void project_back(const Tape& tape, Output<T>& y, const detail::ExecutorRef& executor, const Packed* packed) const {
+        in_storage_order(y.as(1, 1, tape.context.rows(), shape_.d_model), [&](auto rows) {
+            detail::linear(tape.context, output_weight, output_bias, rows, executor,
+                           packed ? &packed->output() : nullptr);
+        });
     }
 
     /// From dy, the gradient of y, to that of the heads' outputs; those of q, k and v start at 0.

@@ -39,12 +39,12 @@ public:
             this->check_outputs(
                 this->problem_of(x.rows(), source, options.query_offset, options.sequences, options.dropout), y,
                 options, tape);
-            tape.x = x;
             tape.crosses = tape.prepared = true;
-            this->run(tape, y, options, {}, [&](const auto& q, const auto& context, const auto& call) {
-                tape.source = true;
-                this->attention(q, source, context, call);
-            });
+            this->run(this->input(x, options.tape != nullptr, tape.x), tape, y, options, {},
+                      [&](const auto& q, const auto& context, const auto& call) {
+                          tape.source = true;
+                          this->attention(q, source, context, call);
+                      });
         }
     }
 

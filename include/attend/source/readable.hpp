@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
-#include <attend/core/simd.hpp>
+#include <attend/core/row_lanes.hpp>
 #include <attend/source/source.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
@@ -39,7 +39,7 @@ StridedMatrix<T> readable(const Rows& rows, T* scratch, Reading reading) {
             if (reading != Reading::often || stride <= rows.cols() || stride % crowding != 0)
                 return {rows.data(), stride, 1};
             for (Index i = 0; i < rows.rows(); ++i)
-                std::copy_n(rows.data() + i * stride, rows.cols(), scratch + i * rows.cols());
+                scale_row(rows.data() + i * stride, rows.cols(), T(1), scratch + i * rows.cols(), 1);
             return {scratch, rows.cols(), 1};
         }
         if (rows.outerStride() == 1 && reading != Reading::row_by_row) {  // column-major: the copy stays so
