@@ -133,10 +133,76 @@ RowSum<T> row_sum(std::span<const T> scores, const Extremes<T>& of, T* to = null
     return sum;
 }
 
+/// The same of a row that fills so many packets, in registers from reading to writing. False, and nothing is written,
+/// of scores that are not finite and of terms that are no normal numbers.
+template <int packets, class T>
+ATTEND_ALWAYS_INLINE inline bool weigh_short_row(std::span<const T> row, T* to, RowSum<T>& sum) {
+    constexpr Index w = simd::width<T>, begin = (packets - 1) * w;
+    const LastPacket<T> last{std::ssize(row) - begin};
+    simd::Packet<T> x[packets];
+    repeat<packets - 1>([&](auto r) ATTEND_ALWAYS_INLINE { x[r] = simd::load(row.data() + r * w); });
+    x[packets - 1] = last.count == w ? simd::load(row.data() + begin) : last.load(row.data() + begin, absent<T>);
+    auto most = x[0];
+    repeat<packets - 1>([&](auto r) ATTEND_ALWAYS_INLINE { most = simd::max(most, x[r + 1]); });
+    sum.shift = simd::largest<T>(most);
+    if (!std::isfinite(sum.shift)) return false;
+    const auto shift = simd::broadcast(sum.shift);
+    using C = ExpConstants<T>;
+    const auto lowest = simd::broadcast(C::lowest), least = simd::broadcast(C::least_normal);
+    auto denormal = simd::broadcast(T(0));
+    repeat<packets>([&](auto r) ATTEND_ALWAYS_INLINE {
+        x[r] = simd::sub(x[r], shift);
+        denormal = simd::bit_or(denormal, simd::bit_and(simd::less(x[r], least), simd::less(lowest, x[r])));
+    });
+    if (simd::any<T>(denormal)) [[unlikely]]
+        return false;
+    auto all = x[0];
+    repeat<packets>([&](auto r) ATTEND_ALWAYS_INLINE {
+        x[r] = exp_of_nonpositive<T, true>(x[r]);
+        all = r == 0 ? x[0] : simd::add(all, x[r]);
+    });
+    sum.total = simd::sum<T>(all);
+    const auto factor = simd::broadcast(T(1) / sum.total);
+    repeat<packets>([&](auto r) ATTEND_ALWAYS_INLINE { x[r] = simd::mul(x[r], factor); });
+    repeat<packets - 1>([&](auto r) ATTEND_ALWAYS_INLINE { simd::store(to + r * w, x[r]); });
+    last.count == w ? simd::store(to + begin, x[packets - 1]) : last.store(to + begin, x[packets - 1]);
+    return true;
+}
+
+/// Whether the row is short, and has been weighed.
+template <class T>
+ATTEND_NOINLINE bool weigh_if_short(std::span<const T> row, T* to, RowSum<T>& sum) {
+    constexpr Index w = simd::width<T>;
+    if constexpr (w > 1) {
+        switch ((std::ssize(row) + w - 1) / w) {
+            case 1:
+                return weigh_short_row<1>(row, to, sum);
+            case 2:
+                return weigh_short_row<2>(row, to, sum);
+            case 3:
+                return weigh_short_row<3>(row, to, sum);
+            case 4:
+                return weigh_short_row<4>(row, to, sum);
+            case 5:
+                return weigh_short_row<5>(row, to, sum);
+            case 6:
+                return weigh_short_row<6>(row, to, sum);
+            case 7:
+                return weigh_short_row<7>(row, to, sum);
+            case 8:
+                return weigh_short_row<8>(row, to, sum);
+            default:
+                break;
+        }
+    }
+    return false;
+}
+
 /// Scores -> weights, into `to`, which may be the row itself. A `sink` takes weight and stands nowhere. Returns what
 /// the LSE is made of: with the sink, unless the row itself has no score.
 template <class T>
 RowSum<T> weigh_row(std::span<const T> row, T* to, T sink = absent<T>) {
+    if (RowSum<T> sum(T(0)); sink == absent<T> && weigh_if_short(row, to, sum)) return sum;
     const Extremes<T> of(row);
     RowSum<T> sum = row_sum(row, of, to, sink);
     const bool empty = of.largest == absent<T> && sum.total == T(0);
