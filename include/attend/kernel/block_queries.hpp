@@ -76,7 +76,17 @@ public:
     ATTEND_NOINLINE bool load_in_place(T factor) {
         if constexpr (std::is_same_v<T, X>) {
             const auto q = rows.of(rows.problem.q, 0);
-            if (rows.block.heads != 1 || q.innerStride() != 1) return false;
+            if (rows.block.heads != 1) return false;
+            if (q.innerStride() != 1) {  // column-major: queries follow each other already
+                if (by_rows || q.outerStride() != 1) return false;
+                for (Index a = 0; a < width; ++a) {
+                    T* const to = z.q + a * rows.lanes;
+                    scale_row(q.data() + a * q.innerStride(), q.rows(), factor, to, 1);
+                    std::fill(to + q.rows(), to + rows.lanes, T(0));
+                }
+                pack();
+                return true;
+            }
             if (by_rows) {
                 for (Index i = 0; i < q.rows(); ++i)
                     scale_row(q.data() + i * q.outerStride(), width, factor, z.mapped + i * width, 1);
