@@ -35,4 +35,5 @@
 #include <attend/prepared.hpp>
 #include <attend/softmax/online.hpp>
 #include <attend/softmax/softmax.hpp>
+#include <attend/source/kv_cache.hpp>
 #include <attend/version.hpp>

@@ -41,7 +41,7 @@ public:
     }
     /// Rows of head h of the block over some keys.
     Tile tile(Index head, Index row, Index rows, Index begin, Index keys) const {
-        const Index query = problem.shape.query_offset + block.row + row;
+        const Index query = problem.query_offset(block.sequence) + block.row + row;
         return {query,           query + rows,      begin,         begin + keys,
                 block.row + row, block.head + head, block.kv_head, block.sequence};
     }

@@ -110,10 +110,18 @@ public:
         check_memory(q, "q");
         require_groups(q, k);
         if (query_sequences_) check_query_sequences();
+        if constexpr (requires { source.query_offset(Index(), Index()); }) {
+            require(query_offset == 0, "query_offset: the source says itself where queries stand: leave it out");
+            offset_of_ = [](const void* given, Index sequence, Index queries) {
+                return static_cast<Index>(static_cast<const Source*>(given)->query_offset(sequence, queries));
+            };
+        }
         const Index sequences = query_sequences_ ? query_sequences_.count() : q.sequences;
         require(sequences == k.sequences, named("q", q), " has ", sequences, " sequences, but the source ",
                 k.sequences);
         set_shape(query_offset, keys);
+        for (Index s = 0; offset_of_ != nullptr && s < shape.sequences; ++s)
+            check_position("the source's query_offset", this->query_offset(s));
     }
 
     bool ragged() const { return query_sequences_ || source_ != nullptr; }
@@ -121,6 +129,11 @@ public:
     Index keys(Index sequence) const {
         if (source_ != nullptr) return keys_of_(source_, sequence);
         return key_sequences_ ? key_sequences_.length(sequence) : k.rows;
+    }
+
+    /// The position of a sequence's first query.
+    Index query_offset(Index sequence) const {
+        return offset_of_ == nullptr ? shape.query_offset : offset_of_(source_, sequence, queries(sequence));
     }
 
     template <class T>
@@ -137,7 +150,7 @@ public:
         return slice(view, sequence, head, key_sequences_, keys(sequence));
     }
     RowPosition row_position(Index sequence, Index head, Index row) const {
-        return {shape.query_offset + row, row, head, head / shape.group(), sequence};
+        return {query_offset(sequence) + row, row, head, head / shape.group(), sequence};
     }
 
     /// Shape errors of an output, by its name: one row a query (or key), `columns` columns a head.
@@ -268,6 +281,7 @@ private:
     SequencesRef query_sequences_, key_sequences_;
     const void* source_ = nullptr;  ///< that says how many keys a sequence has
     Index (*keys_of_)(const void*, Index) = nullptr;
+    Index (*offset_of_)(const void*, Index, Index) = nullptr;
 };
 
 template <class Q, class K, class V>

@@ -5,18 +5,15 @@
 #include <algorithm>
 #include <type_traits>
 
+#include <attend/core/options.hpp>
 #include <attend/engine/packed_matrix.hpp>
 #include <attend/engine/row_products.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// y = x W + b for rows x; an empty b is none. 16-bit scalars are computed in float and rounded once, here and below.
-/// `packed`: W, to be used for more than a few rows.
-template <class X, class Weight, class Bias, class Y>
-void linear(const X& x, const Weight& weight, const Bias& bias, Y& y, const ExecutorRef& executor,
-            [[maybe_unused]] const PackedMatrix<typename Weight::Scalar>* packed = nullptr) {
-    y.resize(x.rows(), weight.cols());
-    // Line by line: the replicated vector as one expression is read scalar by scalar.
+/// Each row of y becomes b. Line by line: the replicated vector as one expression is read scalar by scalar.
+template <class Bias, class Y>
+void start_from_bias(const Bias& bias, Y& y) {
     if (bias.size() == 0) {
         y.setZero();
     } else if constexpr (Y::IsRowMajor) {
@@ -24,10 +21,43 @@ void linear(const X& x, const Weight& weight, const Bias& bias, Y& y, const Exec
     } else {
         for (Index j = 0; j < y.cols(); ++j) y.col(j).setConstant(bias[j]);
     }
+}
+
+/// y = x W + b for rows x; an empty b is none. 16-bit scalars are computed in float and rounded once, here and below.
+/// `packed`: W, if it has been packed; few rows have other bits then.
+template <class X, class Weight, class Bias, class Y>
+void linear(const X& x, const Weight& weight, const Bias& bias, Y& y, const ExecutorRef& executor,
+            [[maybe_unused]] const PackedMatrix<typename Weight::Scalar>* packed = nullptr) {
+    y.resize(x.rows(), weight.cols());
+    start_from_bias(bias, y);
     if constexpr (std::is_same_v<typename Weight::Scalar, Compute<typename Weight::Scalar>>) {
-        if (packed != nullptr && x.rows() > most_few_rows) return add_product(y, x, *packed, executor);
+        if (packed != nullptr) return add_product(y, x, *packed, executor);
     }
     add_product(y, x, weight, executor);
+}
+/// The same of the rows of sequences, each of which has the bits that it has alone: of few rows several sequences go
+/// together, a few rows at a time.
+template <class X, class Weight, class Bias, class Y>
+void linear_by_sequences(const X& x, const SequencesRef& sequences, const Weight& weight, const Bias& bias, Y& y,
+                         const ExecutorRef& executor, const PackedMatrix<typename Weight::Scalar>* packed) {
+    if (packed != nullptr || sequences.count() == 1) return linear(x, weight, bias, y, executor, packed);
+    y.resize(x.rows(), weight.cols());
+    const auto map = [&](Index begin, Index end) {
+        const auto some = x.middleRows(begin, end - begin);
+        auto to = y.middleRows(begin, end - begin);
+        start_from_bias(bias, to);
+        add_product(to, some, weight, executor);
+    };
+    for (Index s = 0; s < sequences.count();) {
+        const Index begin = sequences.begin(s);
+        if (sequences.length(s) > most_few_rows) {
+            map(begin, sequences.begin(++s));
+            continue;
+        }
+        while (s < sequences.count() && sequences.length(s) <= most_few_rows) ++s;
+        const Index end = sequences.begin(s);
+        for (Index i = begin; i < end; i += most_few_rows) map(i, std::min(end, i + most_few_rows));
+    }
 }
 
 /// Adds the gradients of W and b.

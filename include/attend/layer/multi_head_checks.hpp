@@ -83,6 +83,7 @@ protected:
     /// Throws unless the tape holds a call of a block of these parameters' shapes, with so many keys and columns of
     /// LSE.
     void check_tape(const Tape& tape, Index keys, Index lse_columns) const {
+        detail::require(!tape.steps, "backward: the tape was a step's, which records nothing");
         const Index rows = tape.x.rows(), q = shape().heads * shape().d_head, kv = shape().kv_heads * shape().d_head;
         const auto held = [](const auto& matrix, std::string_view name, Index wanted_rows, Index wanted_columns) {
             if (matrix.rows() != wanted_rows || matrix.cols() != wanted_columns)

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <attend/layer/multi_head_source.hpp>
+#include <attend/layer/multi_head_steps.hpp>
 #include <attend/prepared.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -63,9 +63,9 @@ private:
 /// The calls of a block on a prepared memory, if its mixer is an attention. They are templates in B, which is A, so
 /// that blocks of other mixers do not have to know what a memory is.
 template <class T, class A>
-class MultiHeadOnMemory : public MultiHeadOnSource<T, A> {
+class MultiHeadOnMemory : public MultiHeadSteps<T, A> {
     using Call = MultiHeadCall<T, A>;
-    using OnSource = MultiHeadOnSource<T, A>;
+    using OnSource = MultiHeadSteps<T, A>;
 
 public:
     using Memory = MultiHeadMemory<T, A>;

@@ -33,9 +33,12 @@ struct MultiHeadTape {
     bool crosses = false;   ///< whether the call had a memory, if only one without rows
     bool prepared = false;  ///< whether that was one of `prepare`, or a source
     bool source = false;    ///< whether it was a source
+    bool steps = false;     ///< whether it was a step, which records nothing
     Index query_offset = 0;
     std::vector<Index> sequences, key_sequences;
     Dropout dropout = {};
+    RowMatrix<Compute<T>> mapped;     ///< keys of a step, where the score maps such
+    std::vector<Index> step_offsets;  ///< its sequences
 };
 
 /// Optional arguments of a block's forward call. Held and borrowed as in `ForwardOptions`; the tape and the packed

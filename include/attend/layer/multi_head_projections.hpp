@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -99,7 +100,7 @@ protected:
         tape.sequences.assign(q.begin(), q.end());
         tape.key_sequences.assign(k.begin(), k.end());
         tape.query_offset = options.query_offset;
-        tape.source = false;
+        tape.source = tape.steps = false;
         tape.dropout = options.dropout;
     }
     /// The rows of an input: the copy that a tape keeps of it, or if it shall keep none, those that are given.
@@ -121,6 +122,30 @@ protected:
         detail::linear(memory, key_weight, key_bias, k, executor, packed ? &packed->key() : nullptr);
         detail::linear(memory, value_weight, value_bias, v, executor, packed ? &packed->value() : nullptr);
         turn(k, shape_.kv_heads, sequences, 0, false);
+    }
+    /// The queries, keys and values of the rows of sequences, the first of which stands at `first(sequence)`; each
+    /// sequence has the bits that it has alone.
+    template <class First>
+    void project_sequences(const Rows& x, const detail::SequencesRef& sequences, const First& first, Tape& tape,
+                           const detail::ExecutorRef& executor, const Packed* packed) const {
+        const auto map = [&](const Matrix& weight, const ColumnVector<T>& bias, RowMatrix<T>& y,
+                             const auto* packed_weight) {
+            detail::linear_by_sequences(x, sequences, weight, bias, y, executor, packed_weight);
+        };
+        map(query_weight, query_bias, tape.q, packed ? &packed->query() : nullptr);
+        map(key_weight, key_bias, tape.k, packed ? &packed->key() : nullptr);
+        map(value_weight, value_bias, tape.v, packed ? &packed->value() : nullptr);
+        turn(tape.q, shape_.heads, sequences, first, false);
+        turn(tape.k, shape_.kv_heads, sequences, first, false);
+        tape.context.resize(x.rows(), output_weight.rows());
+    }
+    /// y from the heads' outputs of such rows.
+    void project_sequences_back(const Tape& tape, const detail::SequencesRef& sequences, Output<T>& y,
+                                const detail::ExecutorRef& executor, const Packed* packed) const {
+        in_storage_order(y.as(1, 1, tape.context.rows(), shape_.d_model), [&](auto rows) {
+            detail::linear_by_sequences(tape.context, sequences, output_weight, output_bias, rows, executor,
+                                        packed ? &packed->output() : nullptr);
+        });
     }
     /// y from the heads' outputs.
     void project_back(const Tape& tape, Output<T>& y, const detail::ExecutorRef& executor, const Packed* packed) const {
@@ -207,14 +232,20 @@ private:
     }
 
     /// RoPE, each sequence from its own first position.
-    void turn(RowMatrix<T>& x, Index count, const std::vector<Index>& offsets, Index first, bool back) const {
+    template <class First>
+    void turn(RowMatrix<T>& x, Index count, const detail::SequencesRef& sequences, const First& first,
+              bool back) const {
         if (!shape_.rope) return;
-        const std::size_t sequences = offsets.empty() ? 1 : offsets.size() - 1;
-        for (std::size_t s = 0; s < sequences; ++s) {
-            const Index begin = offsets.empty() ? 0 : offsets[s], end = offsets.empty() ? x.rows() : offsets[s + 1];
-            const auto view = heads(x.middleRows(begin, end - begin), count);
-            back ? shape_.rope->inverse(view, first) : (*shape_.rope)(view, first);
+        const bool whole = !sequences;
+        for (Index s = 0; s < (whole ? 1 : sequences.count()); ++s) {
+            const Index begin = whole ? 0 : sequences.begin(s), rows = whole ? x.rows() : sequences.length(s);
+            const auto view = heads(x.middleRows(begin, rows), count);
+            back ? shape_.rope->inverse(view, first(s)) : (*shape_.rope)(view, first(s));
         }
+    }
+    void turn(RowMatrix<T>& x, Index count, const std::vector<Index>& offsets, Index first, bool back) const {
+        turn(
+            x, count, detail::SequencesRef(std::span<const Index>(offsets)), [&](Index) { return first; }, back);
     }
 
     /// Calls `f` with a matrix as an Eigen object that knows its storage order: a product writes lines that it knows to

@@ -12,6 +12,10 @@
 ///     RowBlock<T> key_rows(Index sequence, Index head, Index begin, Index count, T* room);
 ///     RowBlock<T> value_rows(Index sequence, Index head, Index begin, Index count, T* room);
 ///
+/// and where queries do not start at the call's `query_offset`, but as those of a cache that has just grown by them,
+///
+///     Index query_offset(Index sequence, Index queries);   // the position of the first of so many queries
+///
 /// which keep these laws, and are called by several threads at a time:
 /// - The rows are those of the keys from `begin` on, `count` × width. They stand in memory of the source's, which stays
 ///   as it is for the call, or in `room`, which has space for them without gaps and is the caller's for so long.

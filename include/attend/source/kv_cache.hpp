@@ -1,0 +1,153 @@
+#pragma once
+/// \file
+/// A cache of keys and values.
+
+#include <algorithm>
+#include <concepts>
+#include <limits>
+#include <string_view>
+#include <vector>
+
+#include <attend/core/errors.hpp>
+#include <attend/core/view.hpp>
+#include <attend/source/source.hpp>
+
+namespace attend::inline ATTEND_ABI {
+
+/// A key source that grows: `append` takes keys and values of a sequence, head by head side by side, and
+/// `check_append(rows, sequence)` throws what it would throw of so many.
+template <class C, class T>
+concept KeyStoreOf = KeySourceOf<C, T> && requires(C& cache, const C& full, const RowMatrix<T>& rows, Index i) {
+    full.check_append(i, i);
+    cache.append(rows, rows, i);
+};
+
+/// What a cache holds.
+struct KvCacheShape {
+    Index heads = 1;      ///< key/value heads
+    Index d_k = 0;        ///< features of a key of one head, as the attention's score makes them
+    Index d_v = 0;        ///< of a value; 0: as many
+    Index capacity = 0;   ///< keys of a sequence at most
+    Index sequences = 1;  ///< each with a length of its own
+};
+
+/// Keys and values of sequences that grow token by token, of fixed capacity, read by attention where they stand:
+/// `attention(q, cache, out)`, `block.step(x, cache, y)`. Key j of a sequence stands at position j, and the queries of
+/// a call on the cache at those of its latest keys: n queries at keys() − n … keys() − 1.
+///
+/// Calls compute in T (float or double). What is held as another type, `KvCache<float, Eigen::bfloat16>`, takes less
+/// memory and is converted tile by tile. All memory is taken when the cache is made: sequences · heads · capacity ·
+/// (d_k
+/// + d_v). A cache may be copied; calls on a const one may run at the same time.
+template <class T, class Stored = T>
+class KvCache {
+public:
+    static constexpr Kind kind = Kind::source;
+    static_assert(std::is_same_v<T, Compute<T>>,
+                  "attend: a cache's T is what calls compute in: float for 16-bit models");
+
+    explicit KvCache(const KvCacheShape& shape) : shape_(shape) {
+        if (shape_.d_v == 0) shape_.d_v = shape_.d_k;
+        const auto& [heads, d_k, d_v, capacity, sequences] = shape_;
+        detail::require(heads > 0 && d_k > 0 && d_v > 0 && capacity >= 0 && sequences > 0,
+                        "kv_cache: heads, widths and sequences must be above 0 and the capacity not below, got heads ",
+                        heads, ", d_k ", d_k, ", d_v ", d_v, ", capacity ", capacity, " and ", sequences, " sequences");
+        const auto size = [](Index n) { return static_cast<double>(n); };
+        detail::require(size(sequences) * size(heads) * size(capacity) * (size(d_k) + size(d_v)) <
+                            size(std::numeric_limits<Index>::max() / 16),
+                        "kv_cache: ", sequences, " sequences of ", heads, " heads, ", capacity, " keys of ", d_k,
+                        " and ", d_v, " features hold more than any memory");
+        keys_.resize(sequences * heads * capacity * d_k);
+        values_.resize(sequences * heads * capacity * d_v);
+        lengths_.assign(static_cast<std::size_t>(sequences), 0);
+    }
+
+    const KvCacheShape& shape() const { return shape_; }
+    Index sequences() const { return shape_.sequences; }
+    Index heads() const { return shape_.heads; }
+    Index key_width() const { return shape_.d_k; }
+    Index value_width() const { return shape_.d_v; }
+    Index keys(Index sequence = 0) const { return lengths_[static_cast<std::size_t>(sequence)]; }
+    Index query_offset(Index sequence, Index queries) const { return std::max<Index>(0, keys(sequence) - queries); }
+    RowBlock<T> key_rows(Index sequence, Index head, Index begin, Index count, T* room) const {
+        return rows(keys_, shape_.d_k, sequence, head, begin, count, room);
+    }
+    RowBlock<T> value_rows(Index sequence, Index head, Index begin, Index count, T* room) const {
+        return rows(values_, shape_.d_v, sequence, head, begin, count, room);
+    }
+
+    /// Throws unless so many keys fit behind those of a sequence.
+    void check_append(Index rows, Index sequence = 0) const {
+        check_sequence("append", sequence);
+        if (rows > shape_.capacity - keys(sequence))
+            detail::refuse("kv_cache: sequence ", sequence, " holds ", keys(sequence), " of ", shape_.capacity,
+                           " keys, ", rows, " more do not fit");
+    }
+    /// Keys and values behind those of a sequence: n × heads · d_k and n × heads · d_v. O(n · heads · (d_k + d_v)), and
+    /// nothing from the heap. Throws, and changes nothing, where they do not fit.
+    template <detail::Dense K, detail::Dense V>
+    void append(const K& k, const V& v, Index sequence = 0) {
+        check_append(k.rows(), sequence);
+        if (k.cols() != shape_.heads * shape_.d_k || v.cols() != shape_.heads * shape_.d_v || k.rows() != v.rows())
+            detail::refuse("kv_cache: ", detail::named("k", k.rows(), k.cols()), " and ",
+                           detail::named("v", v.rows(), v.cols()), " must have a row for each key, and ", shape_.heads,
+                           " heads of ", shape_.d_k, " and of ", shape_.d_v, " columns");
+        const Index begin = keys(sequence);
+        put(k, keys_, shape_.d_k, sequence, begin);
+        put(v, values_, shape_.d_v, sequence, begin);
+        lengths_[static_cast<std::size_t>(sequence)] += k.rows();
+    }
+    /// Forgets all keys of a sequence but the first `length`: what a speculation got wrong, or for 0 the sequence.
+    void truncate(Index length, Index sequence = 0) {
+        check_sequence("truncate", sequence);
+        detail::require(0 <= length && length <= keys(sequence), "kv_cache: truncate: sequence ", sequence, " holds ",
+                        keys(sequence), " keys, not ", length);
+        lengths_[static_cast<std::size_t>(sequence)] = length;
+    }
+    /// Makes a sequence what another one is, as beams do. O(keys).
+    void copy(Index from, Index to) {
+        check_sequence("copy", from), check_sequence("copy", to);
+        if (from == to) return;
+        for (Index h = 0; h < shape_.heads; ++h) {
+            std::copy_n(at(keys_, shape_.d_k, from, h, 0), keys(from) * shape_.d_k, at(keys_, shape_.d_k, to, h, 0));
+            std::copy_n(at(values_, shape_.d_v, from, h, 0), keys(from) * shape_.d_v,
+                        at(values_, shape_.d_v, to, h, 0));
+        }
+        lengths_[static_cast<std::size_t>(to)] = keys(from);
+    }
+
+private:
+    using Memory = ColumnVector<Stored>;  ///< [sequence][head][key][feature]
+
+    void check_sequence(std::string_view what, Index sequence) const {
+        if (sequence < 0 || sequence >= shape_.sequences)
+            detail::refuse("kv_cache: ", what, ": there is no sequence ", sequence, " of ", shape_.sequences);
+    }
+    template <class M>
+    auto* at(M& memory, Index width, Index sequence, Index head, Index key) const {
+        return memory.data() + ((sequence * shape_.heads + head) * shape_.capacity + key) * width;
+    }
+    template <class X>
+    void put(const X& x, Memory& memory, Index width, Index sequence, Index begin) const {
+        for (Index h = 0; h < shape_.heads; ++h)
+            Eigen::Map<RowMatrix<Stored>>(at(memory, width, sequence, h, begin), x.rows(), width) =
+                x.middleCols(h * width, width).template cast<Stored>();
+    }
+    RowBlock<T> rows(const Memory& memory, Index width, Index sequence, Index head, Index begin, Index count,
+                     T* room) const {
+        const Stored* const from = at(memory, width, sequence, head, begin);
+        if constexpr (std::is_same_v<T, Stored>) {
+            return {from, width, count, width};
+        } else {
+            const Index size = count * width;
+            Eigen::Map<ColumnVector<T>>(room, size) = Eigen::Map<const Memory>(from, size).template cast<T>();
+            return {room, width, count, width};
+        }
+    }
+
+    KvCacheShape shape_;
+    Memory keys_, values_;
+    std::vector<Index> lengths_;
+};
+
+}  // namespace attend
