@@ -275,6 +275,27 @@ TEST_CASE("a block with a tape and a workspace uses the heap once") {
     check_crossing_block(MultiHeadAttention<float, A>({.d_model = 320, .heads = 4, .d_memory = 200}, attention, 1), 90);
 }
 
+TEST_CASE("ten thousand steps of a stream use no heap once they are warm") {
+    const auto attention = scaled_dot_product >> alibi(0.1) >> (causal & (sliding_window(60) | prefix(2)));
+    using Block = MultiHeadAttention<float, std::remove_const_t<decltype(attention)>>;
+    const Block block({.d_model = 64, .heads = 4, .kv_heads = 2, .rope = Rope{}}, attention, 1);
+    const auto packed = block.pack();
+    RingCache<float> ring({.heads = 2, .d_k = 16, .keys = 64, .sinks = 2});
+    Random random(9);
+    RowMatrix<float> x = random_matrix<float>(random, 3, 64), y(1, 64), many(3, 64);
+    Block::Tape tape;
+    Workspace workspace;
+    const auto run = [&] {
+        for (Index i = 0; i < 5000; ++i) {
+            block.step(x.row(i % 3), ring, y, {.workspace = &workspace, .tape = &tape});
+            block.step(x.row(i % 3), ring, y, {.workspace = &workspace, .tape = &tape, .packed = &packed});
+            if (i % 100 == 0) block.step(x, ring, many, {.workspace = &workspace, .tape = &tape});
+        }
+    };
+    check_once_warm(run);
+    CHECK(y.allFinite());
+}
+
 TEST_CASE("softmax into given memory uses no heap") {
     for (const Index columns : {1, 100, 8192}) {
         check_softmax<float>(40, columns);

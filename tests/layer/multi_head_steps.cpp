@@ -82,6 +82,34 @@ TEST_CASE("steps give what all tokens at once give") {
     check_whole<Eigen::half>(scaled_dot_product >> causal, {.d_model = d, .heads = 2}, 12, 4e-3);
 }
 
+TEST_CASE("steps over a ring give what a sliding window over all tokens gives") {
+    const auto check = [](const auto& attention, Index keys, Index sinks, Index at_once) {
+        using A = std::remove_cvref_t<decltype(attention)>;
+        CAPTURE(keys, sinks, at_once);
+        const MultiHeadAttention<double, A> block({.d_model = d, .heads = 4, .kv_heads = 2, .rope = Rope{}}, attention,
+                                                  1);
+        RingCache<double> cache({.heads = 2, .d_k = 6, .keys = keys, .sinks = sinks});
+        const RowMatrix<double> x = tokens_of<double>(5, 300), whole = block(x);
+        for (Index i = 0; i < x.rows(); i += at_once) {
+            const Index rows = std::min(at_once, x.rows() - i);
+            RowMatrix<double> y;
+            block.step(x.middleRows(i, rows), cache, y);
+            REQUIRE(distance(y, whole.middleRows(i, rows)) <= 4e-15 * magnitude(whole));
+        }
+        CHECK(cache.tokens() == x.rows());
+        CHECK(cache.keys() == keys + sinks);
+    };
+    for (const Index at_once : {1, 2, 5, 20}) {
+        check(scaled_dot_product >> alibi(0.1) >> (causal & sliding_window(30)), 29 + at_once, 0, at_once);
+        check(scaled_dot_product >> (causal & (sliding_window(90) | prefix(7))) >> softmax_with_sink(0.3), 95 + at_once,
+              7, at_once);
+        check(scaled_dot_product >> (causal & (sliding_window(90) | prefix(70))) >> sparsemax, 89 + at_once, 70,
+              at_once);
+        check(scaled_dot_product >> (causal & (sliding_window(17) | prefix(2))) >> sigmoid(-1.0), 16 + at_once, 2,
+              at_once);
+    }
+}
+
 TEST_CASE("a sequence's bits do not depend on those beside it, nor on threads") {
     const auto attention = scaled_dot_product >> causal;
     using Block = MultiHeadAttention<float, std::remove_const_t<decltype(attention)>>;

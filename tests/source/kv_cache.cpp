@@ -87,6 +87,31 @@ TEST_CASE("sequences of a cache grow apart, and one becomes what another is") {
     CHECK(same_bits(out.topRows(3), forward(scaled_dot_product >> causal, x).out));
 }
 
+TEST_CASE("a ring gives the latest keys, and the first, where they stand in the stream") {
+    const Operands<float> x = random_operands<float>(layout, 5);
+    RingCache<float, Eigen::bfloat16> ring({.heads = 2, .d_k = 6, .d_v = 4, .keys = 20, .sinks = 3});
+    for (Index i = 0; i < layout.keys; i += 18) ring.append(x.k.middleRows(i, 18), x.v.middleRows(i, 18));
+    CHECK(ring.keys() == 23);
+    CHECK(ring.tokens() == 90);
+    CHECK(ring.position(0, 2) == 2);
+    CHECK(ring.position(0, 3) == 70);
+    Operands<float> rounded_x = x;
+    rounded_x.k = rounded<Eigen::bfloat16>(x.k), rounded_x.v = rounded<Eigen::bfloat16>(x.v);
+    const auto held = mask([](Position p) { return p.key < 3 || p.key >= 70; });
+    RowMatrix<float> out;
+    (scaled_dot_product >> alibi(0.1) >> causal)(x.query_heads(), ring, out);
+    CHECK(distance(out, forward(scaled_dot_product >> alibi(0.1) >> (causal & held), rounded_x).out) < 1e-6);
+    // What holds something for each key must hold it for each of the stream.
+    CHECK(refusal([&] { (scaled_dot_product >> bias(RowMatrix<float>::Zero(3, 23)))(x.query_heads(), ring, out); }) ==
+          "bias (3x23) must be 3x90: a row a query, a column a key");
+    CHECK(refusal([&] { ring.append(x.k.topRows(21), x.v.topRows(21)); }) ==
+          "ring_cache: 21 tokens at once would not be seen by themselves: the ring holds 20");
+    CHECK(refusal([&] { scaled_dot_product(x.query_heads(), ring, out, {.dropout = {.rate = 0.5}}); }) ==
+          "dropout: keys of a source that says where they stand have none");
+    ring.clear();
+    CHECK(ring.keys() == 0);
+}
+
 TEST_CASE("what does not fit a cache is refused, and nothing is changed") {
     const Operands<float> x = random_operands<float>(layout, 1);
     KvCache<float> cache(shape);

@@ -55,6 +55,7 @@ public:
     StridedView<const X> q, k, v;
     Shape shape;
     DropoutFactors dropout;
+    Index key_positions;  ///< keys stand before this position: what parts that hold something for each are checked by
 
     Problem(const StridedView<const X>& q_, const StridedView<const X>& k_, const StridedView<const X>& v_,
             Index query_offset, SequencesRef query_sequences, SequencesRef key_sequences, const Dropout& dropout_ = {})
@@ -68,6 +69,7 @@ public:
           k(k_.view()),
           v(v_.view()),
           dropout(dropout_),
+          key_positions(k.rows),
           query_sequences_(query_sequences),
           key_sequences_(key_sequences) {
         if (!are_sizes(q.sequences, q.heads, q.rows, q.columns, k.sequences, k.heads, k.rows, k.columns, v.sequences,
@@ -97,8 +99,14 @@ public:
         k = v = {&somewhere, source.sequences(), source.heads(), 0, source.key_width()};
         v.columns = source.value_width();
         Index keys = 0;
+        key_positions = 0;
         for (Index s = 0; s < k.sequences; ++s) {
             const Index count = source.keys(s);
+            key_positions = std::max(key_positions, count);
+            if constexpr (requires { source.position(s, count); }) {
+                require(dropout_.rate == 0, "dropout: keys of a source that says where they stand have none");
+                if (count > 0) key_positions = std::max(key_positions, source.position(s, count - 1) + 1);
+            }
             require(count >= 0 && count < std::numeric_limits<Index>::max() / 2 - keys, "the source says that it has ",
                     count, " keys of sequence ", s);
             k.rows = v.rows = std::max(k.rows, count);
@@ -122,6 +130,13 @@ public:
         set_shape(query_offset, keys);
         for (Index s = 0; offset_of_ != nullptr && s < shape.sequences; ++s)
             check_position("the source's query_offset", this->query_offset(s));
+    }
+
+    /// The shape as parts know it.
+    Shape part_shape() const {
+        Shape parts = shape;
+        parts.keys = std::max(parts.keys, key_positions);
+        return parts;
     }
 
     bool ragged() const { return query_sequences_ || source_ != nullptr; }

@@ -46,7 +46,7 @@ public:
     Cover cover_of_tile(Index begin, Index keys) const { return scores_.cover_of_tile(begin, keys); }
     /// Takes in a tile of keys. A normalizer that needs a row whole only keeps its scores.
     void take(KeyTile<T>& tile, Cover cover, [[maybe_unused]] bool wants_lse) {
-        if (by_rows_ && cover == Cover::some) tile.keys = scores_.seen_keys(tile.begin, tile.keys);
+        if (by_rows_ && cover == Cover::some) tile.keys = scores_.seen_keys(tile.position, tile.keys);
         if (cover == Cover::none || tile.keys == 0) return;
         T* const s = scores_of(tile);
         score_tile(tile, cover, s);
@@ -100,7 +100,7 @@ private:
     template <class F>
     void walk_keys(Index begin, Index end, F&& f) {
         walk<T>(
-            begin, end, [&](auto&& each) { each(scores_); },
+            output_.keys, begin, end, [&](auto&& each) { each(scores_); },
             [&](auto&, KeyTile<T>& tile, Cover cover) { f(tile, cover); });
     }
     /// Where the scores of a tile stand.
@@ -116,7 +116,8 @@ private:
             const Index begin = tile.begin + tile.keys, next = std::min(key_block, rows_.block.key_end - begin);
             if (next > 0 && rows_.block.first) output_.keys.soon(output_.ahead, begin, next);
         }
-        scores_.score(tile.k, tile.begin, tile.keys, cover, s, {.largest = z_.rows.largest, .ahead = &output_.ahead});
+        scores_.score(tile.k, tile.position, tile.keys, cover, s,
+                      {.largest = z_.rows.largest, .ahead = &output_.ahead});
     }
 
     /// Scores into weights, packed already where the engine packs what is made.
@@ -180,7 +181,7 @@ private:
                 } else {
                     by_rows_ ? states_.weigh_rows(s, tile.keys, apart_.query) : states_.weigh(s, tile.keys);
                 }
-                rows_.drop(tile.begin, tile.keys, s, apart_);
+                rows_.drop(tile.position, tile.keys, s, apart_);
             }
             output_.write_weights(tile.begin, tile.keys, s, apart_, weights);
         });

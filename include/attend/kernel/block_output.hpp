@@ -59,7 +59,7 @@ public:
     ATTEND_NOINLINE void add_weighted_values(KeyTile<T>& tile, Cover cover, LaneOperand<T>& weights,
                                              const ScoreStrides& apart, const Products<T, E>& products,
                                              const PairTest& sees) {
-        rows.drop(tile.begin, tile.keys, weights.data, apart);
+        rows.drop(tile.position, tile.keys, weights.data, apart);
         const T* const factor = first ? nullptr : z.rows.factor;
         first = false;
         if (!tile.has_v) {
@@ -185,7 +185,7 @@ private:
     /// that finite ones would give to those who must not see them, and added to those who see them.
     void add_visible_values(const KeyTile<T>& tile, LaneOperand<T>& weights, const T* factor, const ScoreStrides& apart,
                             const Products<T, E>& products, const PairTest& sees) const {
-        KeyTile<T> without(tile.begin, tile.begin + tile.keys);
+        KeyTile<T> without(tile.begin, {tile.position, tile.keys});
         without.rows = {z.v, d_v, 1};
         if (tile.rows.data == z.v) without.rows = tile.rows;  // a copy already
         for (Index j = 0; j < tile.keys; ++j) {
@@ -202,7 +202,7 @@ private:
                 const T value = values(j, a);
                 if (std::isfinite(value)) continue;
                 for (Index lane = 0; lane < rows.block.count(); ++lane) {
-                    if (!sees(rows.position(lane, tile.begin + j))) continue;
+                    if (!sees(rows.position(lane, tile.position + j))) continue;
                     output(lane, a) += weights.data[j * apart.key + lane * apart.query] * value;
                 }
             }

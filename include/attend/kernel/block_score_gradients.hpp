@@ -83,7 +83,7 @@ private:
     template <class F>
     void visible_tiles(F&& f) const {
         walk<T>(
-            0, rows_.block.key_end, [&](auto&& each) { each(scores_); },
+            AtTheirIndex(), 0, rows_.block.key_end, [&](auto&& each) { each(scores_); },
             [&](const auto&, const KeyTile<T>& tile, Cover cover) {
                 if (cover != Cover::none) f(tile.begin, tile.keys, cover);
             });

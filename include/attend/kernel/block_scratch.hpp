@@ -16,7 +16,8 @@ template <class T>
 struct Scratch {
     Index tile;  ///< keys of a tile
     ScoreScratch<T> scores;
-    Index row;  ///< of whole packets: the scores of a query that are kept, those of a tile or of all keys
+    Index row;  ///< of whole packets: the scores of a query that are kept, those of a tile or of all keys, where tiles
+                ///< may begin anywhere
     T* s;       ///< row × lanes: scores, then weights; of a few queries row by row
     T* o;       ///< d_v × lanes; of a few queries row by row
     StateScratch<T> rows;
@@ -27,7 +28,7 @@ struct Scratch {
     Scratch(Arena& arena, const Needs& needs, const Shape& shape, Index lanes, const PackedMemory& packing)
         : tile(tile_of<T>(shape.keys)),
           scores(arena, lanes, tile, needs.width, needs.width, needs.exponentials, packing),
-          row(needs.whole_rows ? simd::padded<T>(shape.keys) : tile),
+          row(needs.whole_rows ? simd::padded<T>(shape.keys + simd::width<T>) : tile),
           s(arena.take<T>(lanes * row)),
           o(arena.take<T>(lanes * shape.d_v)),
           rows(arena, needs.state_members, lanes),

@@ -89,10 +89,10 @@ private:
 };
 
 /// Output, sum and maximum of a team's blocks, into their scratch. `for_each` calls a function with each of them.
-template <class T, class ForEach>
-void go_through_keys(const LaneBlock& all, bool wants_lse, ForEach&& for_each) {
+template <class T, class Keys, class ForEach>
+void go_through_keys(const LaneBlock& all, const Keys& keys, bool wants_lse, ForEach&& for_each) {
     for_each([](auto& block) { block.start(); });
-    walk<T>(all.key_begin, all.key_end, for_each,
+    walk<T>(keys, all.key_begin, all.key_end, for_each,
             [&](auto& block, KeyTile<T>& tile, Cover cover) { block.take(tile, cover, wants_lse); });
     for_each([](auto& block) { block.end(); });
 }
@@ -113,7 +113,7 @@ public:
 
     void run(bool wants_lse) {
         [[maybe_unused]] const auto session = members_[0]->block.engine().session();
-        go_through_keys<T>(all_, wants_lse, [&](auto&& f) { for_each(f); });
+        go_through_keys<T>(all_, members_[0]->block.output().keys, wants_lse, [&](auto&& f) { for_each(f); });
     }
 
     template <class F>
@@ -200,7 +200,7 @@ private:
         expect_next(task, cursor, block);
         if (all.chunks == 1) block.output().expect_output(results_.out);
         [[maybe_unused]] const auto session = block.engine().session();
-        go_through_keys<T>(all, wants_lse, [&](auto&& f) { f(block); });
+        go_through_keys<T>(all, block.output().keys, wants_lse, [&](auto&& f) { f(block); });
         if (all.chunks == 1) {
             finish(block);
         } else {

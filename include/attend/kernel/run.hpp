@@ -67,7 +67,7 @@ template <class A, class X, class T, class Source>
 void run_forward(const A& attention, const Problem<X>& problem, const Source& source, Output<X>& out,
                  ForwardOptions<T>& options) {
     require(!options.key_sequences, "key_sequences: a source says itself how many keys a sequence has: leave them out");
-    check_source_call(attention, problem.shape, problem.q, problem.k);
+    check_source_call(attention, problem.part_shape(), problem.q, problem.k);
     check_outputs(problem, out, options);
     run_forward_on(attention, problem, fused::needs_of<T, A>(problem.shape, problem.shape.d_k, 0), out, options,
                    [&](std::byte*) { return GivenSource<T, Source>(source); });
@@ -137,9 +137,12 @@ void run_backward(const A& attention, const Problem<X>& problem, const BackwardI
 template <class A, class X, class Source, class KeysInto>
 void run_backward(const A& attention, const Problem<X>& problem, const Source& source, const BackwardInputs<X>& inputs,
                   Output<X>& dq, KeysInto& keys_into, const BackwardOptions<A>& options) {
+    static_assert(
+        !requires(const Source& s) { s.position(Index(), Index()); },
+        "attend: a source whose keys stand at positions of their own serves forward calls alone");
     require(!options.key_sequences, "key_sequences: a source says itself how many keys a sequence has: leave them out");
     require(static_cast<bool>(dq), "the gradient dq must be given");
-    check_source_call(attention, problem.shape, problem.q, problem.k);
+    check_source_call(attention, problem.part_shape(), problem.q, problem.k);
     check_outputs(attention, problem, inputs, options, dq);
     with_compute_form(attention, options, [&]<class Form>(const Form& form, const BackwardOptions<Form>& form_options) {
         using T = Compute<X>;

@@ -13,21 +13,29 @@ namespace attend::inline ATTEND_ABI::detail::fused {
 template <class T>
 struct KeyTile {
     Index begin, keys;
+    Index position;         ///< of the first key; the others follow it
     RowOperand<T> k;        ///< features of the keys, keys × width
     StridedMatrix<T> rows;  ///< values, keys × d_v
     RowOperand<T> v;        ///< the same as operand of a product, d_v × keys
     bool has_k = false, has_v = false;
 
-    KeyTile(Index begin_, Index end) : begin(begin_), keys(std::min(key_block, end - begin_)) {}
+    KeyTile(Index begin_, const KeyRun& run) : begin(begin_), keys(run.keys), position(run.position) {}
 };
 
-/// Calls `visit(block, tile, cover)` for the tiles of the keys from `begin` on, and each of them for all blocks, which
-/// `for_each` calls a function with. A tile whose cover is none is hidden from all of a block.
-template <class T, class ForEach, class Visit>
-ATTEND_ALWAYS_INLINE inline void walk(Index begin, Index end, ForEach&& for_each, Visit&& visit) {
-    for (; begin < end; begin += key_block) {
-        KeyTile<T> tile(begin, end);
-        for_each([&](auto& block) { visit(block, tile, block.cover_of_tile(tile.begin, tile.keys)); });
+/// Keys that stand at the positions that they are counted by.
+struct AtTheirIndex {
+    static KeyRun run(Index begin, Index most) { return {begin, most}; }
+};
+
+/// Calls `visit(block, tile, cover)` for the tiles of the keys from `begin` on, which stand where `keys` says, and each
+/// of them for all blocks, which `for_each` calls a function with. A tile whose cover is none is hidden from all of a
+/// block.
+template <class T, class Keys, class ForEach, class Visit>
+ATTEND_ALWAYS_INLINE inline void walk(const Keys& keys, Index begin, Index end, ForEach&& for_each, Visit&& visit) {
+    while (begin < end) {
+        KeyTile<T> tile(begin, keys.run(begin, std::min(key_block, end - begin)));
+        begin += tile.keys;  // a block may cut the tile short for itself
+        for_each([&](auto& block) { visit(block, tile, block.cover_of_tile(tile.position, tile.keys)); });
     }
 }
 

@@ -67,7 +67,7 @@ protected:
         if (problem.k.heads != shape().kv_heads || problem.v.columns != shape().d_head)
             detail::refuse("the source has ", problem.k.heads, " heads with values of width ", problem.v.columns,
                            ", but the block has ", shape().kv_heads, " key/value heads of width ", shape().d_head);
-        detail::check_source_call(attention, problem.shape, problem.q, problem.k);
+        detail::check_source_call(attention, problem.part_shape(), problem.q, problem.k);
         return problem;
     }
     /// Throws where an output shares memory with what the tape holds or with a parameter.

@@ -2,6 +2,7 @@
 /// \file
 /// The shape of a multi-head block, and what its calls take and record.
 
+#include <array>
 #include <optional>
 #include <vector>
 
@@ -37,8 +38,10 @@ struct MultiHeadTape {
     Index query_offset = 0;
     std::vector<Index> sequences, key_sequences;
     Dropout dropout = {};
-    RowMatrix<Compute<T>> mapped;     ///< keys of a step, where the score maps such
-    std::vector<Index> step_offsets;  ///< its sequences
+    std::vector<Index> step_offsets;      ///< the sequences of a step
+    std::vector<Compute<T>> step_mapped;  ///< its keys, where the score maps such
+    std::array<std::vector<T>, 5>
+        step_memory{};  ///< its x, q, k, v and context: of any number of rows without the heap
 };
 
 /// Optional arguments of a block's forward call. Held and borrowed as in `ForwardOptions`; the tape and the packed

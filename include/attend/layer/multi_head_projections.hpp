@@ -123,27 +123,41 @@ protected:
         detail::linear(memory, value_weight, value_bias, v, executor, packed ? &packed->value() : nullptr);
         turn(k, shape_.kv_heads, sequences, 0, false);
     }
-    /// The queries, keys and values of the rows of sequences, the first of which stands at `first(sequence)`; each
-    /// sequence has the bits that it has alone.
+    /// The rows of a step, in memory that is kept for the largest.
+    using StepMatrix = Eigen::Map<RowMatrix<T>>;
+    struct StepRows {
+        StepMatrix q, k, v, context;
+    };
+    template <class C>
+    static auto kept(std::vector<C>& memory, Index rows, Index columns) {
+        const auto size = static_cast<std::size_t>(rows * columns);
+        if (memory.size() < size) memory.resize(size);
+        return Eigen::Map<RowMatrix<C>>(memory.data(), rows, columns);
+    }
+    /// The queries, keys and values of the rows of sequences, the first of which stands at `first(sequence)`, and room
+    /// for what is made of them. Each sequence has the bits that it has alone.
     template <class First>
-    void project_sequences(const Rows& x, const detail::SequencesRef& sequences, const First& first, Tape& tape,
-                           const detail::ExecutorRef& executor, const Packed* packed) const {
-        const auto map = [&](const Matrix& weight, const ColumnVector<T>& bias, RowMatrix<T>& y,
+    StepRows project_sequences(const Rows& x, const detail::SequencesRef& sequences, const First& first, Tape& tape,
+                               const detail::ExecutorRef& executor, const Packed* packed) const {
+        auto& memory = tape.step_memory;
+        StepRows rows{kept(memory[1], x.rows(), query_weight.cols()), kept(memory[2], x.rows(), key_weight.cols()),
+                      kept(memory[3], x.rows(), value_weight.cols()), kept(memory[4], x.rows(), output_weight.rows())};
+        const auto map = [&](const Matrix& weight, const ColumnVector<T>& bias, StepMatrix& y,
                              const auto* packed_weight) {
             detail::linear_by_sequences(x, sequences, weight, bias, y, executor, packed_weight);
         };
-        map(query_weight, query_bias, tape.q, packed ? &packed->query() : nullptr);
-        map(key_weight, key_bias, tape.k, packed ? &packed->key() : nullptr);
-        map(value_weight, value_bias, tape.v, packed ? &packed->value() : nullptr);
-        turn(tape.q, shape_.heads, sequences, first, false);
-        turn(tape.k, shape_.kv_heads, sequences, first, false);
-        tape.context.resize(x.rows(), output_weight.rows());
+        map(query_weight, query_bias, rows.q, packed ? &packed->query() : nullptr);
+        map(key_weight, key_bias, rows.k, packed ? &packed->key() : nullptr);
+        map(value_weight, value_bias, rows.v, packed ? &packed->value() : nullptr);
+        turn(rows.q, shape_.heads, sequences, first, false);
+        turn(rows.k, shape_.kv_heads, sequences, first, false);
+        return rows;
     }
     /// y from the heads' outputs of such rows.
-    void project_sequences_back(const Tape& tape, const detail::SequencesRef& sequences, Output<T>& y,
+    void project_sequences_back(const StepRows& rows, const detail::SequencesRef& sequences, Output<T>& y,
                                 const detail::ExecutorRef& executor, const Packed* packed) const {
-        in_storage_order(y.as(1, 1, tape.context.rows(), shape_.d_model), [&](auto rows) {
-            detail::linear_by_sequences(tape.context, sequences, output_weight, output_bias, rows, executor,
+        in_storage_order(y.as(1, 1, rows.context.rows(), shape_.d_model), [&](auto to) {
+            detail::linear_by_sequences(rows.context, sequences, output_weight, output_bias, to, executor,
                                         packed ? &packed->output() : nullptr);
         });
     }
@@ -232,9 +246,8 @@ private:
     }
 
     /// RoPE, each sequence from its own first position.
-    template <class First>
-    void turn(RowMatrix<T>& x, Index count, const detail::SequencesRef& sequences, const First& first,
-              bool back) const {
+    template <class X, class First>
+    void turn(X& x, Index count, const detail::SequencesRef& sequences, const First& first, bool back) const {
         if (!shape_.rope) return;
         const bool whole = !sequences;
         for (Index s = 0; s < (whole ? 1 : sequences.count()); ++s) {

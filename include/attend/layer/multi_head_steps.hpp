@@ -13,7 +13,14 @@
 namespace attend::inline ATTEND_ABI {
 namespace detail {
 
-/// A cache as it will be when a call has appended its keys.
+/// Where a sequence's next token will stand.
+template <class Cache>
+Index next_position(const Cache& cache, Index sequence) {
+    return static_cast<Index>(cache.query_offset(sequence, 0));
+}
+
+/// A cache as it will be when a call has appended its keys: as many as there are positions, for the parts that hold
+/// something for each.
 template <class Cache, class T>
 class GrownCache {
 public:
@@ -23,10 +30,10 @@ public:
 
     Index sequences() const { return cache_.sequences(); }
     Index heads() const { return cache_.heads(); }
-    Index keys(Index s) const { return cache_.keys(s) + appended_.length(s); }
+    Index keys(Index s) const { return next_position(cache_, s) + appended_.length(s); }
     Index key_width() const { return cache_.key_width(); }
     Index value_width() const { return cache_.value_width(); }
-    Index query_offset(Index s, Index) const { return cache_.keys(s); }
+    Index query_offset(Index s, Index) const { return next_position(cache_, s); }
     RowBlock<T> key_rows(Index s, Index h, Index i, Index n, T* room) const {
         return cache_.key_rows(s, h, i, n, room);
     }
@@ -77,7 +84,9 @@ public:
             for (Index s = 0; s < sequences.count(); ++s) cache.check_append(sequences.length(s), s);
             const detail::GrownCache<Cache, Compute<T>> grown(cache, sequences);
             this->check_outputs(this->problem_of(x.rows(), grown, 0, sequences, options.dropout), y, options, tape);
-            take(this->input(x, options.tape != nullptr, tape.x), sequences, cache, y, options, tape);
+            auto copy = this->kept(tape.step_memory[0], x.rows(), x.cols());
+            copy = x;
+            take(copy, sequences, cache, y, options, tape);
         }
     }
 
@@ -104,40 +113,41 @@ private:
     void take(const typename Call::Rows& x, const detail::SequencesRef& sequences, Cache& cache, Output<T>& y,
               const Options& options, Tape& tape) const {
         tape.steps = true;
-        this->project_sequences(
-            x, sequences, [&](Index s) { return static_cast<Index>(cache.keys(s)); }, tape, options.executor,
+        const auto rows = this->project_sequences(
+            x, sequences, [&](Index s) { return detail::next_position(cache, s); }, tape, options.executor,
             options.packed);
-        append(sequences, cache, tape);
+        append(rows, sequences, cache, tape);
         const Index h = shape().heads;
-        this->attention(heads(tape.q, h), std::as_const(cache), heads(tape.context, h),
+        auto context = rows.context;
+        this->attention(heads(rows.q, h), std::as_const(cache), heads(context, h),
                         ForwardOptions<Compute<T>>{.workspace = options.workspace,
                                                    .executor = options.executor,
                                                    .weights = options.weights,
                                                    .weight_rows = options.weight_rows,
                                                    .sequences = sequences,
                                                    .dropout = options.dropout});
-        this->project_sequences_back(tape, sequences, y, options.executor, options.packed);
+        this->project_sequences_back(rows, sequences, y, options.executor, options.packed);
     }
     /// Keys as the attention's score takes them.
-    template <class Cache>
-    void append(const detail::SequencesRef& sequences, Cache& cache, Tape& tape) const {
+    template <class StepRows, class Cache>
+    void append(const StepRows& of, const detail::SequencesRef& sequences, Cache& cache, Tape& tape) const {
         const auto put = [&](const auto& k) {
             for (Index s = 0; s < sequences.count(); ++s) {
                 const Index begin = sequences.begin(s), rows = sequences.length(s);
-                if (rows > 0) cache.append(k.middleRows(begin, rows), tape.v.middleRows(begin, rows), s);
+                if (rows > 0) cache.append(k.middleRows(begin, rows), of.v.middleRows(begin, rows), s);
             }
         };
         using S = typename std::remove_const_t<A>::ScoreFunctor;
         if constexpr (detail::HasMapKeys<S>) {
             const Index d = shape().d_head, width = cache.key_width(), kv_heads = shape().kv_heads;
-            tape.mapped.resize(tape.k.rows(), kv_heads * width);
+            auto all = this->kept(tape.step_mapped, of.k.rows(), kv_heads * width);
             for (Index g = 0; g < kv_heads; ++g) {
-                auto mapped = tape.mapped.middleCols(g * width, width);
-                this->attention.score().map_keys(tape.k.middleCols(g * d, d), mapped);
+                auto mapped = all.middleCols(g * width, width);
+                this->attention.score().map_keys(of.k.middleCols(g * d, d), mapped);
             }
-            put(tape.mapped);
+            put(all);
         } else {
-            put(tape.k);
+            put(of.k);
         }
     }
 };

@@ -29,6 +29,7 @@ public:
         void later(ReadAhead& ahead, Index begin, Index count) const {
             ahead.later(values_.middleRows(begin, count), keys_.middleRows(begin, count));
         }
+        static KeyRun run(Index begin, Index most) { return {begin, most}; }
 
     private:
         Slice<const Key> keys_;

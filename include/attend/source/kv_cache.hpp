@@ -14,12 +14,13 @@
 
 namespace attend::inline ATTEND_ABI {
 
-/// A key source that grows: `append` takes keys and values of a sequence, head by head side by side, and
-/// `check_append(rows, sequence)` throws what it would throw of so many.
+/// A key source that grows: `append` takes keys and values of a sequence, heads side by side, `check_append(rows,
+/// sequence)` throws what it would throw of so many, and queries stand at the latest keys.
 template <class C, class T>
 concept KeyStoreOf = KeySourceOf<C, T> && requires(C& cache, const C& full, const RowMatrix<T>& rows, Index i) {
     full.check_append(i, i);
     cache.append(rows, rows, i);
+    { full.query_offset(i, i) } -> std::convertible_to<Index>;
 };
 
 /// What a cache holds.
@@ -88,13 +89,8 @@ public:
     template <detail::Dense K, detail::Dense V>
     void append(const K& k, const V& v, Index sequence = 0) {
         check_append(k.rows(), sequence);
-        if (k.cols() != shape_.heads * shape_.d_k || v.cols() != shape_.heads * shape_.d_v || k.rows() != v.rows())
-            detail::refuse("kv_cache: ", detail::named("k", k.rows(), k.cols()), " and ",
-                           detail::named("v", v.rows(), v.cols()), " must have a row for each key, and ", shape_.heads,
-                           " heads of ", shape_.d_k, " and of ", shape_.d_v, " columns");
-        const Index begin = keys(sequence);
-        put(k, keys_, shape_.d_k, sequence, begin);
-        put(v, values_, shape_.d_v, sequence, begin);
+        check_rows(k, v);
+        put_at(keys(sequence), k, v, sequence);
         lengths_[static_cast<std::size_t>(sequence)] += k.rows();
     }
     /// Forgets all keys of a sequence but the first `length`: what a speculation got wrong, or for 0 the sequence.
@@ -117,8 +113,22 @@ public:
     }
 
 private:
+    template <class, class>
+    friend class RingCache;
     using Memory = ColumnVector<Stored>;  ///< [sequence][head][key][feature]
 
+    template <class K, class V>
+    void check_rows(const K& k, const V& v) const {
+        if (k.cols() != shape_.heads * shape_.d_k || v.cols() != shape_.heads * shape_.d_v || k.rows() != v.rows())
+            detail::refuse("kv_cache: ", detail::named("k", k.rows(), k.cols()), " and ",
+                           detail::named("v", v.rows(), v.cols()), " must have a row for each key, and ", shape_.heads,
+                           " heads of ", shape_.d_k, " and of ", shape_.d_v, " columns");
+    }
+    template <class K, class V>
+    void put_at(Index begin, const K& k, const V& v, Index sequence) {
+        put(k, keys_, shape_.d_k, sequence, begin);
+        put(v, values_, shape_.d_v, sequence, begin);
+    }
     void check_sequence(std::string_view what, Index sequence) const {
         if (sequence < 0 || sequence >= shape_.sequences)
             detail::refuse("kv_cache: ", what, ": there is no sequence ", sequence, " of ", shape_.sequences);

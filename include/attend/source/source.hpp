@@ -16,6 +16,10 @@
 ///
 ///     Index query_offset(Index sequence, Index queries);   // the position of the first of so many queries
 ///
+/// and where keys do not stand at their own numbers, as those of a ring whose first ones are gone,
+///
+///     Index position(Index sequence, Index key);           // rising with the key
+///
 /// which keep these laws, and are called by several threads at a time:
 /// - The rows are those of the keys from `begin` on, `count` × width. They stand in memory of the source's, which stays
 ///   as it is for the call, or in `room`, which has space for them without gaps and is the caller's for so long.
@@ -65,6 +69,11 @@ enum class Reading {
     row_by_row  ///< the scalars of a row must follow each other
 };
 
+/// So many keys at positions that follow each other.
+struct KeyRun {
+    Index position, keys;
+};
+
 /// All keys of one head.
 struct KeyRows {
     Index sequence, head;
@@ -90,6 +99,17 @@ public:
         }
         void soon(ReadAhead&, Index, Index) const {}
         void later(ReadAhead&, Index, Index) const {}
+        /// At most `most` keys.
+        KeyRun run(Index begin, Index most) const {
+            if constexpr (requires { source_.position(begin, begin); }) {
+                const auto at = [&](Index key) { return static_cast<Index>(source_.position(rows_.sequence, key)); };
+                const Index first = at(begin);
+                while (at(begin + most - 1) != first + most - 1) --most;
+                return {first, most};
+            } else {
+                return {begin, most};
+            }
+        }
 
     private:
         static StridedMatrix<T> matrix(const RowBlock<T>& rows) { return {rows.data, rows.stride, 1}; }
