@@ -41,7 +41,8 @@ public:
         const Shape& s = problem.shape;
         const Index width = std::max(s.d_q, s.d_v);
         const auto copied = [](const StridedView<const T>& view) { return view.column_stride != 1; };
-        if (problem.ragged() || problem.dropout || options.weights || s.keys == 0) return false;
+        if (problem.ragged() || problem.dropout || options.weights) return false;
+        if (std::min({s.queries, s.keys, s.d_q, s.d_v}) == 0) return false;  // there may be no memory to point into
         if ((copied(problem.k) || copied(problem.v)) && s.keys * width > most_copied) return false;
         return is_little<T>(s.queries, s.keys, s.d_q, s.d_v) ||
                (s.queries <= most_few_queries<T> && s.keys <= most_keys && width <= most_width);
