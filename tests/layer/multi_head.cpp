@@ -1,4 +1,6 @@
 #include <attend/attend.hpp>
+
+#include <limits>
 #include <support/catch.hpp>
 #include <support/compare.hpp>
 #include <support/random.hpp>
@@ -160,7 +162,8 @@ TEST_CASE("a seed decides the weights: Xavier's, and biases of 0") {
     }
 }
 
-TEMPLATE_TEST_CASE("packed weights give the same bits, and so does a call without a tape", "", float, double) {
+TEMPLATE_TEST_CASE("packed weights give the same bits of many rows, and a call without a tape of any", "", float,
+                   double) {
     using Block = MultiHeadAttention<TestType>;
     for (const Index n : {1, 8, 9, 70}) {
         for (const Index d : {10, 96}) {
@@ -176,8 +179,9 @@ TEMPLATE_TEST_CASE("packed weights give the same bits, and so does a call withou
             block.forward(x, memory, y_packed, {.tape = &tape, .packed = &packed});
             Eigen::Matrix<TestType, Eigen::Dynamic, Eigen::Dynamic> columns = x;  // and y is x
             block.forward(columns, memory, columns, {.packed = &packed});
-            CHECK(same_bits(y_packed, y));
-            CHECK(same_bits(columns, y));
+            if (n > attend::detail::most_few_rows) CHECK(same_bits(y_packed, y));
+            CHECK(distance(y_packed, y) <= 32 * std::numeric_limits<TestType>::epsilon() * magnitude(y));
+            CHECK(same_bits(columns, y_packed));
         }
     }
 }
