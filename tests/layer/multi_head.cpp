@@ -186,6 +186,29 @@ TEMPLATE_TEST_CASE("packed weights give the same bits of many rows, and a call w
     }
 }
 
+TEST_CASE("wherever x stands, a call without a tape gives the bits of one with a tape") {
+    using Rows = RowMatrix<float>;
+    const MultiHeadAttention<float> block({.d_model = 8, .heads = 2}, {}, 1);
+    Random random(4);
+    const Rows wide = random_matrix<float>(random, 20, 24);
+    const auto check = [&](const auto& x) {
+        MultiHeadTape<float> tape;
+        Rows y, alone;
+        block.forward(x, y, {.tape = &tape});
+        block.forward(x, alone);
+        CHECK(same_bits(alone, y));
+    };
+    for (const Index rows : {1, 5, 20}) {
+        CAPTURE(rows);
+        check(wide.topLeftCorner(rows, 8));
+        check(Eigen::Map<const Rows, 0, Eigen::OuterStride<>>(wide.data(), rows, 8, Eigen::OuterStride<>(0)));
+        check(
+            Eigen::Map<const Rows, 0, Eigen::OuterStride<>>(wide.data() + 19 * 24, rows, 8, Eigen::OuterStride<>(-24)));
+        check(Rows(wide.topLeftCorner(rows, 8)).colwise().reverse());
+        check(Eigen::MatrixXf(wide.topLeftCorner(rows, 8)));
+    }
+}
+
 TEST_CASE("shapes that make no block are refused") {
     const auto make = [](const MultiHeadShape& shape) { return MultiHeadAttention<float>(shape); };
     CHECK_THROWS_MATCHES(make({}), std::invalid_argument,

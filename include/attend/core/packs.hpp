@@ -57,7 +57,7 @@ struct LaneMask {
 
     explicit operator bool() const {
         static_assert(sizeof(T) == 0,
-                      "attend: a formula is asked for many queries at once, so if, ?: and while cannot decide: choose "
+                      "attend: a formula is asked for many pairs at once, so if, ?: and while cannot decide: choose "
                       "lane by lane with select(condition, a, b), or take const Position& p to be asked pair by pair");
         return false;
     }
@@ -69,13 +69,13 @@ private:
 };
 
 /// Converting a pack to one number is refused in words.
-#define ATTEND_PACK_IS_NO_NUMBER                                                                                    \
-    template <detail::Arithmetic Number>                                                                            \
-    explicit operator Number() const {                                                                              \
-        static_assert(sizeof(Number) == 0,                                                                          \
-                      "attend: a formula is asked for many queries at once, so this is no single number: leave it " \
-                      "auto, convert by decltype(s)(x), or take const Position& p to be asked pair by pair");       \
-        return {};                                                                                                  \
+#define ATTEND_PACK_IS_NO_NUMBER                                                                                  \
+    template <detail::Arithmetic Number>                                                                          \
+    explicit operator Number() const {                                                                            \
+        static_assert(sizeof(Number) == 0,                                                                        \
+                      "attend: a formula is asked for many pairs at once, so this is no single number: leave it " \
+                      "auto, convert by decltype(s)(x), or take const Position& p to be asked pair by pair");     \
+        return {};                                                                                                \
     }
 
 /// The index of each lane, as any formula of it may be.

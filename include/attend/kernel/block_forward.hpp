@@ -24,8 +24,8 @@ public:
                  Index width, const Scratch<T>& scratch, ReadAhead& ahead)
         : attention_(attention),
           rows_(problem, block),
-          by_rows_(Scores::dot && are_few<T, E>(block.rows, problem.queries(block.sequence),
-                                                problem.keys(block.sequence), width, problem.shape.d_v)),
+          by_rows_(Scores::dot && are_few<T, E>(problem.queries(block.sequence), problem.keys(block.sequence), width,
+                                                problem.shape.d_v)),
           scores_(attention, rows_, width, by_rows_, scratch.row, scratch.scores),
           states_(fold_of<N>(attention.normalizer), rows_.block, rows_.lanes, scratch.rows),
           output_(rows_, source.head(problem.key_rows(block.sequence, block.kv_head)), scratch, by_rows_, ahead),

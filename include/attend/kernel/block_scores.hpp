@@ -70,11 +70,13 @@ public:
         }
         return cover;
     }
-    /// How many keys of a tile some query may see: those behind them, whole packets, need not be looked at.
+    /// How many keys of a tile some query may see: those behind them need not be looked at. Whole packets, and as many
+    /// as sums of rows have parts, so that what is left is summed up as it was.
     Index seen_keys(Index begin, Index keys) const {
+        constexpr Index step = std::max<Index>(w, Registers<T>::vectors);
         Index seen = keys;
-        while (seen > 0 && cover_of_tile(begin + (seen - 1) / w * w, (seen - 1) % w + 1) == Cover::none)
-            seen = (seen - 1) / w * w;
+        while (seen > 0 && cover_of_tile(begin + (seen - 1) / step * step, (seen - 1) % step + 1) == Cover::none)
+            seen = (seen - 1) / step * step;
         return seen;
     }
     /// The final scores of a tile of keys, whose features are `k`: products or sums over pairs, modified and masked.

@@ -33,12 +33,12 @@ template <class T>
 constexpr bool is_little(Index queries, Index keys, Index width, Index d_v) {
     return queries <= 2 * most_few_queries<T> && keys <= 16 && std::max(width, d_v) <= 64;
 }
-/// Whether the queries of a block are few. However many heads share their keys, and whatever else is in the batch: the
-/// bits of a sequence depend on its own shape.
+/// Whether the queries of a sequence are few. However many heads share their keys, and whatever else is in the batch:
+/// its bits depend on its own shape. Nor are those few that another block of a team leaves, which read its tiles.
 template <class T, class E>
-bool are_few(Index rows, Index queries, Index keys, Index width, Index d_v) {
+bool are_few(Index queries, Index keys, Index width, Index d_v) {
     constexpr Index most = Products<T, E>::most_rows;
-    return most > 0 && (rows <= most || is_little<T>(queries, keys, width, d_v));
+    return most > 0 && (queries <= most || is_little<T>(queries, keys, width, d_v));
 }
 
 /// Whether an attention's engine may pack. A sigmoid's weights may all be so small that nothing of them would be left

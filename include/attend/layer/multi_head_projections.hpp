@@ -31,7 +31,11 @@ public:
     const MultiHeadShape& shape() const { return shape_; }
 
     /// The weights as they are now, packed for the products of forward calls: of use where these are many.
-    Packed pack() const { return Packed(query_weight, key_weight, value_weight, output_weight); }
+    Packed pack() const
+        requires std::is_same_v<T, Compute<T>>
+    {
+        return Packed(query_weight, key_weight, value_weight, output_weight);
+    }
 
     static void parameters(auto& self, auto&& visit) {
         visit("query_weight", self.query_weight);
@@ -103,10 +107,13 @@ protected:
         tape.source = tape.steps = false;
         tape.dropout = options.dropout;
     }
-    /// The rows of an input: the copy that a tape keeps of it, or if it shall keep none, those that are given.
+    /// The rows of an input: the copy that a tape keeps of it, or if it shall keep none, those that are given, where
+    /// they follow each other. Others are copied all the same: their products would go other ways, to other bits.
     template <class X>
     static Rows input(const X& x, bool keeps, RowMatrix<T>& copy) {
-        if (!keeps) return Rows(x);
+        if constexpr (detail::DenseMemory<X> && X::IsRowMajor && X::InnerStrideAtCompileTime == 1) {
+            if (!keeps && x.outerStride() == x.cols()) return Rows(x);
+        }
         copy = x;
         return Rows(copy);
     }

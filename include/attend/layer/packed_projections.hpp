@@ -10,8 +10,8 @@
 namespace attend::inline ATTEND_ABI {
 
 /// What `block.pack()` gives, for `.packed` of its forward calls: they take a few percent less time, and give the same
-/// bits but of 8 rows and fewer. It holds the weights as they were then: of weights that have changed it must be made
-/// anew. As much memory again as the weights; for float and double.
+/// bits but of 8 rows or features and fewer. It holds the weights as they were then: of weights that have changed it
+/// must be made anew. As much memory again as the weights; for float and double.
 template <class T>
 class PackedProjections {
 public:
