@@ -107,8 +107,11 @@ ATTEND_ALWAYS_INLINE inline void add_columns(const RowBlock<T>& v, const T* weig
         const T* const row = v.row(r) + a;
         repeat<columns>([&](auto c) ATTEND_ALWAYS_INLINE { add_each(sum[part][c], p, load(row + c * w)); });
     };
+    // So few rows that parts would save no time have one sum.
+    const bool in_parts = v.rows >= 2 * parts;
     Index r = 0;
-    for (; r + parts <= v.rows; r += parts) repeat<parts>([&](auto part) ATTEND_ALWAYS_INLINE { add(r + part, part); });
+    for (; in_parts && r + parts <= v.rows; r += parts)
+        repeat<parts>([&](auto part) ATTEND_ALWAYS_INLINE { add(r + part, part); });
     for (; r < v.rows; ++r) add(r, std::integral_constant<int, 0>());
     repeat<columns * queries>([&](auto x) ATTEND_ALWAYS_INLINE {
         constexpr int c = x / queries, i = x % queries;

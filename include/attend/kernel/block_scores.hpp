@@ -70,10 +70,10 @@ public:
         }
         return cover;
     }
-    /// How many keys of a tile some query may see: those behind them need not be looked at. Whole packets, and as many
-    /// as sums of rows have parts, so that what is left is summed up as it was.
+    /// How many keys of a tile some query may see: those behind them need not be looked at. Whole packets, and no
+    /// fewer than make sums of rows go in parts, so that what is left is summed up as it was.
     Index seen_keys(Index begin, Index keys) const {
-        constexpr Index step = std::max<Index>(w, Registers<T>::vectors);
+        constexpr Index step = std::max<Index>(w, 2 * Registers<T>::vectors);
         Index seen = keys;
         while (seen > 0 && cover_of_tile(begin + (seen - 1) / step * step, (seen - 1) % step + 1) == Cover::none)
             seen = (seen - 1) / step * step;
