@@ -296,6 +296,25 @@ TEST_CASE("ten thousand steps of a stream use no heap once they are warm") {
     CHECK(y.allFinite());
 }
 
+TEST_CASE("a cache that grows past a chunk of keys uses no heap if its workspace was made for its capacity") {
+    const auto attention = scaled_dot_product >> causal;
+    const MultiHeadAttention<float, std::remove_const_t<decltype(attention)>> block({.d_model = 32, .heads = 4},
+                                                                                    attention, 1);
+    constexpr Index capacity = 2200;
+    KvCache<float> cache({.heads = 4, .d_k = 8, .capacity = capacity});
+    Workspace workspace(attention.workspace_bytes(
+        {.heads = 4, .kv_heads = 4, .queries = 1, .keys = capacity, .d_q = 8, .d_k = 8, .d_v = 8}));
+    Random random(9);
+    const RowMatrix<float> x = random_matrix<float>(random, 1, 32);
+    RowMatrix<float> y(1, 32);
+    MultiHeadTape<float> tape;
+    const auto step = [&] { block.step(x, cache, y, {.workspace = &workspace, .tape = &tape}); };
+    step();
+    CHECK(allocations_of([&] {
+              for (Index i = 1; i < capacity; ++i) step();
+          }) == 0);
+}
+
 TEST_CASE("softmax into given memory uses no heap") {
     for (const Index columns : {1, 100, 8192}) {
         check_softmax<float>(40, columns);

@@ -10,6 +10,9 @@
 #include <support/compare.hpp>
 #include <support/random.hpp>
 
+// All members compile of 16 bits too.
+template class attend::MultiHeadProjections<Eigen::half>;
+
 using namespace attend;
 using namespace attend::test;
 

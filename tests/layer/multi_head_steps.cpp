@@ -146,6 +146,34 @@ TEST_CASE("a sequence's bits do not depend on those beside it, nor on threads") 
     }
 }
 
+TEST_CASE("a step gives the weights of the keys that are held then") {
+    const auto attention = scaled_dot_product >> (causal & (sliding_window(6) | prefix(2)));
+    using A = std::remove_const_t<decltype(attention)>;
+    const MultiHeadAttention<double, A> block({.d_model = d, .heads = 2}, attention, 1);
+    const RowMatrix<double> x = tokens_of<double>(6);
+    RowMatrix<double> y, weights, whole;
+    block.forward(x, y, {.weights = whole});
+    y.resize(0, 0);
+    KvCache<double> cache({.heads = 2, .d_k = 12, .capacity = tokens});
+    RingCache<double> ring({.heads = 2, .d_k = 12, .keys = 6, .sinks = 2});
+    for (Index i = 0; i < tokens; ++i) {
+        weights.resize(0, 0);
+        block.step(x.row(i), cache, y, {.weights = weights});
+        REQUIRE(weights.cols() == i + 1);
+        CHECK(distance(weights.row(1), whole.row(tokens + i).head(i + 1)) < 1e-14);
+        weights.resize(0, 0);
+        block.step(x.row(i), ring, y, {.weights = weights});
+        REQUIRE(weights.cols() == std::min<Index>(i + 1, 8));
+        CHECK(distance(weights.row(1).tail(1), whole.row(tokens + i).segment(i, 1)) < 1e-14);
+        CHECK(distance(weights.row(1).head(1), whole.row(tokens + i).head(1)) < 1e-14);
+    }
+    RowMatrix<double> wrong(2, 41);
+    CHECK(refusal([&] { block.step(x.row(0), ring, y, {.weights = wrong}); }) ==
+          "weights (2x41) must be 2x8, or empty "
+          "to be resized");
+    CHECK(ring.tokens() == tokens);
+}
+
 TEST_CASE("a step that does not fit is refused, and the cache stays as it was") {
     const MultiHeadAttention<double> block({.d_model = d, .heads = 4}, {}, 1);
     KvCache<double> cache({.heads = 4, .d_k = 6, .capacity = 5}),
@@ -169,6 +197,7 @@ TEST_CASE("a step that does not fit is refused, and the cache stays as it was") 
           "step: the cache says where queries stand and how many keys a sequence has: leave query_offset and "
           "key_sequences out");
     CHECK(refused(other, 3) != "");
+    CHECK(refused(cache, 1, {.dropout = {.rate = 1.0}}) == "dropout: the rate must be at least 0 and below 1, got 1");
     CHECK(refused(cache, 2) == "y (3x24) must be 2x24, or empty to be resized");
     MultiHeadTape<double> tape;
     RowMatrix<double> dx;

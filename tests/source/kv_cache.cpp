@@ -124,6 +124,7 @@ TEST_CASE("what does not fit a cache is refused, and nothing is changed") {
           "kv_cache: k (2x8) and v (2x8) must have a row for each key, and 2 heads of 6 and of 4 columns");
     CHECK(refused(cache, [](auto& c, const auto& y) { c.append(y.k.topRows(1), y.v.topRows(1), 1); }) ==
           "kv_cache: append: there is no sequence 1 of 1");
+    CHECK(refused(cache, [](auto& c, const auto&) { c.keys(2); }) == "kv_cache: keys: there is no sequence 2 of 1");
     CHECK(refused(cache, [](auto& c, const auto&) { c.truncate(91); }) ==
           "kv_cache: truncate: sequence 0 holds 90 keys, not 91");
     CHECK(refused(cache, [](auto& c, const auto&) { c.copy(0, 1); }) == "kv_cache: copy: there is no sequence 1 of 1");

@@ -19,8 +19,7 @@ Index next_position(const Cache& cache, Index sequence) {
     return static_cast<Index>(cache.query_offset(sequence, 0));
 }
 
-/// A cache as it will be when a call has appended its keys: as many as there are positions, for the parts that hold
-/// something for each.
+/// A cache as it will be when a call has appended its keys, to be checked before it is.
 template <class Cache, class T>
 class GrownCache {
 public:
@@ -30,7 +29,12 @@ public:
 
     Index sequences() const { return cache_.sequences(); }
     Index heads() const { return cache_.heads(); }
-    Index keys(Index s) const { return next_position(cache_, s) + appended_.length(s); }
+    Index keys(Index s) const { return static_cast<Index>(cache_.keys_after(appended_.length(s), s)); }
+    Index position(Index s, Index key) const
+        requires requires(const Cache& cache, Index i) { cache.position(i, i); }
+    {
+        return next_position(cache_, s) + appended_.length(s) - keys(s) + key;  // of the latest: all that is asked here
+    }
     Index key_width() const { return cache_.key_width(); }
     Index value_width() const { return cache_.value_width(); }
     Index query_offset(Index s, Index) const { return next_position(cache_, s); }
@@ -64,8 +68,10 @@ public:
     /// rows may come at once.
     ///
     /// With a tape, a workspace and an output that have served such a call before, nothing is taken from the heap. The
-    /// tape is memory alone: it records nothing for `backward`. Throws, and changes nothing, where the cache is full or
-    /// belongs to another block, and what `forward` throws.
+    /// tape is memory alone: it records nothing for `backward`. (Of the workspace a cache that grows takes a little
+    /// more every 1024 keys: `attention.workspace_bytes` at its capacity says how much.) Throws, and changes nothing,
+    /// where the cache is full or belongs to another block, and what `forward` throws; where a functor of the attention
+    /// throws, the keys have been appended.
     template <detail::Dense X, class Cache>
         requires KeyStoreOf<Cache, Compute<T>>
     void step(const X& x, Cache& cache, Output<T> y, Options options = {}) const {

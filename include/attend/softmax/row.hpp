@@ -5,133 +5,15 @@
 /// In a row of scores −∞ marks what is absent: it gets weight 0 and gradient 0, and the gradient that comes in at its
 /// place is not looked at. Several +∞ share all weight equally. NaN spreads to the whole row.
 
-#include <algorithm>
 #include <cmath>
 #include <concepts>
 #include <limits>
 #include <span>
-#include <type_traits>
 
 #include <attend/core/repeat.hpp>
-#include <attend/softmax/exp.hpp>
+#include <attend/softmax/row_sum.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
-
-/// A whole packet of a row.
-template <class T>
-struct WholePacket {
-    static simd::Packet<T> load(const T* from, T) { return simd::load(from); }
-    static void store(T* to, const simd::Packet<T>& x) { simd::store(to, x); }
-};
-/// What is left of a row: the lanes behind are filled up, and not written.
-template <class T>
-struct LastPacket {
-    Index count;
-    simd::Packet<T> load(const T* from, T fill) const { return simd::load(from, count, fill); }
-    void store(T* to, const simd::Packet<T>& x) const { simd::store<T>(to, x, count); }
-};
-
-/// Calls `f(r, i, packet)` for the packets of a row of `size` scalars, in order: `packet` loads and stores what begins
-/// at i, and r, from 0 to 3, tells neighbours apart, so that each of them has a sum of its own to add to and none waits
-/// for another.
-///
-/// How a row is cut depends on its size alone, never on its alignment, so sums have the same bits wherever it stands.
-template <class T, class F>
-ATTEND_ALWAYS_INLINE inline void for_each_packet(Index size, F&& f) {
-    constexpr Index w = simd::width<T>;
-    constexpr std::integral_constant<int, 0> first;
-    Index i = 0;
-    for (; i + 4 * w <= size; i += 4 * w)
-        repeat<4>([&](auto r) ATTEND_ALWAYS_INLINE { f(r, i + r * w, WholePacket<T>()); });
-    for (; i + w <= size; i += w) f(first, i, WholePacket<T>());
-    if (i < size) f(first, i, LastPacket<T>{size - i});
-}
-/// Sums or maxima of neighbours.
-template <class T>
-struct FourPackets {
-    simd::Packet<T> of[4];
-
-    explicit FourPackets(T start) {
-        for (auto& x : of) x = simd::broadcast(start);
-    }
-    simd::Packet<T>& operator[](int r) { return of[r]; }
-    T sum() const { return simd::sum<T>(simd::add(simd::add(of[0], of[1]), simd::add(of[2], of[3]))); }
-    T least() const {
-        const auto none = simd::broadcast(T(0));
-        return -simd::largest<T>(simd::sub(none, simd::min(simd::min(of[0], of[1]), simd::min(of[2], of[3]))));
-    }
-    T largest() const { return simd::largest<T>(simd::max(simd::max(of[0], of[1]), simd::max(of[2], of[3]))); }
-};
-
-/// The score that stands for none.
-template <class T>
-inline constexpr T absent = -std::numeric_limits<T>::infinity();
-
-/// Where the scores of a row stand: anywhere; none beyond a finite shift; or besides none so far below it that its term
-/// is no normal number. The less is possible, the faster.
-enum class Range { any, below, normal };
-
-/// What makes weights of the scores s of a row: p = e^{s − shift} / total.
-template <class T>
-struct RowSum {
-    T shift;  ///< the largest score, so that nothing overflows; 0 where there is none, as −∞ − −∞ would be NaN
-    T total = 0;  ///< Σ e^{s − shift}: 0 where there is no score, otherwise at least 1
-
-    /// `largest` may be any score in a row with a NaN, whose total will be NaN.
-    explicit RowSum(T largest) : shift(largest == absent<T> ? T(0) : largest) {}
-
-    /// Adds the terms e^{s − shift} of a row and, if there is a `to`, which may be the row itself, writes them there.
-    template <Range range = Range::any>
-    void add_terms(std::span<const T> row, T* to = nullptr) {
-        const auto m = simd::broadcast(shift);
-        FourPackets<T> sum(T(0));
-        const auto term = [&](const simd::Packet<T>& s) ATTEND_ALWAYS_INLINE {
-            if constexpr (range == Range::any) return exp_difference<T>(s, m);
-            if constexpr (range == Range::below) return exp_below<T>(simd::sub(s, m));
-            if constexpr (range == Range::normal) return exp_of_nonpositive<T, true>(simd::sub(s, m));
-        };
-        for_each_packet<T>(std::ssize(row), [&](auto r, Index i, auto packet) ATTEND_ALWAYS_INLINE {
-            const auto e = term(packet.load(row.data() + i, absent<T>));
-            sum[r] = simd::add(sum[r], e);
-            if (to != nullptr) packet.store(to + i, e);
-        });
-        total += sum.sum();
-    }
-    void add_term(T score) { total += exp_difference(score, shift); }
-
-    T lse() const { return shift + std::log(total); }
-};
-
-/// The largest and the least score. In a row with a NaN they may be any other.
-template <class T>
-struct Extremes {
-    T largest, least;
-
-    explicit Extremes(std::span<const T> scores) {
-        FourPackets<T> most(absent<T>), fewest(-absent<T>);
-        for_each_packet<T>(std::ssize(scores), [&](auto r, Index i, auto packet) ATTEND_ALWAYS_INLINE {
-            most[r] = simd::max(most[r], packet.load(scores.data() + i, absent<T>));
-            fewest[r] = simd::min(fewest[r], packet.load(scores.data() + i, -absent<T>));
-        });
-        largest = most.largest();
-        least = fewest.least();
-    }
-};
-
-/// The sum of a row's terms, which are written `to` where there is one, and that of a `sink`, one more score that
-/// stands nowhere, is not added yet.
-template <class T>
-RowSum<T> row_sum(std::span<const T> scores, const Extremes<T>& of, T* to = nullptr, T sink = absent<T>) {
-    RowSum<T> sum(std::max(of.largest, sink));
-    if (!std::isfinite(sum.shift)) {
-        sum.add_terms(scores, to);
-    } else if (!(of.least - sum.shift >= ExpConstants<T>::least_normal)) {
-        sum.template add_terms<Range::below>(scores, to);
-    } else {
-        sum.template add_terms<Range::normal>(scores, to);
-    }
-    return sum;
-}
 
 /// The same of a row that fills so many packets, in registers from reading to writing. False, and nothing is written,
 /// of scores that are not finite and of terms that are no normal numbers.
@@ -173,29 +55,14 @@ ATTEND_ALWAYS_INLINE inline bool weigh_short_row(std::span<const T> row, T* to, 
 template <class T>
 ATTEND_NOINLINE bool weigh_if_short(std::span<const T> row, T* to, RowSum<T>& sum) {
     constexpr Index w = simd::width<T>;
+    bool weighed = false;
     if constexpr (w > 1) {
-        switch ((std::ssize(row) + w - 1) / w) {
-            case 1:
-                return weigh_short_row<1>(row, to, sum);
-            case 2:
-                return weigh_short_row<2>(row, to, sum);
-            case 3:
-                return weigh_short_row<3>(row, to, sum);
-            case 4:
-                return weigh_short_row<4>(row, to, sum);
-            case 5:
-                return weigh_short_row<5>(row, to, sum);
-            case 6:
-                return weigh_short_row<6>(row, to, sum);
-            case 7:
-                return weigh_short_row<7>(row, to, sum);
-            case 8:
-                return weigh_short_row<8>(row, to, sum);
-            default:
-                break;
-        }
+        const Index packets = (std::ssize(row) + w - 1) / w;
+        repeat<8>([&](auto less) {
+            if (packets == less + 1) weighed = weigh_short_row<less + 1>(row, to, sum);
+        });
     }
-    return false;
+    return weighed;
 }
 
 /// Scores -> weights, into `to`, which may be the row itself. A `sink` takes weight and stands nowhere. Returns what

@@ -15,12 +15,14 @@
 namespace attend::inline ATTEND_ABI {
 
 /// A key source that grows: `append` takes keys and values of a sequence, heads side by side, `check_append(rows,
-/// sequence)` throws what it would throw of so many, and queries stand at the latest keys.
+/// sequence)` throws what it would throw of so many, `keys_after(rows, sequence)` is what `keys` would be then, and
+/// queries stand at the latest keys.
 template <class C, class T>
 concept KeyStoreOf = KeySourceOf<C, T> && requires(C& cache, const C& full, const RowMatrix<T>& rows, Index i) {
     full.check_append(i, i);
     cache.append(rows, rows, i);
     { full.query_offset(i, i) } -> std::convertible_to<Index>;
+    { full.keys_after(i, i) } -> std::convertible_to<Index>;
 };
 
 /// What a cache holds.
@@ -68,7 +70,11 @@ public:
     Index heads() const { return shape_.heads; }
     Index key_width() const { return shape_.d_k; }
     Index value_width() const { return shape_.d_v; }
-    Index keys(Index sequence = 0) const { return lengths_[static_cast<std::size_t>(sequence)]; }
+    Index keys(Index sequence = 0) const {
+        check_sequence("keys", sequence);
+        return lengths_[static_cast<std::size_t>(sequence)];
+    }
+    Index keys_after(Index rows, Index sequence = 0) const { return keys(sequence) + rows; }
     Index query_offset(Index sequence, Index queries) const { return std::max<Index>(0, keys(sequence) - queries); }
     RowBlock<T> key_rows(Index sequence, Index head, Index begin, Index count, T* room) const {
         return rows(keys_, shape_.d_k, sequence, head, begin, count, room);

@@ -50,8 +50,14 @@ public:
     Index key_width() const { return rows_.key_width(); }
     Index value_width() const { return rows_.value_width(); }
     /// All tokens that a sequence has had.
-    Index tokens(Index sequence = 0) const { return totals_[static_cast<std::size_t>(sequence)]; }
-    Index keys(Index sequence = 0) const { return std::min(tokens(sequence), shape_.sinks + shape_.keys); }
+    Index tokens(Index sequence = 0) const {
+        rows_.check_sequence("tokens", sequence);
+        return totals_[static_cast<std::size_t>(sequence)];
+    }
+    Index keys(Index sequence = 0) const { return keys_after(0, sequence); }
+    Index keys_after(Index rows, Index sequence = 0) const {
+        return std::min(tokens(sequence) + rows, shape_.sinks + shape_.keys);
+    }
     Index position(Index sequence, Index key) const { return key < shape_.sinks ? key : key + gone(sequence); }
     Index query_offset(Index sequence, Index queries) const { return std::max<Index>(0, tokens(sequence) - queries); }
     RowBlock<T> key_rows(Index sequence, Index head, Index begin, Index count, T* room) const {
