@@ -36,5 +36,6 @@
 #include <attend/softmax/online.hpp>
 #include <attend/softmax/softmax.hpp>
 #include <attend/source/kv_cache.hpp>
+#include <attend/source/paged_cache.hpp>
 #include <attend/source/ring_cache.hpp>
 #include <attend/version.hpp>

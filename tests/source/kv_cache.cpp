@@ -70,6 +70,42 @@ TEST_CASE("a cache gives the bits of its keys and values") {
     check_bits<float, Eigen::bfloat16>();
 }
 
+TEST_CASE("eight bits hold a row to half a step of its largest number, and are read as they are held") {
+    Operands<float> x = random_operands<float>(layout, 6);
+    x.k.row(3).setZero(), x.k.row(4) *= 1e30F, x.v.row(5) *= 1e-30F;
+    KvCache<float, std::int8_t> cache(shape);
+    cache.append(x.k, x.v);
+    // What it gives back, row by row, beside what it was given.
+    std::vector<float> room(static_cast<std::size_t>(layout.keys * 6));
+    Operands<float> held = x;
+    for (Index h = 0; h < 2; ++h) {
+        const RowBlock<float> k = cache.key_rows(0, h, 0, layout.keys, room.data());
+        for (Index j = 0; j < layout.keys; ++j) {
+            held.k.row(j).segment(6 * h, 6) = Eigen::Map<const Eigen::RowVectorXf>(k.row(j), 6);
+            const auto row = x.k.row(j).segment(6 * h, 6);
+            const float most = row.cwiseAbs().maxCoeff();
+            CHECK((held.k.row(j).segment(6 * h, 6) - row).cwiseAbs().maxCoeff() <= most / 254 * 1.00001F);
+        }
+        const RowBlock<float> v = cache.value_rows(0, h, 0, layout.keys, room.data());
+        for (Index j = 0; j < layout.keys; ++j)
+            held.v.row(j).segment(4 * h, 4) = Eigen::Map<const Eigen::RowVectorXf>(v.row(j), 4);
+    }
+    held.k.row(4).setZero(), x.k.row(4).setZero();  // or it alone would be looked at
+    KvCache<float, std::int8_t> again(shape);
+    again.append(held.k, held.v);
+    // A few queries read 8 bits, many what they become: the same to rounding.
+    CHECK(distance(over(again, x), forward(scaled_dot_product >> alibi(0.1) >> causal, held).out) < 1e-6);
+
+    x.v(7, 1) = std::numeric_limits<float>::infinity();
+    KvCache<float, std::int8_t> infinite(shape);
+    infinite.append(x.k, x.v);
+    CHECK(std::isnan(over(infinite, x)(0, 0)));
+    const RowMatrix<float> q = x.q.topRows(1);
+    RowMatrix<float> out;
+    (scaled_dot_product >> mask([](Position p) { return p.key != 7; }))(heads(q, 4), infinite, out);
+    CHECK(out.allFinite());  // masked means absent
+}
+
 TEST_CASE("sequences of a cache grow apart, and one becomes what another is") {
     const Operands<float> x = random_operands<float>(layout, 3), y = random_operands<float>(layout, 4);
     KvCacheShape three = shape;

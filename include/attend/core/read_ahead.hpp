@@ -23,13 +23,17 @@ inline constexpr Index line_bytes = 64;
 inline constexpr Index streamed_bytes = Index(1) << 19;
 
 /// Rows that stream, asked for two pages ahead: a processor that reads now keys and now values sees neither coming.
-/// Whole rows one after the other: it helps with what it sees them do. Those behind the last are asked for as well.
+/// Whole rows one after the other, some at a time: it helps with what it sees them do. (A line with each packet that is
+/// read, or all lines of a row without a test between them, take a quarter longer.) Those behind the last are asked for
+/// as well.
 template <class T>
 class RowsAhead {
 public:
     explicit RowsAhead(const RowBlock<T>& rows) : stride_(rows.stride * size), bytes_(rows.columns * size) {
         if (!rows.streams || bytes_ == 0) bytes_ = 0;
-        if (bytes_ > 0) at_ = reinterpret_cast<std::uintptr_t>(rows.data) + offset((distance + bytes_ - 1) / bytes_);
+        if (bytes_ > 0)
+            at_ = rows.ahead == nullptr ? reinterpret_cast<std::uintptr_t>(rows.data) + offset(rows_ahead(bytes_))
+                                        : reinterpret_cast<std::uintptr_t>(rows.ahead);
     }
     /// When so many bytes of each of so many rows are read: asks for as many others, in their order.
     void next(Index rows, Index bytes) {
@@ -43,6 +47,9 @@ public:
         }
     }
     void next(Index rows) { next(rows, (bytes_ + line_bytes - 1) / line_bytes * line_bytes); }
+
+    /// How many rows of so many bytes are asked for before they are read.
+    static Index rows_ahead(Index bytes) { return (distance + bytes - 1) / bytes; }
 
 private:
     static constexpr Index size = static_cast<Index>(sizeof(T)), distance = 8192;

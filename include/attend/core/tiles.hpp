@@ -18,11 +18,30 @@ struct StridedMatrix {
 /// Rows of keys or values, the scalars of each of which follow each other.
 template <class T>
 struct RowBlock {
+    using Scalar = T;
     const T* data;
     Index stride, rows, columns;
-    bool streams = false;  ///< these are a few of so many that they come from memory, and those behind them come next
+    bool streams = false;      ///< these are a few of so many that they come from memory
+    const T* ahead = nullptr;  ///< what to ask for while these are read; none: those some rows behind
 
     const T* row(Index i) const { return data + i * stride; }
+    RowBlock from(Index i) const { return {row(i), stride, rows - i, columns, streams, ahead}; }
 };
+
+/// Rows that are held as numbers of fewer bits, row i times `factors[i]`.
+template <class T>
+struct ScaledRows : RowBlock<T> {
+    const float* factors;
+
+    ScaledRows from(Index i) const { return {RowBlock<T>::from(i), factors + i}; }
+};
+
+namespace detail {
+
+/// Whether a row is what is held times a factor of its own.
+template <class Rows>
+concept HasFactors = requires(const Rows& rows) { rows.factors; };
+
+}  // namespace detail
 
 }  // namespace attend

@@ -99,5 +99,12 @@ concept RowEngine = EngineOf<E, T> && requires(const E& e, const RowBlock<T>& ro
     e.row_scores(rows, x, count, to, apart);
     e.add_row_values(rows, x, count, apart, x, to);
 };
+/// One that also takes rows as they are held in fewer bits, `RowBlock<S>` or `ScaledRows<S>`, and widens them itself.
+template <class Rows, class E, class T>
+concept WidenedBy = RowEngine<E, T> &&
+                    requires(const E& e, const Rows& rows, const T* x, Index count, T* to, const ScoreStrides& apart) {
+                        e.row_scores(rows, x, count, to, apart);
+                        e.add_row_values(rows, x, count, apart, x, to);
+                    };
 
 }  // namespace attend

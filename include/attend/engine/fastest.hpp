@@ -23,12 +23,12 @@ struct Fastest
                   const ProductOptions<T>& options) const {
         detail::multiply(a, rows, depth, b, lanes, c, options);
     }
-    template <class T>
-    void row_scores(const RowBlock<T>& k, const T* q, Index count, T* s, const ScoreStrides& apart) const {
+    template <class T, class Rows>
+    void row_scores(const Rows& k, const T* q, Index count, T* s, const ScoreStrides& apart) const {
         detail::dot_rows(k, q, count, s, apart);
     }
-    template <class T>
-    void add_row_values(const RowBlock<T>& v, const T* weights, Index count, const ScoreStrides& apart, const T* factor,
+    template <class T, class Rows>
+    void add_row_values(const Rows& v, const T* weights, Index count, const ScoreStrides& apart, const T* factor,
                         T* o) const {
         detail::add_rows(v, weights, count, apart, factor, o);
     }

@@ -81,13 +81,15 @@ public:
         engine.multiply(a.matrix, rows, depth, b.data, lanes, c, options);
     }
     /// For queries that are few: see `RowEngine`.
-    void row_scores([[maybe_unused]] const RowBlock<T>& k, [[maybe_unused]] const T* q, [[maybe_unused]] Index count,
+    template <class Rows = RowBlock<T>>
+    void row_scores([[maybe_unused]] const Rows& k, [[maybe_unused]] const T* q, [[maybe_unused]] Index count,
                     [[maybe_unused]] T* s, [[maybe_unused]] const ScoreStrides& apart) const {
         if constexpr (RowEngine<E, T>) engine.row_scores(k, q, count, s, apart);
     }
-    void add_row_values([[maybe_unused]] const RowBlock<T>& v, [[maybe_unused]] const T* weights,
-                        [[maybe_unused]] Index count, [[maybe_unused]] const ScoreStrides& apart,
-                        [[maybe_unused]] const T* factor, [[maybe_unused]] T* o) const {
+    template <class Rows = RowBlock<T>>
+    void add_row_values([[maybe_unused]] const Rows& v, [[maybe_unused]] const T* weights, [[maybe_unused]] Index count,
+                        [[maybe_unused]] const ScoreStrides& apart, [[maybe_unused]] const T* factor,
+                        [[maybe_unused]] T* o) const {
         if constexpr (RowEngine<E, T>) engine.add_row_values(v, weights, count, apart, factor, o);
     }
 

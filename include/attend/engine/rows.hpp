@@ -1,13 +1,14 @@
 #pragma once
 /// \file
-/// The two products for a few queries: lanes are features there, so that none is idle.
+/// The two products for a few queries: lanes are features there, so that none is idle. Rows that are held as numbers of
+/// fewer bits are converted in registers, on their way into the product.
 
 #include <algorithm>
 #include <type_traits>
 
 #include <attend/core/read_ahead.hpp>
 #include <attend/core/repeat.hpp>
-#include <attend/core/simd.hpp>
+#include <attend/core/stored.hpp>
 #include <attend/engine/packets.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
@@ -17,31 +18,58 @@ namespace attend::inline ATTEND_ABI::detail {
 template <class T>
 inline constexpr Index most_few_queries = simd::width<T> == 1 ? 0 : std::max<Index>(1, simd::width<T> / 4);
 
+/// to(i, r) = from(i, r), times the factor of row r where rows have such, for `count` lines and the rows from `begin`
+/// on.
+template <class T, class Rows>
+ATTEND_ALWAYS_INLINE inline void times_factors([[maybe_unused]] const Rows& rows, Index begin, Index end, Index count,
+                                               const T* from, const ScoreStrides& apart, T* to,
+                                               const ScoreStrides& to_apart) {
+    constexpr Index w = simd::width<T>;
+    for (Index i = 0; i < count; ++i, from += apart.query, to += to_apart.query) {
+        Index r = 0;
+        for (; apart.key == 1 && to_apart.key == 1 && r + begin < end; r += w) {
+            const Index some = std::min(w, end - begin - r);
+            auto x = simd::load(from + r, some, T(0));
+            if constexpr (HasFactors<Rows>) x = simd::mul(x, simd::load_as<T>(rows.factors + begin + r, some));
+            simd::store<T>(to + r, x, some);
+        }
+        for (; r + begin < end; ++r) {
+            T x = from[r * apart.key];
+            if constexpr (HasFactors<Rows>) x *= static_cast<T>(rows.factors[begin + r]);
+            to[r * to_apart.key] = x;
+        }
+    }
+}
+
 /// The products of `queries` rows of q with width / queries keys at a time.
-template <int queries, class T>
-ATTEND_NOINLINE void dot_rows_of(const RowBlock<T>& k, const T* q, T* s, const ScoreStrides& apart) {
+template <int queries, class T, class Rows>
+ATTEND_NOINLINE void dot_rows_of(const Rows& k, const T* q, T* s, const ScoreStrides& apart) {
     constexpr int w = static_cast<int>(simd::width<T>), keys = w / queries, at_once = std::min(4, keys);
     using P = simd::Packet<T>;
     const Index whole = k.columns / w * w, rest = k.columns - whole;
-    RowsAhead<T> ahead(k);
+    RowsAhead<typename Rows::Scalar> ahead(k);
     for (Index j = 0; j < k.rows; j += keys) {
         P sums[w];
         for (int r = 0; r < keys; r += at_once) {
             P sum[at_once][queries];
             repeat<at_once * queries>(
                 [&](auto x) ATTEND_ALWAYS_INLINE { sum[x / queries][x % queries] = simd::broadcast(T(0)); });
-            const T* key[at_once];
+            const typename Rows::Scalar* key[at_once];
             repeat<at_once>([&](auto x) ATTEND_ALWAYS_INLINE { key[x] = k.row(std::min(j + r + x, k.rows - 1)); });
             P q_a[queries];
             for (Index a = 0; a < whole; a += w) {
-                repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { q_a[i] = simd::load(q + i * k.columns + a); });
-                repeat<at_once>([&](auto x) ATTEND_ALWAYS_INLINE { add_each(sum[x], q_a, simd::load(key[x] + a)); });
+                repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE {
+                    q_a[i] = simd::in_register(simd::load(q + i * k.columns + a));
+                });
+                repeat<at_once>([&](auto x) ATTEND_ALWAYS_INLINE {
+                    add_each(sum[x], q_a, simd::in_register(simd::load_as<T>(key[x] + a)));
+                });
             }
             if (rest > 0) {
                 repeat<queries>(
                     [&](auto i) ATTEND_ALWAYS_INLINE { q_a[i] = simd::load(q + i * k.columns + whole, rest, T(0)); });
                 repeat<at_once>([&](auto x) ATTEND_ALWAYS_INLINE {
-                    add_each(sum[x], q_a, simd::load(key[x] + whole, rest, T(0)));
+                    add_each(sum[x], q_a, simd::load_as<T>(key[x] + whole, rest));
                 });
             }
             ahead.next(at_once);
@@ -69,31 +97,35 @@ ATTEND_NOINLINE void dot_rows_of(const RowBlock<T>& k, const T* q, T* s, const S
 
 /// The score of query i and key j is k_j · q_i, for `count` rows of q that follow each other. Where the scores of a
 /// query follow each other, anything may be written behind them up to the next multiple of the packet's width.
-template <class T>
-void dot_rows(const RowBlock<T>& k, const T* q, Index count, T* s, const ScoreStrides& apart) {
+template <class T, class Rows = RowBlock<T>>
+void dot_rows(const Rows& k, const T* q, Index count, T* s, const ScoreStrides& apart) {
     const auto some = [&](auto queries) {
         if constexpr (2 * queries <= simd::width<T>) {
-            for (; count >= queries; count -= queries, q += queries * k.columns, s += queries * apart.query)
+            for (; count >= queries; count -= queries, q += queries * k.columns, s += queries * apart.query) {
                 dot_rows_of<queries>(k, q, s, apart);
+                if constexpr (HasFactors<Rows>) times_factors<T>(k, 0, k.rows, queries, s, apart, s, apart);
+            }
         }
     };
     some(std::integral_constant<int, 4>()), some(std::integral_constant<int, 2>());
     some(std::integral_constant<int, 1>());
 }
 
-/// So many rows of v are added up before they are added to what stood in o: fewer roundings in a row.
-inline constexpr Index rows_at_once = 8;
+/// So many rows of v are added up before they are added to what stood in o: fewer roundings in a row. They are added up
+/// in so many parts, which need not wait for each other.
+inline constexpr Index rows_at_once = 16;
+inline constexpr int row_parts = 2;
 
 /// o_i += Σ_r weight(i, r) · v_r for `queries` rows of o and a few rows of v, of `columns` packets of features from `a`
-/// on; of the last, where it is not whole, `rest`. In parts, which need not wait for each other; the parts of a row of
-/// o do not depend on how many there are.
-template <int queries, int columns, bool whole, class T>
-ATTEND_ALWAYS_INLINE inline void add_columns(const RowBlock<T>& v, const T* weights, const ScoreStrides& apart, T* o,
+/// on; of the last, where it is not whole, `rest`. The parts of a row of o do not depend on how many rows there are.
+template <int queries, int columns, bool whole, class T, class S>
+ATTEND_ALWAYS_INLINE inline void add_columns(const RowBlock<S>& v, const T* weights, const ScoreStrides& apart, T* o,
                                              Index a, Index rest) {
-    constexpr int w = static_cast<int>(simd::width<T>), parts = Registers<T>::vectors;
+    constexpr int w = static_cast<int>(simd::width<T>), parts = row_parts;
     using P = simd::Packet<T>;
-    const auto load = [&](const T* from)
-                          ATTEND_ALWAYS_INLINE { return whole ? simd::load(from) : simd::load(from, rest, T(0)); };
+    const auto load = [&](const auto* from) ATTEND_ALWAYS_INLINE {
+        return whole ? simd::load_as<T>(from) : simd::load_as<T>(from, rest);
+    };
     P sum[parts][columns][queries];
     repeat<columns * queries>([&](auto x) ATTEND_ALWAYS_INLINE {
         constexpr int c = x / queries, i = x % queries;
@@ -102,10 +134,12 @@ ATTEND_ALWAYS_INLINE inline void add_columns(const RowBlock<T>& v, const T* weig
     });
     const auto add = [&](Index r, auto part) ATTEND_ALWAYS_INLINE {
         P p[queries];
-        repeat<queries>([&](auto i)
-                            ATTEND_ALWAYS_INLINE { p[i] = simd::broadcast(weights[r * apart.key + i * apart.query]); });
-        const T* const row = v.row(r) + a;
-        repeat<columns>([&](auto c) ATTEND_ALWAYS_INLINE { add_each(sum[part][c], p, load(row + c * w)); });
+        repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE {
+            p[i] = simd::in_register(simd::broadcast(weights[r * apart.key + i * apart.query]));
+        });
+        const S* const row = v.row(r) + a;
+        repeat<columns>([&](auto c)
+                            ATTEND_ALWAYS_INLINE { add_each(sum[part][c], p, simd::in_register(load(row + c * w))); });
     };
     // So few rows that parts would save no time have one sum.
     const bool in_parts = v.rows >= 2 * parts;
@@ -116,35 +150,38 @@ ATTEND_ALWAYS_INLINE inline void add_columns(const RowBlock<T>& v, const T* weig
     repeat<columns * queries>([&](auto x) ATTEND_ALWAYS_INLINE {
         constexpr int c = x / queries, i = x % queries;
         P all = sum[0][c][i];
-        if constexpr (parts == 4) {
-            all = simd::add(simd::add(all, sum[1][c][i]), simd::add(sum[2][c][i], sum[3][c][i]));
-        } else {
-            repeat<parts - 1>([&](auto part) ATTEND_ALWAYS_INLINE { all = simd::add(all, sum[part + 1][c][i]); });
-        }
+        repeat<parts - 1>([&](auto part) ATTEND_ALWAYS_INLINE { all = simd::add(all, sum[part + 1][c][i]); });
         T* const to = o + i * v.columns + a + c * w;
         whole ? simd::store(to, all) : simd::store<T>(to, all, rest);
     });
 }
 /// The same of all features and any number of rows of v.
-template <int queries, class T>
-ATTEND_NOINLINE void add_rows_of(const RowBlock<T>& v, const T* weights, const ScoreStrides& apart, T* o) {
-    constexpr int columns = 4 / queries;
+template <int queries, class T, class Rows>
+ATTEND_NOINLINE void add_rows_of(const Rows& v, const T* weights, const ScoreStrides& apart, T* o) {
+    using S = typename Rows::Scalar;
+    constexpr int columns = std::min(4, 2 * Registers<T>::vectors / queries);  // with their parts in registers
     constexpr Index w = simd::width<T>;
-    RowsAhead<T> ahead(v);
-    for (Index j = 0; j < v.rows; j += rows_at_once, weights += rows_at_once * apart.key) {
-        const RowBlock<T> some{v.row(j), v.stride, std::min(rows_at_once, v.rows - j), v.columns};
+    RowsAhead<S> ahead(v);
+    const auto add = [&](const RowBlock<S>& some, const T* of, const ScoreStrides& of_apart) ATTEND_ALWAYS_INLINE {
         Index a = 0;
-        for (; a + columns * w <= v.columns; a += columns * w) {
-            add_columns<queries, columns, true>(some, weights, apart, o, a, w);
-            ahead.next(some.rows, columns * w * Index(sizeof(T)));
+        for (; a + columns * w <= some.columns; a += columns * w) {
+            add_columns<queries, columns, true>(some, of, of_apart, o, a, w);
+            ahead.next(some.rows, columns * w * Index(sizeof(S)));
         }
         if constexpr (columns > 1) {
-            for (; a + w <= v.columns; a += w) {
-                add_columns<queries, 1, true>(some, weights, apart, o, a, w);
-                ahead.next(some.rows, w * Index(sizeof(T)));
+            for (; a + w <= some.columns; a += w) {
+                add_columns<queries, 1, true>(some, of, of_apart, o, a, w);
+                ahead.next(some.rows, w * Index(sizeof(S)));
             }
         }
-        if (a < v.columns) add_columns<queries, 1, false>(some, weights, apart, o, a, v.columns - a);
+        if (a < some.columns) add_columns<queries, 1, false>(some, of, of_apart, o, a, some.columns - a);
+    };
+    for (Index j = 0; j < v.rows; j += rows_at_once, weights += rows_at_once * apart.key) {
+        const RowBlock<S> some{v.row(j), v.stride, std::min(rows_at_once, v.rows - j), v.columns};
+        // In one place, so far apart as the compiler knows: their addresses need no registers then.
+        alignas(64) T here[queries * rows_at_once];
+        times_factors<T>(v, j, j + some.rows, queries, weights, apart, here, {rows_at_once, 1});
+        add(some, here, {rows_at_once, 1});
     }
 }
 
@@ -163,8 +200,8 @@ ATTEND_NOINLINE void start_rows(T* o, Index count, Index columns, const T* facto
 }
 
 /// o_i += Σ_j weight(i, j) · v_j for `count` rows of o that follow each other.
-template <class T>
-void add_to_rows(const RowBlock<T>& v, const T* weights, Index count, const ScoreStrides& apart, T* o) {
+template <class T, class Rows = RowBlock<T>>
+void add_to_rows(const Rows& v, const T* weights, Index count, const ScoreStrides& apart, T* o) {
     const auto some = [&](auto queries) {
         if constexpr (2 * queries <= simd::width<T>) {
             for (; count >= queries; count -= queries, weights += queries * apart.query, o += queries * v.columns)
@@ -176,8 +213,8 @@ void add_to_rows(const RowBlock<T>& v, const T* weights, Index count, const Scor
 }
 
 /// The same of factor_i · o_i, or without `factor` of 0.
-template <class T>
-void add_rows(const RowBlock<T>& v, const T* weights, Index count, const ScoreStrides& apart, const T* factor, T* o) {
+template <class T, class Rows = RowBlock<T>>
+void add_rows(const Rows& v, const T* weights, Index count, const ScoreStrides& apart, const T* factor, T* o) {
     start_rows(o, count, v.columns, factor);
     add_to_rows(v, weights, count, apart, o);
 }

@@ -108,6 +108,13 @@ private:
 
     /// The final scores of a tile, and the largest.
     void score_tile(KeyTile<T>& tile, Cover cover, T* s) {
+        if constexpr (Scores::dot && ReadsHeldRows<Head, E, T>) {
+            if (by_rows_) {
+                const auto get = [&](Index begin, Index count) { return output_.keys.held_keys(begin, count); };
+                HeldRows<decltype(get(0, 0))> held(tile.begin, tile.keys, rows_.block.key_end, rows_.streams(), get);
+                if (held) return scores_.score(held, tile.position, tile.keys, cover, s, {});
+            }
+        }
         if (!tile.has_k) {
             tile.has_k = true;
             // In place: a copy would wait for what has just been written.

@@ -11,6 +11,7 @@
 
 #include <attend/core/read_ahead.hpp>
 #include <attend/kernel/block_scratch.hpp>
+#include <attend/kernel/held_rows.hpp>
 #include <attend/kernel/walk.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
@@ -62,6 +63,9 @@ public:
         rows.drop(tile.position, tile.keys, weights.data, apart);
         const T* const factor = first ? nullptr : z.rows.factor;
         first = false;
+        if constexpr (ReadsHeldRows<Head, E, T>) {
+            if (by_rows && add_held_values(tile, cover, weights.data, factor, apart, products)) return;
+        }
         if (!tile.has_v) {
             tile.has_v = true;
             ::new (&tile.rows) StridedMatrix<T>(keys.values(tile.begin, tile.keys, z.v, reading()));
@@ -178,6 +182,24 @@ private:
             }
             products.multiply(values, d_v, count, weights, rows.lanes, z.o, {.factor = factor, .ahead = &ahead});
         }
+    }
+    /// The same of values as they are held. False, and nothing is done, where they cannot be read so.
+    bool add_held_values(const KeyTile<T>& tile, Cover cover, const T* weights, const T* factor,
+                         const ScoreStrides& apart, const Products<T, E>& products) const {
+        using Rows = decltype(keys.held_values(Index(), Index()));
+        const auto get = [&](Index begin, Index count) { return keys.held_values(begin, count); };
+        const HeldRows<Rows> held(tile.begin, tile.keys, rows.block.key_end, rows.streams(), get);
+        if (!held) return false;
+        bool finite = true;
+        if (cover == Cover::some)
+            held.for_each([&](const Rows& v, Index) { finite = finite && held_are_finite<T>(v); });
+        if (!finite) return false;
+        held.for_each([&](const Rows& v, Index begin) {
+            if (begin > 0) set_lanes(z.rows.factor, rows.lanes, T(1));  // what stands there is of this tile already
+            products.add_row_values(v, weights + begin * apart.key, rows.block.count(), apart,
+                                    begin > 0 ? z.rows.factor : factor, z.o);
+        });
+        return true;
     }
     /// The sum of weighted values of a lane and a feature.
     T& output(Index lane, Index a) const { return by_rows ? z.o[lane * d_v + a] : z.o[a * rows.lanes + lane]; }

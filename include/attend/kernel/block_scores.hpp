@@ -7,6 +7,7 @@
 #include <limits>
 
 #include <attend/kernel/block_queries.hpp>
+#include <attend/kernel/held_rows.hpp>
 #include <attend/parts/final_scores.hpp>
 #include <attend/parts/maps.hpp>
 #include <attend/parts/pair_gradients.hpp>
@@ -73,14 +74,16 @@ public:
     /// How many keys of a tile some query may see: those behind them need not be looked at. Whole packets, and no
     /// fewer than make sums of rows go in parts, so that what is left is summed up as it was.
     Index seen_keys(Index begin, Index keys) const {
-        constexpr Index step = std::max<Index>(w, 2 * Registers<T>::vectors);
+        constexpr Index step = std::max<Index>(w, 2 * row_parts);
         Index seen = keys;
         while (seen > 0 && cover_of_tile(begin + (seen - 1) / step * step, (seen - 1) % step + 1) == Cover::none)
             seen = (seen - 1) / step * step;
         return seen;
     }
-    /// The final scores of a tile of keys, whose features are `k`: products or sums over pairs, modified and masked.
-    void score(RowOperand<T>& k, Index begin, Index keys, Cover cover, T* s, const ScoreOptions<T>& options) {
+    /// The final scores of a tile of keys, whose features are `k`: products or sums over pairs, modified and masked. Of
+    /// few queries `k` may also be rows as they are held.
+    template <class Keys>
+    void score(Keys& k, Index begin, Index keys, Cover cover, T* s, const ScoreOptions<T>& options) {
         T* const largest = queries_.by_rows ? nullptr : options.largest;
         if (largest != nullptr) set_lanes(largest, rows_.lanes, std::numeric_limits<T>::lowest());
         const bool final = products_are_final && cover == Cover::all;
@@ -118,6 +121,12 @@ private:
         } else {
             pair_tile(k.matrix, keys, s);
         }
+    }
+    template <class Rows>
+    void products(const HeldRows<Rows>& k, Index, T* s, T*, ReadAhead*) {
+        k.for_each([&](const Rows& rows, Index begin) {
+            engine().row_scores(rows, z_.mapped, rows_.block.count(), s + begin * apart_.key, apart_);
+        });
     }
     /// Products into final scores: modifies and masks those of a tile, and raises `largest` if there is one.
     void finish(Index begin, Index keys, Cover cover, T* s, T* largest) {

@@ -87,7 +87,7 @@ public:
                             "query_offset and key_sequences out");
             detail::check(options.dropout);
             const detail::SequencesRef sequences = sequences_of_step(x.rows(), cache.sequences(), options, tape);
-            for (Index s = 0; s < sequences.count(); ++s) cache.check_append(sequences.length(s), s);
+            detail::check_appends(cache, sequences.offsets());
             const detail::GrownCache<Cache, Compute<T>> grown(cache, sequences);
             this->check_outputs(this->problem_of(x.rows(), grown, 0, sequences, options.dropout), y, options, tape);
             auto copy = this->kept(tape.step_memory[0], x.rows(), x.cols());

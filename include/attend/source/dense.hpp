@@ -23,6 +23,17 @@ public:
         StridedMatrix<T> values(Index begin, Index count, T* room, Reading reading) const {
             return readable<T>(values_.middleRows(begin, count), room, reading);
         }
+        /// Rows of 16 bits as they are; without memory where their scalars do not follow each other.
+        RowBlock<Key> held_keys(Index begin, Index count) const
+            requires(!std::is_same_v<T, X>)
+        {
+            return held<Key>(keys_, begin, count);
+        }
+        RowBlock<X> held_values(Index begin, Index count) const
+            requires(!std::is_same_v<T, X>)
+        {
+            return held<X>(values_, begin, count);
+        }
         void soon(ReadAhead& ahead, Index begin, Index count) const {
             ahead.soon(values_.middleRows(begin, count), keys_.middleRows(begin, count));
         }
@@ -32,6 +43,12 @@ public:
         static KeyRun run(Index begin, Index most) { return {begin, most}; }
 
     private:
+        template <class S>
+        static RowBlock<S> held(const Slice<const S>& rows, Index begin, Index count) {
+            const S* const data = rows.innerStride() == 1 ? rows.data() + begin * rows.outerStride() : nullptr;
+            return {data, rows.outerStride(), count, rows.cols()};
+        }
+
         Slice<const Key> keys_;
         Slice<const X> values_;
     };

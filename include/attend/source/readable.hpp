@@ -3,9 +3,11 @@
 /// Tiles of operand rows as the micro-kernel reads them.
 
 #include <algorithm>
+#include <cmath>
 #include <type_traits>
 
 #include <attend/core/row_lanes.hpp>
+#include <attend/core/stored.hpp>
 #include <attend/source/source.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
@@ -26,6 +28,24 @@ bool all_finite(const StridedMatrix<T>& x, Index rows, Index columns) {
         for (; a < length; ++a) rest += run[a] * T(0);
     }
     return simd::sum<T>(sum) + rest == T(0);
+}
+
+/// The same of rows as they are held.
+template <class T, class Rows>
+bool held_are_finite(const Rows& x) {
+    constexpr Index w = simd::width<T>;
+    if constexpr (HasFactors<Rows>) {
+        for (Index i = 0; i < x.rows; ++i) {
+            if (!std::isfinite(x.factors[i])) return false;
+        }
+    }
+    if constexpr (std::is_integral_v<typename Rows::Scalar>) return true;
+    auto sum = simd::broadcast(T(0));
+    for (Index i = 0; i < x.rows; ++i) {
+        for (Index a = 0; a < x.columns; a += w)
+            sum = simd::madd(simd::load_as<T>(x.row(i) + a, std::min(w, x.columns - a)), simd::broadcast(T(0)), sum);
+    }
+    return simd::sum<T>(sum) == T(0);
 }
 
 /// A tile of operand rows as the micro-kernel reads it: in place where that is fast, otherwise through a copy in
@@ -50,8 +70,12 @@ StridedMatrix<T> readable(const Rows& rows, T* scratch, Reading reading) {
             return {scratch, 1, rows.rows()};
         }
     }
-    Eigen::Map<RowMatrix<T>> copy(scratch, rows.rows(), rows.cols());
-    copy = rows.template cast<T>();
+    if (rows.innerStride() == 1) {
+        for (Index i = 0; i < rows.rows(); ++i)
+            simd::convert(rows.data() + i * rows.outerStride(), rows.cols(), scratch + i * rows.cols());
+    } else {
+        Eigen::Map<RowMatrix<T>>(scratch, rows.rows(), rows.cols()) = rows.template cast<T>();
+    }
     return {scratch, rows.cols(), 1};
 }
 

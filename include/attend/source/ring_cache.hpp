@@ -67,6 +67,17 @@ public:
         return rows_.value_rows(sequence, head, row_of(sequence, begin), count, room);
     }
 
+    auto held_key_rows(Index sequence, Index head, Index begin, Index count) const
+        requires detail::HoldsRows<KvCache<T, Stored>>
+    {
+        return rows_.held_key_rows(sequence, head, row_of(sequence, begin), count);
+    }
+    auto held_value_rows(Index sequence, Index head, Index begin, Index count) const
+        requires detail::HoldsRows<KvCache<T, Stored>>
+    {
+        return rows_.held_value_rows(sequence, head, row_of(sequence, begin), count);
+    }
+
     /// Throws unless a call can append so many keys to a sequence: as many as the ring holds.
     void check_append(Index rows, Index sequence = 0) const {
         rows_.check_sequence("append", sequence);

@@ -20,9 +20,16 @@
 ///
 ///     Index position(Index sequence, Index key);           // rising with the key
 ///
+/// and where rows are held as numbers of fewer bits, or stand in several pieces, and a few queries shall read them in
+/// place all the same, `RowBlock<S>` or `ScaledRows<S>`
+///
+///     auto held_key_rows(Index sequence, Index head, Index begin, Index count);   // the first piece of these rows
+///     auto held_value_rows(Index sequence, Index head, Index begin, Index count);
+///
 /// which keep these laws, and are called by several threads at a time:
 /// - The rows are those of the keys from `begin` on, `count` × width. They stand in memory of the source's, which stays
 ///   as it is for the call, or in `room`, which has space for them without gaps and is the caller's for so long.
+/// - A piece ends after a multiple of 16 rows of a tile of 64, or the tile is copied; one without memory says the same.
 /// - The same rows are given whenever they are asked for. No output of the call and no workspace is memory of theirs.
 /// - Keys are features of the attention's score: of a score that maps keys (additive, general, cosine), what it would
 ///   make of them.
@@ -61,6 +68,13 @@ namespace detail {
 template <class S>
 concept GivenAsSource = OfKind<S, Kind::source>;
 
+/// Whether a source gives rows as it holds them.
+template <class S>
+concept HoldsRows = requires(const S& source, Index i) {
+    source.held_key_rows(i, i, i, i);
+    source.held_value_rows(i, i, i, i);
+};
+
 /// How a tile will be read.
 enum class Reading {
     once,
@@ -96,6 +110,16 @@ public:
         }
         StridedMatrix<T> values(Index begin, Index count, T* room, Reading) const {
             return matrix(source_.value_rows(rows_.sequence, rows_.head, begin, count, room));
+        }
+        auto held_keys(Index begin, Index count) const
+            requires HoldsRows<S>
+        {
+            return source_.held_key_rows(rows_.sequence, rows_.head, begin, count);
+        }
+        auto held_values(Index begin, Index count) const
+            requires HoldsRows<S>
+        {
+            return source_.held_value_rows(rows_.sequence, rows_.head, begin, count);
         }
         void soon(ReadAhead&, Index, Index) const {}
         void later(ReadAhead&, Index, Index) const {}

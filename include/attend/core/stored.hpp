@@ -1,0 +1,101 @@
+#pragma once
+/// \file
+/// Packets of numbers that are held as narrower ones.
+
+#include <cstdint>
+#include <type_traits>
+
+#include <attend/core/simd.hpp>
+
+namespace attend::inline ATTEND_ABI::detail::simd {
+
+/// A packet of T of numbers of type S that follow each other, from any alignment. In an instruction or two of numbers
+/// of 16 and 8 bits to float, but of halves where a processor has none for them.
+template <class T, class S>
+ATTEND_ALWAYS_INLINE inline Packet<T> load_as(const S* from) {
+    if constexpr (std::is_same_v<T, S>) {
+        return load(from);
+    } else {
+#if defined(EIGEN_VECTORIZE_AVX512)
+        if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, float>) {
+            constexpr __mmask16 all = 0xffff;  // GCC 12 warns of what it leaves undefined without a mask
+            if constexpr (std::is_same_v<S, Eigen::bfloat16>) {
+                const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+                return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(all, _mm512_maskz_cvtepu16_epi32(all, bits), 16));
+            } else if constexpr (std::is_same_v<S, Eigen::half>) {
+                return _mm512_maskz_cvtph_ps(all, _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+            } else if constexpr (std::is_same_v<S, std::int8_t>) {
+                const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+                return _mm512_maskz_cvtepi32_ps(all, _mm512_maskz_cvtepi8_epi32(all, bytes));
+            }
+        }
+#elif defined(EIGEN_VECTORIZE_AVX2)
+        if constexpr (sizeof(Packet<T>) == 32 && std::is_same_v<T, float>) {
+            if constexpr (std::is_same_v<S, Eigen::bfloat16>) {
+                const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+                return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+#if defined(__F16C__)
+            } else if constexpr (std::is_same_v<S, Eigen::half>) {
+                return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+#endif
+            } else if constexpr (std::is_same_v<S, std::int8_t>) {
+                const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+                return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes));
+            }
+        }
+#elif defined(EIGEN_VECTORIZE_SSE)
+        if constexpr (sizeof(Packet<T>) == 16 && std::is_same_v<T, float>) {
+            if constexpr (std::is_same_v<S, Eigen::bfloat16>) {
+                const __m128i bits = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+                return _mm_castsi128_ps(_mm_unpacklo_epi16(_mm_setzero_si128(), bits));
+            } else if constexpr (std::is_same_v<S, std::int8_t>) {
+                std::int32_t four;
+                std::memcpy(&four, from, sizeof four);
+                const __m128i bytes = _mm_cvtsi32_si128(four), twice = _mm_unpacklo_epi8(bytes, bytes);
+                return _mm_cvtepi32_ps(_mm_srai_epi32(_mm_unpacklo_epi16(twice, twice), 24));
+            }
+        }
+#elif defined(EIGEN_VECTORIZE_NEON) && defined(__aarch64__)
+        if constexpr (sizeof(Packet<T>) == 16 && std::is_same_v<T, float>) {
+            if constexpr (std::is_same_v<S, Eigen::bfloat16>) {
+                const uint16x4_t bits = vld1_u16(reinterpret_cast<const std::uint16_t*>(from));
+                return vreinterpretq_f32_u32(vshll_n_u16(bits, 16));
+            } else if constexpr (std::is_same_v<S, Eigen::half>) {
+                std::uint64_t four;
+                std::memcpy(&four, from, sizeof four);
+                return vcvt_f32_f16(vreinterpret_f16_u64(vcreate_u64(four)));
+            } else if constexpr (std::is_same_v<S, std::int8_t>) {
+                std::uint32_t four;
+                std::memcpy(&four, from, sizeof four);
+                return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(four)))));
+            }
+        }
+#endif
+        T lanes[width<T>];
+        for (Index i = 0; i < width<T>; ++i) lanes[i] = static_cast<T>(from[i]);
+        return load<T>(lanes);
+    }
+}
+/// The first `count` lanes, 1 to the width, of such; the others become 0. Nothing behind `from + count` is read.
+template <class T, class S>
+ATTEND_ALWAYS_INLINE inline Packet<T> load_as(const S* from, Index count) {
+    if constexpr (std::is_same_v<T, S>) {
+        return load(from, count, T(0));
+    } else {
+        if (count == width<T>) return load_as<T>(from);
+        S lanes[width<T>] = {};
+        copy_some<T>(from, count, lanes);
+        return load_as<T>(lanes);
+    }
+}
+
+/// `count` numbers of type S as such of type T.
+template <class T, class S>
+void convert(const S* from, Index count, T* to) {
+    constexpr Index w = width<T>;
+    Index i = 0;
+    for (; i + w <= count; i += w) store(to + i, load_as<T>(from + i));
+    if (i < count) store<T>(to + i, load_as<T>(from + i, count - i), count - i);
+}
+
+}  // namespace attend::detail::simd

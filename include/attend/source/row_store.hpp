@@ -1,0 +1,92 @@
+#pragma once
+/// \file
+/// The memory of a cache: rows of one width, held as numbers of some type.
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <type_traits>
+
+#include <attend/core/row_lanes.hpp>
+#include <attend/core/stored.hpp>
+#include <attend/core/tiles.hpp>
+
+namespace attend::inline ATTEND_ABI::detail {
+
+/// Rows for calls that compute in T, held as Stored; those of `std::int8_t` with a factor for each row, the largest
+/// magnitude of which becomes 127: what is given back is off by at most 1/254 of it. A row that is not finite
+/// throughout has a factor of NaN.
+template <class T, class Stored>
+class RowStore {
+public:
+    static constexpr bool has_factors = std::is_same_v<Stored, std::int8_t>;
+    static constexpr bool is_narrower = !std::is_same_v<T, Stored>;
+    static_assert(has_factors || !std::is_integral_v<Stored>, "attend: of integers a cache holds std::int8_t alone");
+    using Held = std::conditional_t<has_factors, ScaledRows<Stored>, RowBlock<Stored>>;
+
+    RowStore() = default;
+    RowStore(Index rows, Index width) : width_(width), numbers_(rows * width), factors_(has_factors ? rows : 0) {}
+
+    Index width() const { return width_; }
+    /// Rows from `row` on become `x`, an Eigen expression.
+    template <class X>
+    void put(Index row, const X& x) {
+        Eigen::Map<RowMatrix<Stored>> to(at(row), x.rows(), width_);
+        if constexpr (has_factors) {
+            for (Index i = 0; i < x.rows(); ++i) {
+                const auto numbers = x.row(i).template cast<float>();
+                const float most = numbers.cwiseAbs().maxCoeff(), sum = numbers.cwiseAbs().sum();
+                const float factor = std::isfinite(sum) ? most / 127 : std::nanf("");
+                factors_[row + i] = factor;
+                const float by = factor > 0 ? 127 / most : 0;
+                to.row(i) = (numbers * by).array().round().template cast<Stored>();
+            }
+        } else {
+            to = x.template cast<Stored>();
+        }
+    }
+    void copy(Index from, Index to, Index rows) {
+        std::copy_n(at(from), rows * width_, at(to));
+        if constexpr (has_factors) std::copy_n(factors_.data() + from, rows, factors_.data() + to);
+    }
+
+    /// Rows as T, in place or in `room`.
+    RowBlock<T> rows(Index row, Index count, T* room) const {
+        if constexpr (!is_narrower) {
+            return {at(row), width_, count, width_};
+        } else {
+            copy_to(row, count, room);
+            return {room, width_, count, width_};
+        }
+    }
+    void copy_to(Index row, Index count, T* room) const {
+        if constexpr (!is_narrower) {
+            std::copy_n(at(row), count * width_, room);
+        } else {
+            simd::convert(at(row), count * width_, room);
+            if constexpr (has_factors) {
+                for (Index i = 0; i < count; ++i)
+                    scale_row(room + i * width_, width_, static_cast<T>(factors_[row + i]), room + i * width_, 1);
+            }
+        }
+    }
+    /// Rows as they are held.
+    Held held(Index row, Index count) const {
+        const RowBlock<Stored> rows{at(row), width_, count, width_};
+        if constexpr (has_factors) {
+            return {rows, factors_.data() + row};
+        } else {
+            return rows;
+        }
+    }
+
+private:
+    Stored* at(Index row) { return numbers_.data() + row * width_; }
+    const Stored* at(Index row) const { return numbers_.data() + row * width_; }
+
+    Index width_ = 0;
+    ColumnVector<Stored> numbers_;
+    ColumnVector<float> factors_;
+};
+
+}  // namespace attend::detail

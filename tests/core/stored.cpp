@@ -1,0 +1,56 @@
+// Numbers held as narrower ones become what a conversion of each makes of them.
+
+#include <attend/core/stored.hpp>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include <support/catch.hpp>
+
+using namespace attend;
+
+namespace test_stored {
+namespace {
+
+template <class T, class S>
+void check(const std::vector<S>& numbers) {
+    namespace simd = attend::detail::simd;
+    const Index w = simd::width<T>, count = static_cast<Index>(numbers.size());
+    const auto same = [](T a, T b) { return a == b || (std::isnan(a) && std::isnan(b)); };
+    std::vector<T> packets(numbers.size() + 1, T(7));
+    simd::convert(numbers.data(), count, packets.data());
+    for (Index i = 0; i < count; ++i)
+        CHECK(same(packets[static_cast<std::size_t>(i)], static_cast<T>(numbers[static_cast<std::size_t>(i)])));
+    CHECK(packets.back() == T(7));
+    for (Index some = 1; some <= std::min(w, count); ++some) {  // from the end: nothing behind may be read
+        std::vector<S> last(numbers.end() - some, numbers.end());
+        T lanes[64];
+        simd::store(lanes, simd::load_as<T>(last.data(), some));
+        for (Index i = 0; i < w; ++i)
+            CHECK(same(lanes[i], i < some ? static_cast<T>(last[static_cast<std::size_t>(i)]) : T(0)));
+    }
+}
+
+/// All numbers of 16 bits, but NaNs of which there are many.
+template <class S>
+std::vector<S> all_of_16_bits() {
+    std::vector<S> numbers;
+    for (int bits = 0; bits < 65536; bits += 7)
+        numbers.push_back(Eigen::numext::bit_cast<S>(static_cast<std::uint16_t>(bits)));
+    numbers.push_back(S(std::numeric_limits<float>::infinity())), numbers.push_back(S(-0.0F));
+    return numbers;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("narrow numbers are widened exactly", "", float, double) {
+    std::vector<std::int8_t> bytes;
+    for (int i = -128; i < 128; ++i) bytes.push_back(static_cast<std::int8_t>(i));
+    check<TestType>(bytes);
+    check<TestType>(all_of_16_bits<Eigen::half>());
+    check<TestType>(all_of_16_bits<Eigen::bfloat16>());
+    check<TestType>(std::vector<float>{1.5F, -2.25F, 3e30F, 0, 5, 6, 7, 8, 9});
+}
+
+}  // namespace test_stored
