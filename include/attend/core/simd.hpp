@@ -449,6 +449,41 @@ ATTEND_ALWAYS_INLINE inline Packet<T> sums_of_rows(const Packet<T>* x) {
     }
 }
 
+/// Lane i becomes lane i ^ apart.
+template <class T, int apart, int... i>
+ATTEND_ALWAYS_INLINE inline Packet<T> swapped(const Packet<T>& x, std::integer_sequence<int, i...>) {
+    const auto lanes = bit_cast<typename CompilersVector<Packet<T>>::type>(x);
+    return bit_cast<Packet<T>>(__builtin_shufflevector(lanes, lanes, (i ^ apart)...));
+}
+/// f of all lanes of a group, in each of them: of lanes that stand `from` apart first, and then half as far, or with
+/// `neighbours_first` of those that stand side by side first, and then twice as far. So many lanes are a group, a power
+/// of two.
+template <class T, bool neighbours_first = false, class F>
+ATTEND_ALWAYS_INLINE inline Packet<T> over_groups(Packet<T> x, Index group, F f) {
+    constexpr auto lanes = std::make_integer_sequence<int, static_cast<int>(width<T>)>{};
+    constexpr int levels = std::bit_width(static_cast<unsigned>(width<T>)) - 1;
+    repeat<levels>([&](auto level) ATTEND_ALWAYS_INLINE {
+        constexpr int apart = 1 << (neighbours_first ? level : levels - 1 - level);
+        if (apart < group) x = f(x, swapped<T, apart>(x, lanes));
+    });
+    return x;
+}
+/// The sum of the lanes of a group, in each of them, by halves.
+template <class T>
+ATTEND_ALWAYS_INLINE inline Packet<T> sums_of_groups(const Packet<T>& x, Index group) {
+    return over_groups<T>(x, group, [](const auto& a, const auto& b) ATTEND_ALWAYS_INLINE { return simd::add(a, b); });
+}
+/// The same as `sums_of_rows` adds them up.
+template <class T>
+ATTEND_ALWAYS_INLINE inline Packet<T> sums_of_neighbours(const Packet<T>& x, Index group) {
+    return over_groups<T, true>(x, group,
+                                [](const auto& a, const auto& b) ATTEND_ALWAYS_INLINE { return simd::add(a, b); });
+}
+template <class T>
+ATTEND_ALWAYS_INLINE inline Packet<T> largest_of_groups(const Packet<T>& x, Index group) {
+    return over_groups<T>(x, group, [](const auto& a, const auto& b) ATTEND_ALWAYS_INLINE { return simd::max(a, b); });
+}
+
 }  // namespace attend::detail::simd
 
 #if defined(__GNUC__) && !defined(__clang__)
