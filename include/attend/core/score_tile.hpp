@@ -90,7 +90,7 @@ public:
             detail::simd::store(at, x);
             sum = detail::simd::add(sum, x);
         });
-        return detail::simd::first<T>(detail::simd::sums_of_groups<T>(sum, detail::simd::width<T>));
+        return detail::simd::sum_by_halves<T>(sum);
     }
 
 private:

@@ -42,14 +42,14 @@ public:
     /// False, and nothing is written, where a value that is not finite must be kept from who does not see it, or keys
     /// stand apart.
     bool run(Output<T>& out, Output<T>& lse) {
-        if (!for_each_head([&](const Position& p, const Keys& keys) {
+        if (!for_each_head([&](Position& p, const Keys& keys) {
                 const Index count = problem_.keys(p.sequence);
                 if (count > 0 && keys.run(0, count).keys != count) return false;
                 return cover(p, count) != Cover::some || are_finite(values(keys, count));
             }))
             return false;
         const StridedView<T> to = problem_.query_output(out, problem_.shape.d_v), lses = problem_.query_output(lse, 1);
-        return for_each_head([&](const Position& p, const Keys& keys) { return run_head(p, keys, to, lses), true; });
+        return for_each_head([&](Position& p, const Keys& keys) { return run_head(p, keys, to, lses), true; });
     }
 
     /// `may_copy`: keys and values may come in memory of the call's.
@@ -80,7 +80,8 @@ private:
                 const Index kv_head = group == 1 ? h : h / group;
                 const Keys keys = source_.head(problem_.key_rows(s, kv_head));
                 const Index first = count > 0 ? keys.run(0, 1).position : 0;
-                if (!f(Position{offset, first, 0, h, kv_head, s}, keys)) return false;
+                Position p{offset, first, 0, h, kv_head, s};
+                if (!f(p, keys)) return false;
             }
         }
         return true;
@@ -101,7 +102,8 @@ private:
         return all_finite<T>({rows.data, rows.stride, 1}, rows.rows, rows.columns);
     }
 
-    void run_head(const Position& p, const Keys& keys, const StridedView<T>& to, const StridedView<T>& lses) {
+    ATTEND_ALWAYS_INLINE void run_head(Position& p, const Keys& keys, const StridedView<T>& to,
+                                       const StridedView<T>& lses) {
         const Shape& shape = problem_.shape;
         const Index count = problem_.keys(p.sequence);
         const Cover cover = this->cover(p, count);
@@ -143,10 +145,9 @@ private:
         const ScoreStrides apart{row, 1};
         typename Fold::template State<T> seen[most_queries];
         attention_.engine.row_scores(k, q_, shape.queries, s_, apart);
-        Position at = p;
-        for (Index i = 0; i < shape.queries; ++i, ++at.query, ++at.row) {
+        for (Index i = 0; i < shape.queries; ++i, ++p.query, ++p.row) {
             T* const s = s_ + i * row;
-            if (A::ModifierChain::count > 0 || cover == Cover::some) finish_row(attention_, at, count, cover, s);
+            if (A::ModifierChain::count > 0 || cover == Cover::some) finish_row(attention_, p, count, cover, s);
             RowScores<T> scores(s, count);
             attention_.normalizer.take(scores, seen[i], p.head);
         }
