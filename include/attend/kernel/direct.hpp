@@ -121,7 +121,7 @@ private:
         const RowBlock<T> k = rows(keys.keys(0, count, k_, Reading::row_by_row), count, shape.d_q);
         const RowBlock<T> v = values(keys, count);
         if constexpr (Tiny<T, A, T>) {
-            if (is_tiny<T>(shape.queries, count, shape.d_q, shape.d_v)) {
+            if (is_tiny_at_any_size<T>(shape.queries, count, shape.d_q, shape.d_v)) {
                 const AnyTinyHead<T> head{.queries = shape.queries,
                                           .keys = count,
                                           .width = shape.d_q,

@@ -13,7 +13,7 @@ namespace attend::inline ATTEND_ABI::detail::fused {
 
 /// The rows of a matrix as such, of which the scalars follow each other.
 template <class T>
-ATTEND_ALWAYS_INLINE inline const T* in_rows(const StridedView<const T>& view, T* room, Index& stride) {
+const T* in_rows(const StridedView<const T>& view, T* room, Index& stride) {
     stride = view.row_stride;
     if (view.column_stride == 1 || view.columns == 1) return view.data;
     for (Index a = 0; a < view.columns; ++a) {
@@ -93,10 +93,14 @@ template <class T, class A, class Q, class K, class V>
 ATTEND_ALWAYS_INLINE inline bool run_if_tiny(const A& attention, const Q& q_operand, const K& k_operand,
                                              const V& v_operand, const StridedView<T>& out, const StridedView<T>& lse,
                                              bool wants_lse, Index query_offset) {
-    using Head = TinyHead<T, Q::rows_at_compile_time, K::rows_at_compile_time, Q::columns_at_compile_time,
-                          V::columns_at_compile_time>;
+    constexpr bool known = is_tiny<T>(Q::rows_at_compile_time, K::rows_at_compile_time, Q::columns_at_compile_time,
+                                      V::columns_at_compile_time);
+    using Head = std::conditional_t<known,
+                                    TinyHead<T, Q::rows_at_compile_time, K::rows_at_compile_time,
+                                             Q::columns_at_compile_time, V::columns_at_compile_time>,
+                                    AnyTinyHead<T>>;
     const auto q = q_operand.view(), k = k_operand.view(), v = v_operand.view();
-    if (!is_tiny<T>(q.rows, k.rows, q.columns, v.columns)) return false;
+    if (!known && !is_tiny_at_any_size<T>(q.rows, k.rows, q.columns, v.columns)) return false;
     if (!is_plain(q, q.rows, q.columns) || !is_plain(k, k.rows, q.columns) || !is_plain(v, k.rows, v.columns) ||
         !is_plain(out, q.rows, v.columns))
         return false;
@@ -116,7 +120,7 @@ ATTEND_ALWAYS_INLINE inline bool run_if_tiny(const A& attention, const Q& q_oper
                      .query_offset = query_offset,
                      .key_rows = k.rows},
                q, k);
-    if constexpr (Head::fixed) {
+    if constexpr (known) {
         return run_tiny<T, A, Head>(attention, q, k, v, out, lse, query_offset);
     } else {
         return run_any_tiny<T>(attention, q, k, v, out, lse, query_offset);

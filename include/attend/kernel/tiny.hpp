@@ -23,6 +23,12 @@ constexpr bool is_tiny(Index queries, Index keys, Index width, Index d_v) {
     return std::min({queries, keys, width, d_v}) > 0 && keys <= simd::width<T> && wide <= 64 &&
            (queries <= most_few_queries<T> || is_little<T>(queries, keys, width, d_v)) && queries * keys * wide <= 2048;
 }
+/// The same where one code serves all sizes, which looks at rows one by one: of at most two packets of pairs.
+template <class T>
+constexpr bool is_tiny_at_any_size(Index queries, Index keys, Index width, Index d_v) {
+    return is_tiny<T>(queries, keys, width, d_v) &&
+           queries * static_cast<Index>(std::bit_ceil(static_cast<std::size_t>(keys))) <= 2 * simd::width<T>;
+}
 /// So much memory holds the rows of a tiny head, where they do not stand in memory as such.
 template <class T>
 inline constexpr Index tiny_room = std::max(2 * most_few_queries<T>, simd::width<T>) * 64;
@@ -44,6 +50,7 @@ struct Size<Eigen::Dynamic> {
 /// The operands of a head whose rows' scalars follow each other, and what is made of them.
 template <class T, Index queries_, Index keys_, Index width_, Index d_v_>
 struct TinyHead {
+    static constexpr Index keys_at_compile_time = keys_;
     static constexpr bool fixed =
         queries_ != Eigen::Dynamic && keys_ != Eigen::Dynamic && width_ != Eigen::Dynamic && d_v_ != Eigen::Dynamic;
     Size<queries_> queries;
@@ -69,7 +76,7 @@ template <class T, class A, class Head>
 class TinyForward {
 public:
     ATTEND_ALWAYS_INLINE TinyForward(const A& attention, const Head& x)
-        : attention_(attention), x_(x), group_(static_cast<Index>(std::bit_ceil(static_cast<std::size_t>(x.keys)))) {}
+        : attention_(attention), x_(x), group_(group_of(x.keys)) {}
 
     /// `first`: where the first pair stands. `cover`: that of the mask, not none.
     ATTEND_ALWAYS_INLINE void run(Position first, Cover cover) const {
@@ -87,14 +94,21 @@ private:
     using Fold = typename A::NormalizerFunctor;
     static constexpr Index w = simd::width<T>;
 
+    static constexpr Index group_of(Index keys) {
+        return static_cast<Index>(std::bit_ceil(static_cast<std::size_t>(keys)));
+    }
     static P absent() { return simd::broadcast(-std::numeric_limits<T>::infinity()); }
     /// Calls `f(a, load)` for the packets of rows of so many scalars: `load` is given where one begins.
     template <class F>
     ATTEND_ALWAYS_INLINE static void for_each_packet(Index columns, F&& f) {
         Index a = 0;
         for (; a + w <= columns; a += w) f(a, [](const T* from) ATTEND_ALWAYS_INLINE { return simd::load(from); });
-        if (a < columns)
-            f(a, [rest = columns - a](const T* from) ATTEND_ALWAYS_INLINE { return simd::load(from, rest, T(0)); });
+        if (a < columns) f(a, some(columns - a));
+    }
+    /// Loads so many scalars, or as many as a packet has lanes.
+    static auto some(Index count) {
+        return [count = std::min(w, count)](const T* from)
+                   ATTEND_ALWAYS_INLINE { return simd::load(from, count, T(0)); };
     }
 
     /// Scores of `here` queries from i on: that of query r and key j in lane r · group + j.
@@ -102,17 +116,20 @@ private:
         const Index sum_over = std::bit_ceil(static_cast<std::size_t>(std::min<Index>(x_.width, w)));
         const Index swaps = std::bit_width(static_cast<std::size_t>(sum_over)) - 1;
         if (group_ * 4 >= w && here * x_.keys * swaps > 2 * w) {
-            if (group_ == w) return all_scores<1>(i, here);
-            if (group_ * 2 == w) return all_scores<2>(i, here);
-            if constexpr (w >= 4) return all_scores<4>(i, here);
+            if constexpr (Head::fixed) {
+                return all_scores<static_cast<int>(w / group_of(Head::keys_at_compile_time))>(i, here);
+            } else {
+                return engines_scores(i, here);
+            }
         }
         P s = absent();
         for (Index r = 0; r < here; ++r) {
             for (Index j = 0; j < x_.keys; ++j) {
                 P sum = simd::broadcast(T(0));
-                for_each_packet(x_.width, [&](Index a, auto load) ATTEND_ALWAYS_INLINE {
+                for (Index a = 0; a < x_.width; a += w) {
+                    const auto load = some(x_.width - a);
                     sum = simd::madd(query(i + r, a, load), load(x_.k + j * x_.k_stride + a), sum);
-                });
+                }
                 const P product = simd::broadcast(simd::first<T>(simd::sums_of_neighbours<T>(sum, sum_over)));
                 s = simd::select_equal(simd::iota<T>(), simd::broadcast(static_cast<T>(r * group_ + j)), product, s);
             }
@@ -145,6 +162,17 @@ private:
         const P s = simd::sums_of_rows<T>(sums);
         if (here == queries && x_.keys == keys) return s;
         return simd::select(simd::mask_of_bits<T>(pairs(here)), s, absent());
+    }
+    /// The same by the products of the engine.
+    P engines_scores(Index i, Index here) const {
+        T q[tiny_room<T> + w], s[2 * w];
+        for (Index r = 0; r < here; ++r) {
+            for (Index a = 0; a < x_.width; a += w)
+                simd::store(q + r * x_.width + a, query(i + r, a, some(x_.width - a)));
+        }
+        attention_.engine.row_scores(RowBlock<T>{x_.k, x_.k_stride, x_.keys, x_.width}, q, here, s,
+                                     ScoreStrides{group_, 1});
+        return simd::select(simd::mask_of_bits<T>(pairs(here)), simd::load(s), absent());
     }
     /// The bits of the lanes in which pairs stand.
     ATTEND_ALWAYS_INLINE std::uint64_t pairs(Index here) const {
