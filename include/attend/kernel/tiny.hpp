@@ -113,8 +113,8 @@ private:
 
     /// Scores of `here` queries from i on: that of query r and key j in lane r · group + j.
     ATTEND_ALWAYS_INLINE P scores(Index i, Index here) const {
-        const Index sum_over = std::bit_ceil(static_cast<std::size_t>(std::min<Index>(x_.width, w)));
-        const Index swaps = std::bit_width(static_cast<std::size_t>(sum_over)) - 1;
+        const Index sum_over = group_of(std::min<Index>(x_.width, w));
+        const Index swaps = static_cast<Index>(std::bit_width(static_cast<std::size_t>(sum_over))) - 1;
         if (group_ * 4 >= w && here * x_.keys * swaps > 2 * w) {
             if constexpr (Head::fixed) {
                 return all_scores<static_cast<int>(w / group_of(Head::keys_at_compile_time))>(i, here);
