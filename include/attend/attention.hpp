@@ -91,13 +91,18 @@ struct Attention : S {
 
     /// Returns the output, n_q × d_v: sequences below each other, heads side by side, in the storage order of q.
     template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
-    auto operator()(const Q& q, const Key& k, const V& v,
-                    ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
+    ATTEND_ALWAYS_INLINE auto operator()(const Q& q, const Key& k, const V& v) const {
         if constexpr (operands_go_together<Q, Key, V>()) {
-            constexpr int rows = detail::Operand<Q>::rows_at_compile_time,
-                          columns = detail::Operand<V>::columns_at_compile_time;
-            constexpr bool row_major = (detail::Operand<Q>::row_major || rows == 1) && columns != 1;
-            Eigen::Matrix<detail::ScalarOf<Q>, rows, columns, row_major ? Eigen::RowMajor : Eigen::ColMajor> out;
+            OutputOf<Q, V> out;
+            (*this)(q, k, v, out);
+            return out;
+        }
+    }
+    template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
+    ATTEND_ALWAYS_INLINE auto operator()(const Q& q, const Key& k, const V& v,
+                                         ForwardOptions<Compute<detail::ScalarOf<Q>>> options) const {
+        if constexpr (operands_go_together<Q, Key, V>()) {
+            OutputOf<Q, V> out;
             (*this)(q, k, v, out, options);
             return out;
         }
@@ -105,16 +110,17 @@ struct Attention : S {
 
     /// Writes the output to `out`, and what the options ask for.
     template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
-    void operator()(const Q& q, const Key& k, const V& v, Output<detail::ScalarOf<Q>> out,
-                    ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
+    ATTEND_ALWAYS_INLINE void operator()(const Q& q, const Key& k, const V& v, Output<detail::ScalarOf<Q>> out,
+                                         ForwardOptions<Compute<detail::ScalarOf<Q>>> options) const {
+        if constexpr (operands_go_together<Q, Key, V>()) run(q, k, v, out, options);
+    }
+    template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
+    ATTEND_ALWAYS_INLINE void operator()(const Q& q, const Key& k, const V& v, Output<detail::ScalarOf<Q>> out) const {
         if constexpr (operands_go_together<Q, Key, V>()) {
-            const detail::Operand q_operand(q);
-            const detail::Operand k_operand(k);
-            const detail::Operand v_operand(v);
-            detail::run_forward(*this,
-                                detail::Problem(q_operand, k_operand, v_operand, options.query_offset,
-                                                options.sequences, options.key_sequences, options.dropout),
-                                out, options);
+            if constexpr (is_tiny<Q, Key, V>()) {
+                if (detail::fused::run_fixed<detail::ScalarOf<Q>>(*this, q, k, v, out)) return;
+            }
+            run(q, k, v, out);
         }
     }
     /// The same on a source of keys and values, whose sequences and heads are the call's: see source/source.hpp.
@@ -250,6 +256,16 @@ private:
                       "depth, b, lanes, c, options) const, see engine/engine.hpp");
         return good && multiplies;
     }
+    /// What holds an output: in the storage order of q.
+    template <class Q, class V>
+    static auto output_of() {
+        constexpr int rows = detail::Operand<Q>::rows_at_compile_time,
+                      columns = detail::Operand<V>::columns_at_compile_time;
+        constexpr bool row_major = (detail::Operand<Q>::row_major || rows == 1) && columns != 1;
+        return Eigen::Matrix < detail::ScalarOf<Q>, rows, columns, row_major ? Eigen::RowMajor : Eigen::ColMajor > ();
+    }
+    template <class Q, class V>
+    using OutputOf = decltype(output_of<Q, V>());
     template <class Q, class Source>
     static consteval bool source_fits() {
         constexpr bool fits = KeySourceOf<Source, Compute<detail::ScalarOf<Q>>>;
@@ -258,6 +274,54 @@ private:
             "attend: this key source does not fit a call in the scalar of q: it needs sequences, heads, keys, "
             "key_width, value_width, key_rows and value_rows, see source/source.hpp");
         return operands_go_together<Q>() && fits;
+    }
+    template <class X>
+    static constexpr bool has_tiny_heads =
+        detail::fused::Direct<Compute<X>, Attention, X> && detail::fused::Tiny<Compute<X>, Attention, X>;
+    /// Whether a call is of one tiny head by its types.
+    template <class Q, class Key, class V>
+    static consteval bool is_tiny() {
+        using Of = detail::Operand<Q>;
+        if constexpr (has_tiny_heads<detail::ScalarOf<Q>>) {
+            return detail::fused::is_tiny<detail::ScalarOf<Q>>(
+                Of::rows_at_compile_time, detail::Operand<Key>::rows_at_compile_time, Of::columns_at_compile_time,
+                detail::Operand<V>::columns_at_compile_time);
+        } else {
+            return false;
+        }
+    }
+    /// A call, with options or without.
+    template <class Q, class Key, class V, class... Options>
+    ATTEND_NOINLINE void run(const Q& q, const Key& k, const V& v, Output<detail::ScalarOf<Q>>& out,
+                             Options&... given) const {
+        using X = detail::ScalarOf<Q>;
+        const detail::Operand q_operand(q);
+        const detail::Operand k_operand(k);
+        const detail::Operand v_operand(v);
+        const auto with = [&](ForwardOptions<Compute<X>>& options) {
+            detail::run_forward(*this,
+                                detail::Problem(q_operand, k_operand, v_operand, options.query_offset,
+                                                options.sequences, options.key_sequences, options.dropout),
+                                out, options);
+        };
+        if constexpr (sizeof...(Options) == 0) {
+            if constexpr (has_tiny_heads<X>) {
+                if (detail::fused::run_if_tiny<X>(*this, q_operand, k_operand, v_operand, out.given(), {}, false, 0))
+                    return;
+            }
+            ForwardOptions<Compute<X>> options;
+            with(options);
+        } else {
+            if constexpr (has_tiny_heads<X>) {
+                if ((detail::fused::is_plain(given) && ...) &&
+                    (detail::fused::run_if_tiny<X>(*this, q_operand, k_operand, v_operand, out.given(),
+                                                   given.lse.given(), static_cast<bool>(given.lse),
+                                                   given.query_offset) &&
+                     ...))
+                    return;
+            }
+            (with(given), ...);
+        }
     }
     template <class X>
     static detail::BackwardInputs<X> inputs_of(const detail::Problem<X>& problem, const auto& out, const auto& lse,

@@ -84,7 +84,8 @@ concept Modifier = OfKind<M, Kind::modifier>;
 ///   gradient of the LSE is; without one it is p (dp − δ), as of softmax. And, where a row itself gives something to
 ///   parameters, `row_backward(lse, delta, head, gradient)` and `row_backward(row, delta, head, gradient) const`.
 /// One that does not look at `head` in `take`, `merge`, `weight` and `backward` may say `static constexpr bool
-/// heads_alike = true`: packs may then have rows of several heads.
+/// heads_alike = true`: packs may then have rows of several heads. And one whose row has the same bits where it stands
+/// in a lane of `Lanes<T>` as where it is T, may say `packs_alike = true`: rows of a few keys then share a packet.
 template <class N>
 concept Fold =
     OfKind<N, Kind::normalizer> &&

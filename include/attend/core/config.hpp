@@ -142,9 +142,11 @@
 #if defined(__GNUC__)
 #define ATTEND_ALWAYS_INLINE __attribute__((always_inline))
 #define ATTEND_NOINLINE __attribute__((noinline))
+#define ATTEND_FLAT __attribute__((noinline, flatten))
 #else
 #define ATTEND_ALWAYS_INLINE
 #define ATTEND_NOINLINE
+#define ATTEND_FLAT
 #endif
 
 /// Before a loop over the lanes of a packet: GCC would write each of its passes out, and then make no packets of them.

@@ -90,7 +90,7 @@ public:
             detail::simd::store(at, x);
             sum = detail::simd::add(sum, x);
         });
-        return detail::simd::sum<T>(sum);
+        return detail::simd::sum_by_halves<T>(sum);
     }
 
 private:
@@ -104,6 +104,30 @@ private:
 
     T* s_;
     Index keys_;
+};
+
+/// The scores of several rows of few keys, which stand beside each other in a packet: in groups of lanes, a power of
+/// two. What is said of rows is `Lanes<T>`, in all lanes of a group the same.
+template <class T>
+class GroupScores {
+public:
+    detail::simd::Packet<T> packet;  ///< −∞ where there is no key
+
+    GroupScores(const detail::simd::Packet<T>& s, Index group) : packet(s), group_(group) {}
+
+    ATTEND_ALWAYS_INLINE Lanes<T> largest() const {
+        constexpr T lowest = std::numeric_limits<T>::lowest();
+        const auto scores = detail::simd::max(detail::simd::broadcast(lowest), packet);
+        return Lanes<T>::of(detail::simd::largest_of_groups<T>(scores, group_));
+    }
+    template <class F>
+    ATTEND_ALWAYS_INLINE Lanes<T> replace(F&& f) {
+        packet = f(Lanes<T>::of(packet)).packet;
+        return Lanes<T>::of(detail::simd::sums_of_groups<T>(packet, group_));
+    }
+
+private:
+    Index group_;
 };
 
 }  // namespace attend

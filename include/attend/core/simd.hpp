@@ -6,6 +6,7 @@
 /// Where Eigen does not vectorise a type (long double, or EIGEN_DONT_VECTORIZE) its packet is the scalar itself, of
 /// width 1.
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -434,32 +435,38 @@ inline std::uint64_t bits_of_truths(const bool* from, Index count) {
     return bits;
 }
 
-/// The sums of neighbours, those of a before those of b.
-template <class T, int... i>
+/// The sums of neighbours in x and in y, which stay in the 128 bits where they stand, those of x first; or, where these
+/// hold what stands side by side no more, the sums of neighbours among those pieces of 128 bits.
+template <class T, bool within, int... i>
 ATTEND_ALWAYS_INLINE inline Packet<T> sums_of_pairs(const Packet<T>& x, const Packet<T>& y,
                                                     std::integer_sequence<int, i...>) {
+    constexpr int w = sizeof...(i), piece = std::min(w, static_cast<int>(16 / sizeof(T)));
+    constexpr auto from = [](int lane, int second) {
+        const int at = within ? lane % piece : lane / piece, half = (within ? piece : w / piece) / 2;
+        const int taken = 2 * (at % half) + second, of_y = at < half ? 0 : w;
+        return of_y + (within ? lane / piece * piece + taken : taken * piece + lane % piece);
+    };
     using Vector = typename CompilersVector<Packet<T>>::type;
     const auto a = bit_cast<Vector>(x), b = bit_cast<Vector>(y);
-    return bit_cast<Packet<T>>(__builtin_shufflevector(a, b, (2 * i)...) +
-                               __builtin_shufflevector(a, b, (2 * i + 1)...));
+    return bit_cast<Packet<T>>(__builtin_shufflevector(a, b, from(i, 0)...) +
+                               __builtin_shufflevector(a, b, from(i, 1)...));
 }
 #if defined(EIGEN_VECTORIZE_AVX512)
-/// The same of 16 rows, first within lanes of 128 bits: these shuffles take half the time.
+/// The same of 16 rows: of some of these shuffles GCC makes slower ones.
 ATTEND_ALWAYS_INLINE inline __m512 sums_of_16_rows(const __m512* x) {
+    constexpr int even = 0x88, odd = 0xdd;
+    const auto within = [](const __m512& a, const __m512& b) ATTEND_ALWAYS_INLINE {
+        return _mm512_add_ps(_mm512_shuffle_ps(a, b, even), _mm512_shuffle_ps(a, b, odd));
+    };
+    const auto among = [](const __m512& a, const __m512& b) ATTEND_ALWAYS_INLINE {
+        return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, even), _mm512_shuffle_f32x4(a, b, odd));
+    };
     __m512 quarter[4];
     repeat<4>([&](auto r) ATTEND_ALWAYS_INLINE {
         const __m512* const row = x + 4 * r;
-        const __m512 a = _mm512_add_ps(_mm512_unpacklo_ps(row[0], row[1]), _mm512_unpackhi_ps(row[0], row[1]));
-        const __m512 b = _mm512_add_ps(_mm512_unpacklo_ps(row[2], row[3]), _mm512_unpackhi_ps(row[2], row[3]));
-        const __m512d c = _mm512_castps_pd(a), d = _mm512_castps_pd(b);
-        quarter[r] =
-            _mm512_add_ps(_mm512_castpd_ps(_mm512_unpacklo_pd(c, d)), _mm512_castpd_ps(_mm512_unpackhi_pd(c, d)));
+        quarter[r] = within(within(row[0], row[1]), within(row[2], row[3]));
     });
-    constexpr int even = 0x88, odd = 0xdd;
-    const auto add = [](const __m512& a, const __m512& b) ATTEND_ALWAYS_INLINE {
-        return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, even), _mm512_shuffle_f32x4(a, b, odd));
-    };
-    return add(add(quarter[0], quarter[1]), add(quarter[2], quarter[3]));
+    return among(among(quarter[0], quarter[1]), among(quarter[2], quarter[3]));
 }
 #endif
 /// Lane r is the sum of the lanes of row r. Pairs of neighbours are added until one packet is left.
@@ -471,12 +478,70 @@ ATTEND_ALWAYS_INLINE inline Packet<T> sums_of_rows(const Packet<T>* x) {
     if constexpr (rows == 1) {
         return x[0];
     } else {
-        constexpr auto lanes = std::make_integer_sequence<int, static_cast<int>(width<T>)>{};
+        constexpr int w = static_cast<int>(width<T>), pieces = std::max(1, w * static_cast<int>(sizeof(T)) / 16);
+        constexpr auto lanes = std::make_integer_sequence<int, w>{};
         Packet<T> half[rows / 2];
-        repeat<rows / 2>([&](auto r)
-                             ATTEND_ALWAYS_INLINE { half[r] = sums_of_pairs<T>(x[2 * r], x[2 * r + 1], lanes); });
+        repeat<rows / 2>([&](auto r) ATTEND_ALWAYS_INLINE {
+            half[r] = sums_of_pairs<T, (rows > pieces)>(x[2 * r], x[2 * r + 1], lanes);
+        });
         return sums_of_rows<T, rows / 2>(half);
     }
+}
+/// The sum of all lanes, halves added until one lane is left, whatever Eigen's order is: as `sums_of_groups` adds them.
+template <class T, class Vector, int... i>
+ATTEND_ALWAYS_INLINE inline T sum_by_halves(const Vector& x, std::integer_sequence<int, i...>) {
+    constexpr int half = sizeof...(i);
+    if constexpr (half == 1) {
+        return x[0] + x[1];
+    } else if constexpr (half == 2) {
+        return (x[0] + x[2]) + (x[1] + x[3]);
+    } else {
+        const auto sums = __builtin_shufflevector(x, x, i...) + __builtin_shufflevector(x, x, (half + i)...);
+        return sum_by_halves<T>(sums, std::make_integer_sequence<int, half / 2>{});
+    }
+}
+template <class T>
+ATTEND_ALWAYS_INLINE inline T sum_by_halves(const Packet<T>& x) {
+    if constexpr (width<T> == 1) {
+        return x;
+    } else {
+        return sum_by_halves<T>(bit_cast<typename CompilersVector<Packet<T>>::type>(x),
+                                std::make_integer_sequence<int, static_cast<int>(width<T> / 2)>{});
+    }
+}
+/// Lane i becomes lane i ^ apart.
+template <class T, int apart, int... i>
+ATTEND_ALWAYS_INLINE inline Packet<T> swapped(const Packet<T>& x, std::integer_sequence<int, i...>) {
+    const auto lanes = bit_cast<typename CompilersVector<Packet<T>>::type>(x);
+    return bit_cast<Packet<T>>(__builtin_shufflevector(lanes, lanes, (i ^ apart)...));
+}
+/// f of all lanes of a group, in each of them: of lanes that stand `from` apart first, and then half as far, or with
+/// `neighbours_first` of those that stand side by side first, and then twice as far. So many lanes are a group, a power
+/// of two.
+template <class T, bool neighbours_first = false, class F>
+ATTEND_ALWAYS_INLINE inline Packet<T> over_groups(Packet<T> x, Index group, F f) {
+    constexpr auto lanes = std::make_integer_sequence<int, static_cast<int>(width<T>)>{};
+    constexpr int levels = std::bit_width(static_cast<unsigned>(width<T>)) - 1;
+    repeat<levels>([&](auto level) ATTEND_ALWAYS_INLINE {
+        constexpr int apart = 1 << (neighbours_first ? level : levels - 1 - level);
+        if (apart < group) x = f(x, swapped<T, apart>(x, lanes));
+    });
+    return x;
+}
+/// The sum of the lanes of a group, in each of them, by halves.
+template <class T>
+ATTEND_ALWAYS_INLINE inline Packet<T> sums_of_groups(const Packet<T>& x, Index group) {
+    return over_groups<T>(x, group, [](const auto& a, const auto& b) ATTEND_ALWAYS_INLINE { return simd::add(a, b); });
+}
+/// The same as `sums_of_rows` adds them up.
+template <class T>
+ATTEND_ALWAYS_INLINE inline Packet<T> sums_of_neighbours(const Packet<T>& x, Index group) {
+    return over_groups<T, true>(x, group,
+                                [](const auto& a, const auto& b) ATTEND_ALWAYS_INLINE { return simd::add(a, b); });
+}
+template <class T>
+ATTEND_ALWAYS_INLINE inline Packet<T> largest_of_groups(const Packet<T>& x, Index group) {
+    return over_groups<T>(x, group, [](const auto& a, const auto& b) ATTEND_ALWAYS_INLINE { return simd::max(a, b); });
 }
 
 }  // namespace attend::detail::simd

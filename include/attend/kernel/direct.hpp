@@ -8,7 +8,7 @@
 #include <attend/call/problem.hpp>
 #include <attend/core/row_lanes.hpp>
 #include <attend/core/score_tile.hpp>
-#include <attend/kernel/needs.hpp>
+#include <attend/kernel/tiny.hpp>
 #include <attend/parts/final_scores.hpp>
 #include <attend/source/readable.hpp>
 
@@ -22,115 +22,172 @@ concept Direct =
     (!HasMapQueries<typename A::ScoreFunctor> ||
      requires(const A& attention) { attention.score().template query_factor<T>(Index()); });
 
-template <class T, class A>
+/// The factor that a score maps queries by.
+template <class T, class S>
+T query_factor(const S& score, Index width) {
+    if constexpr (HasMapQueries<S>) {
+        return score.template query_factor<T>(width);
+    } else {
+        return T(1);
+    }
+}
+
+/// On operands, or on a key source whose keys of a sequence follow each other.
+template <class T, class A, class Source>
 class DirectForward {
 public:
-    DirectForward(const A& attention, const Problem<T>& problem) : attention_(attention), problem_(problem) {}
+    DirectForward(const A& attention, const Problem<T>& problem, const Source& source)
+        : attention_(attention), problem_(problem), source_(source) {}
 
-    /// False, and nothing is written, where a value that is not finite must be kept from who does not see it.
+    /// False, and nothing is written, where a value that is not finite must be kept from who does not see it, or keys
+    /// stand apart.
     bool run(Output<T>& out, Output<T>& lse) {
-        if (!for_each_head([&](const Position& p) {
-                return cover(p) == Cover::all || are_finite(rows(problem_.v, p.sequence, p.kv_head, v_));
+        if (!for_each_head([&](Position& p, const Keys& keys) {
+                const Index count = problem_.keys(p.sequence);
+                if (count > 0 && keys.run(0, count).keys != count) return false;
+                return cover(p, count) != Cover::some || are_finite(values(keys, count));
             }))
             return false;
         const StridedView<T> to = problem_.query_output(out, problem_.shape.d_v), lses = problem_.query_output(lse, 1);
-        return for_each_head([&](const Position& p) { return run_head(p, to, lses), true; });
+        return for_each_head([&](Position& p, const Keys& keys) { return run_head(p, keys, to, lses), true; });
     }
 
-    static bool serves(const Problem<T>& problem, const ForwardOptions<T>& options) {
+    /// `may_copy`: keys and values may come in memory of the call's.
+    static bool serves(const Problem<T>& problem, const ForwardOptions<T>& options, bool may_copy) {
         const Shape& s = problem.shape;
         const Index width = std::max(s.d_q, s.d_v);
-        const auto copied = [](const StridedView<const T>& view) { return view.column_stride != 1; };
-        if (problem.ragged() || problem.dropout || options.weights) return false;
+        if (options.sequences || options.key_sequences || problem.dropout || options.weights) return false;
         if (std::min({s.queries, s.keys, s.d_q, s.d_v}) == 0) return false;  // there may be no memory to point into
-        if ((copied(problem.k) || copied(problem.v)) && s.keys * width > most_copied) return false;
+        if (may_copy && s.keys * width > most_copied) return false;
         return is_little<T>(s.queries, s.keys, s.d_q, s.d_v) ||
                (s.queries <= most_few_queries<T> && s.keys <= most_keys && width <= most_width);
     }
 
 private:
     using Fold = typename A::NormalizerFunctor;
+    using Keys = typename Source::Head;
     static constexpr Index most_queries = 2 * most_few_queries<T>, most_keys = 64, most_width = 64, most_copied = 1024;
     static constexpr Index row = simd::padded<T>(most_keys);
 
-    /// Calls `f(position of the first pair)` for the heads while it returns true; returns whether it always did.
+    /// Calls `f(position of the first pair, keys)` for the heads while it returns true; returns whether it always did.
     template <class F>
     bool for_each_head(F&& f) const {
         const Shape& shape = problem_.shape;
         const Index group = shape.group();
         for (Index s = 0; s < shape.sequences; ++s) {
+            const Index offset = problem_.query_offset(s), count = problem_.keys(s);
             for (Index h = 0; h < shape.heads; ++h) {
-                if (!f(Position{shape.query_offset, 0, 0, h, group == 1 ? h : h / group, s})) return false;
+                const Index kv_head = group == 1 ? h : h / group;
+                const Keys keys = source_.head(problem_.key_rows(s, kv_head));
+                const Index first = count > 0 ? keys.run(0, 1).position : 0;
+                Position p{offset, first, 0, h, kv_head, s};
+                if (!f(p, keys)) return false;
             }
         }
         return true;
     }
-    Cover cover(const Position& p) const {
-        const Shape& shape = problem_.shape;
-        return cover_of(attention_.mask,
-                        Tile{p.query, p.query + shape.queries, 0, shape.keys, 0, p.head, p.kv_head, p.sequence});
+    Cover cover(const Position& p, Index keys) const {
+        if (keys == 0) return Cover::none;
+        const Tile all{p.query,   p.query + problem_.shape.queries, p.key, p.key + keys, 0, p.head, p.kv_head,
+                       p.sequence};
+        return cover_of(attention_.mask, all);
+    }
+    RowBlock<T> values(const Keys& keys, Index count) {
+        return rows(keys.values(0, count, v_, Reading::row_by_row), count, problem_.shape.d_v);
+    }
+    static RowBlock<T> rows(const StridedMatrix<T>& x, Index rows, Index columns) {
+        return {x.data, x.row_stride, rows, columns};
     }
     static bool are_finite(const RowBlock<T>& rows) {
         return all_finite<T>({rows.data, rows.stride, 1}, rows.rows, rows.columns);
     }
-    /// A head's rows, of which the scalars follow each other.
-    static RowBlock<T> rows(const StridedView<const T>& view, Index sequence, Index head, T* room) {
-        const T* const from = view.data + sequence * view.sequence_stride + head * view.head_stride;
-        if (view.column_stride == 1 || view.columns == 1) return {from, view.row_stride, view.rows, view.columns};
-        for (Index i = 0; i < view.rows; ++i) {
-            for (Index a = 0; a < view.columns; ++a)
-                room[i * view.columns + a] = from[i * view.row_stride + a * view.column_stride];
-        }
-        return {room, view.columns, view.rows, view.columns};
-    }
 
-    void run_head(Position p, const StridedView<T>& to, const StridedView<T>& lses) {
+    ATTEND_ALWAYS_INLINE void run_head(Position& p, const Keys& keys, const StridedView<T>& to,
+                                       const StridedView<T>& lses) {
         const Shape& shape = problem_.shape;
-        const Index sequence = p.sequence, head = p.head;
-        const Cover cover = this->cover(p);
-        T factor(1);
-        if constexpr (HasMapQueries<typename A::ScoreFunctor>)
-            factor = attention_.score().template query_factor<T>(shape.d_q);
-        const RowBlock<T> q = rows(problem_.q, sequence, head, o_);
-        for (Index i = 0; i < shape.queries; ++i) scale_row(q.row(i), q.columns, factor, q_ + i * q.columns, 1);
-
-        const Fold& fold = attention_.normalizer;
-        typename Fold::template State<T> seen[most_queries];
-        const ScoreStrides apart{row, 1};
+        const Index count = problem_.keys(p.sequence);
+        const Cover cover = this->cover(p, count);
+        T* const out = to.data + p.sequence * to.sequence_stride + p.head * to.head_stride;
+        T* const lse =
+            lses.data == nullptr ? nullptr : lses.data + p.sequence * lses.sequence_stride + p.head * lses.head_stride;
+        const RowBlock<T> q =
+            rows(readable<T>(problem_.query_slice(problem_.q, p.sequence, p.head), q_rows_, Reading::row_by_row),
+                 shape.queries, shape.d_q);
+        const T factor = query_factor<T>(attention_.score(), shape.d_q);
         if (cover == Cover::none) {
             std::fill_n(o_, shape.queries * shape.d_v, T(0));
-        } else {
-            attention_.engine.row_scores(rows(problem_.k, sequence, p.kv_head, k_), q_, shape.queries, s_, apart);
-            for (Index i = 0; i < shape.queries; ++i, ++p.query, ++p.row) {
-                T* const s = s_ + i * row;
-                if (A::ModifierChain::count > 0 || cover == Cover::some)
-                    finish_row(attention_, p, shape.keys, cover, s);
-                RowScores<T> scores(s, shape.keys);
-                fold.take(scores, seen[i], head);
-            }
-            attention_.engine.add_row_values(rows(problem_.v, sequence, p.kv_head, v_), s_, shape.queries, apart,
-                                             static_cast<const T*>(nullptr), o_);
+            return write(p, to, out, lse, lses.row_stride, nullptr);
         }
-        T* out = to.data + sequence * to.sequence_stride + head * to.head_stride;
-        T* lse = lses.data == nullptr ? nullptr : lses.data + sequence * lses.sequence_stride + head * lses.head_stride;
-        for (Index i = 0; i < shape.queries; ++i, out += to.row_stride) {
-            scale_row(o_ + i * shape.d_v, shape.d_v, fold.factor(seen[i], head), out, to.column_stride);
-            if (lse != nullptr) lse[i * lses.row_stride] = fold.lse(seen[i], head);
+        const RowBlock<T> k = rows(keys.keys(0, count, k_, Reading::row_by_row), count, shape.d_q);
+        const RowBlock<T> v = values(keys, count);
+        if constexpr (Tiny<T, A, T>) {
+            if (is_tiny_at_any_size<T>(shape.queries, count, shape.d_q, shape.d_v)) {
+                const AnyTinyHead<T> head{.queries = shape.queries,
+                                          .keys = count,
+                                          .width = shape.d_q,
+                                          .d_v = shape.d_v,
+                                          .q = q.data,
+                                          .k = k.data,
+                                          .v = v.data,
+                                          .q_stride = q.stride,
+                                          .k_stride = k.stride,
+                                          .v_stride = v.stride,
+                                          .factor = factor,
+                                          .out = out,
+                                          .lse = lse,
+                                          .out_row = to.row_stride,
+                                          .out_column = to.column_stride,
+                                          .lse_stride = lses.row_stride};
+                return run_tiny_head<T>(attention_, head, p, cover);
+            }
+        }
+        for (Index i = 0; i < shape.queries; ++i) scale_row(q.row(i), q.columns, factor, q_ + i * q.columns, 1);
+        const ScoreStrides apart{row, 1};
+        typename Fold::template State<T> seen[most_queries];
+        attention_.engine.row_scores(k, q_, shape.queries, s_, apart);
+        for (Index i = 0; i < shape.queries; ++i, ++p.query, ++p.row) {
+            T* const s = s_ + i * row;
+            if (A::ModifierChain::count > 0 || cover == Cover::some) finish_row(attention_, p, count, cover, s);
+            RowScores<T> scores(s, count);
+            attention_.normalizer.take(scores, seen[i], p.head);
+        }
+        attention_.engine.add_row_values(v, s_, shape.queries, apart, static_cast<const T*>(nullptr), o_);
+        write(p, to, out, lse, lses.row_stride, seen);
+    }
+    /// `seen` of rows that have seen keys.
+    void write(const Position& p, const StridedView<T>& to, T* out, T* lse, Index lse_stride,
+               const typename Fold::template State<T>* seen) const {
+        const Fold& fold = attention_.normalizer;
+        const typename Fold::template State<T> none;
+        for (Index i = 0; i < problem_.shape.queries; ++i, out += to.row_stride) {
+            const auto& state = seen == nullptr ? none : seen[i];
+            scale_row(o_ + i * problem_.shape.d_v, problem_.shape.d_v, fold.factor(state, p.head), out,
+                      to.column_stride);
+            if (lse != nullptr) lse[i * lse_stride] = fold.lse(state, p.head);
         }
     }
 
     const A& attention_;
     const Problem<T>& problem_;
+    const Source& source_;
     T q_[most_queries * most_width], o_[most_queries * most_width];
     T s_[most_queries * row];
-    T k_[most_copied], v_[most_copied];  ///< where rows do not stand in memory as such
+    /// Where rows do not stand in memory as such.
+    T q_rows_[most_queries * most_width], k_[most_copied], v_[most_copied];
 };
 
 /// Out of line, so that other calls do not carry its memory. Returns what `run` does.
-template <class T, class A>
-ATTEND_NOINLINE bool run_directly(const A& attention, const Problem<T>& problem, Output<T>& out,
-                                  ForwardOptions<T>& options) {
-    return DirectForward<T, A>(attention, problem).run(out, options.lse);
+template <class T, class A, class Source>
+ATTEND_NOINLINE bool run_directly(const A& attention, const Problem<T>& problem, const Source& source, Output<T>& out,
+                                  Output<T>& lse) {
+    return DirectForward<T, A, Source>(attention, problem, source).run(out, lse);
+}
+/// Whether a call is small, and has been made. `may_copy`: as `serves` takes it.
+template <class T, class A, class Source>
+bool runs_directly(const A& attention, const Problem<T>& problem, const Source& source, Output<T>& out,
+                   ForwardOptions<T>& options, bool may_copy) {
+    return DirectForward<T, A, Source>::serves(problem, options, may_copy) &&
+           run_directly<T>(attention, problem, source, out, options.lse);
 }
 
 }  // namespace attend::detail::fused

@@ -9,6 +9,7 @@
 #include <attend/kernel/backward.hpp>
 #include <attend/kernel/direct.hpp>
 #include <attend/kernel/forward.hpp>
+#include <attend/kernel/plain_call.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
@@ -53,9 +54,9 @@ void run_forward(const A& attention, const Problem<X>& problem, Output<X>& out, 
     check_call(attention, problem.shape, problem.q, problem.k);
     check_outputs(problem, out, options);
     if constexpr (fused::Direct<T, A, X>) {
-        if (fused::DirectForward<T, A>::serves(problem, options) &&
-            fused::run_directly<T>(attention, problem, out, options))
-            return;
+        const SourceOf<T, A, X> source(problem.k, problem.v);
+        const bool may_copy = problem.k.column_stride != 1 || problem.v.column_stride != 1;
+        if (fused::runs_directly<T>(attention, problem, source, out, options, may_copy)) return;
     }
     const fused::Needs needs = fused::needs_of<T, A, X>(attention, problem.shape);
     run_forward_on(attention, problem, needs, out, options, [&](std::byte* memory) {
@@ -69,8 +70,12 @@ void run_forward(const A& attention, const Problem<X>& problem, const Source& so
     require(!options.key_sequences, "key_sequences: a source says itself how many keys a sequence has: leave them out");
     check_source_call(attention, problem.part_shape(), problem.q, problem.k);
     check_outputs(problem, out, options);
+    const GivenSource<T, Source> given(source);
+    if constexpr (fused::Direct<T, A, X>) {
+        if (fused::runs_directly<T>(attention, problem, given, out, options, true)) return;
+    }
     run_forward_on(attention, problem, fused::needs_of<T, A>(problem.shape, problem.shape.d_k, 0), out, options,
-                   [&](std::byte*) { return GivenSource<T, Source>(source); });
+                   [&](std::byte*) { return given; });
 }
 
 /// Calls `run(attention, options)`, with parameters of 16 bits in the form that their gradients are summed up in.

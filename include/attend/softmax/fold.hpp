@@ -42,12 +42,10 @@ template <class T>
 T multiply_add(T a, T b, T c) {
     return a * b + c;
 }
-/// Whether some row has more than `bound`. Counted, since the largest of lanes of which one is NaN may be that or not.
+/// Whether some row has more than `bound`.
 template <class T>
 ATTEND_ALWAYS_INLINE inline bool any_above(const Lanes<T>& x, T bound) {
-    const auto above =
-        simd::select(simd::less(simd::broadcast(bound), x.packet), simd::broadcast(T(1)), simd::broadcast(T(0)));
-    return simd::sum<T>(above) > T(0);
+    return simd::any<T>(simd::less(simd::broadcast(bound), x.packet));
 }
 template <class T>
 bool any_above(T x, T bound) {
@@ -58,7 +56,7 @@ bool any_above(T x, T bound) {
 
 /// The fold of `softmax`, and of normalizers that add to a row's sum what is no key.
 struct SoftmaxFold {
-    static constexpr bool heads_alike = true;
+    static constexpr bool heads_alike = true, packs_alike = true;
 
     /// The maximum so far, and the sum of weights relative to it. The maximum starts at the lowest finite number
     /// instead of −∞, so that a row which has seen no key needs no branch.
