@@ -221,7 +221,7 @@ private:
     /// Σ_j weight_j · v_j of a packet of features.
     template <class Load>
     ATTEND_ALWAYS_INLINE P weighted_values(const T* weights, const T* v, Load load) const {
-        constexpr int parts = Registers<T>::vectors;
+        constexpr int parts = row_parts;
         P sum = simd::broadcast(T(0));
         const auto add = [&](P& to, Index j) ATTEND_ALWAYS_INLINE {
             to = simd::madd(simd::broadcast(weights[j]), load(v + j * x_.v_stride), to);
@@ -238,11 +238,8 @@ private:
             for (; j + parts <= end; j += parts)
                 repeat<parts>([&](auto x) ATTEND_ALWAYS_INLINE { add(part[x], j + x); });
             for (; j < end; ++j) add(part[0], j);
-            if constexpr (parts == 4) {
-                sum = simd::add(simd::add(part[0], part[1]), simd::add(part[2], part[3]));
-            } else {
-                sum = simd::add(part[0], part[1]);
-            }
+            sum = part[0];
+            repeat<parts - 1>([&](auto x) ATTEND_ALWAYS_INLINE { sum = simd::add(sum, part[x + 1]); });
         }
         return sum;
     }
