@@ -37,9 +37,10 @@ struct WeightsShape {
 template <class T>
 struct WeightsTile {
     Index sequence, head;
-    Index part;       ///< which part of the head's rows these belong to
-    Index row, rows;  ///< the first, counted through all sequences, and how many
-    Index key, keys;  ///< the first, counted from the sequence's first, and how many
+    Index part;                          ///< which part of the head's rows these belong to
+    Index row, rows;                     ///< the first, counted through all sequences, and how many
+    Index key, keys;                     ///< the first, counted from the sequence's first, and how many
+    Index query_position, key_position;  ///< of the first row and of the first key; the others follow them
     Index row_stride, key_stride;
     const T* weights;  ///< but for the rows' factors
     const T* factors;

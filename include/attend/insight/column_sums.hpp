@@ -22,9 +22,13 @@ public:
     /// (heads · sequences) × keys: the sequences of a head below each other, the heads' blocks below each other, as of
     /// the weights. 0 behind the keys of a shorter sequence.
     auto values() const { return sums_.topRows(lines_); }
-    /// keys: of one sequence, the mean over all heads.
-    auto mean(Index sequence = 0) const {
-        return sums_(Eigen::seqN(sequence, heads_, sequences_), Eigen::all).colwise().sum() / static_cast<T>(heads_);
+    /// 1 × keys: of one head of one sequence.
+    auto of(Index head, Index sequence = 0) const { return sums_.row(head * sequences_ + sequence); }
+    /// 1 × keys: of one sequence, the mean over all heads.
+    Eigen::Matrix<T, 1, Eigen::Dynamic> mean(Index sequence = 0) const {
+        Eigen::Matrix<T, 1, Eigen::Dynamic> mean = of(0, sequence);
+        for (Index head = 1; head < heads_; ++head) mean += of(head, sequence);
+        return mean / static_cast<T>(heads_);
     }
 
     ColumnVector<T>& row_weights() { return row_weights_; }

@@ -45,7 +45,9 @@ public:
         for (Index s = 0; s < shape.sequences; ++s) {
             const auto [first, queries, keys] = shape.extent(s);
             auto r = sums_.row_weights().segment(first, queries);
-            r = T(0.5) * (r + sums_.mean(s).head(keys).transpose());
+            r *= T(0.5);
+            for (Index head = 0; head < shape.heads; ++head)
+                r += T(0.5) / static_cast<T>(shape.heads) * sums_.of(head, s).head(keys).transpose();
         }
     }
 

@@ -27,7 +27,7 @@ struct LargestOfRow {
         T lanes[simd::width<T>];
         simd::store(lanes, x);
         T most = none;
-        for (const T lane : lanes) most = lane == lane && !(most > lane) ? lane : lane == lane ? most : lane;
+        for (const T lane : lanes) most = most >= lane || most != most ? most : lane;
         return most;
     }
 };

@@ -197,7 +197,7 @@ private:
                 rows_.drop(tile.position, tile.keys, s, apart_);
             }
             if (weights != nullptr) output_.write_weights(tile.begin, tile.keys, s, apart_, *weights);
-            if (insight != nullptr) output_.show(tile.begin, tile.keys, s, apart_, *insight);
+            if (insight != nullptr) output_.show(tile, s, apart_, *insight);
         });
         if (weights != nullptr) output_.hide_weights(end, weights->to.columns, *weights);
     }

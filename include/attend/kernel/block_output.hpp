@@ -154,7 +154,7 @@ public:
     }
 
     /// Shows a tile of weights to those who look at them, head by head.
-    ATTEND_NOINLINE void show(Index begin, Index count, const T* weights, const ScoreStrides& apart,
+    ATTEND_NOINLINE void show(const KeyTile<T>& tile, const T* weights, const ScoreStrides& apart,
                               const Insight<T>& insight) const {
         for (Index h = 0; h < rows.block.heads; ++h) {
             const Index lane = h * rows.block.rows, from = lane * apart.query;
@@ -163,8 +163,10 @@ public:
                           .part = rows.block.part_of_head,
                           .row = first_row(),
                           .rows = rows.block.rows,
-                          .key = begin,
-                          .keys = count,
+                          .key = tile.begin,
+                          .keys = tile.keys,
+                          .query_position = rows.position(lane, 0).query,
+                          .key_position = tile.position,
                           .row_stride = apart.query,
                           .key_stride = apart.key,
                           .weights = weights + from,
