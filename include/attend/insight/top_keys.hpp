@@ -25,53 +25,58 @@ public:
         keys_.setConstant(shape.rows, shape.heads * k_, -1);
         weights_.setZero(shape.rows, shape.heads * k_);
     }
-    void take(const WeightsTile<T>& tile) {
+    void take(const WeightsTile<T>& tile) { tile.row_stride == 1 ? take_lanes(tile) : take_rows(tile); }
+
+private:
+    static constexpr Index w = detail::simd::width<T>;
+
+    /// Queries in lanes.
+    void take_lanes(const WeightsTile<T>& tile) {
         namespace simd = detail::simd;
-        constexpr Index w = simd::width<T>;
-        T values[w];
-        if (tile.row_stride == 1) {
-            for (Index i = 0; i < tile.rows; i += w) {
-                const Index count = std::min(w, tile.rows - i);
-                const auto factor = simd::load(tile.factors + i, count, T(0));
-                auto least = least_of(tile, i, count);
-                for (Index j = 0; j < tile.keys; ++j) {
-                    const auto p = simd::mul(simd::load(tile.weights + i + j * tile.key_stride, count, T(0)), factor);
-                    if (!simd::any<T>(simd::less(least, p))) continue;
-                    simd::store(values, p);
-                    for (Index lane = 0; lane < count; ++lane) insert(tile, i + lane, tile.key + j, values[lane]);
-                    least = least_of(tile, i, count);
+        for (Index i = 0; i < tile.rows; i += w) {
+            const Index count = std::min(w, tile.rows - i);
+            const auto factor = simd::load(tile.factors + i, count, T(0));
+            T least[w] = {}, values[w];  // what a weight must exceed, by row
+            for (Index lane = 0; lane < count; ++lane) least[lane] = weights_of(tile, i + lane)[k_ - 1];
+            auto bound = simd::load<T>(least);
+            for (Index j = 0; j < tile.keys; ++j) {
+                const auto p = simd::mul(simd::load(tile.weights + i + j * tile.key_stride, count, T(0)), factor);
+                if (!simd::any<T>(simd::less(bound, p))) continue;
+                simd::store(values, p);
+                for (Index lane = 0; lane < count; ++lane) {
+                    if (values[lane] > least[lane]) least[lane] = insert(tile, i + lane, tile.key + j, values[lane]);
                 }
+                bound = simd::load<T>(least);
             }
-            return;
         }
+    }
+    /// Keys in lanes.
+    void take_rows(const WeightsTile<T>& tile) {
+        namespace simd = detail::simd;
         for (Index i = 0; i < tile.rows; ++i) {
             const auto factor = simd::broadcast(tile.factors[i]);
+            T least = weights_of(tile, i)[k_ - 1], values[w];
             for (Index j = 0; j < tile.keys; j += w) {
                 const Index count = std::min(w, tile.keys - j);
                 const auto p = simd::mul(simd::load(tile.weights + i * tile.row_stride + j, count, T(0)), factor);
-                if (!simd::any<T>(simd::less(simd::broadcast(weights_of(tile, i)[k_ - 1]), p))) continue;
+                if (!simd::any<T>(simd::less(simd::broadcast(least), p))) continue;
                 simd::store(values, p);
-                for (Index lane = 0; lane < count; ++lane) insert(tile, i, tile.key + j + lane, values[lane]);
+                for (Index lane = 0; lane < count; ++lane) {
+                    if (values[lane] > least) least = insert(tile, i, tile.key + j + lane, values[lane]);
+                }
             }
         }
     }
-
-private:
     T* weights_of(const WeightsTile<T>& tile, Index i) { return &weights_(tile.row + i, tile.head * k_); }
-    /// What a weight must exceed, by row.
-    detail::simd::Packet<T> least_of(const WeightsTile<T>& tile, Index i, Index count) {
-        T least[detail::simd::width<T>] = {};
-        for (Index lane = 0; lane < count; ++lane) least[lane] = weights_of(tile, i + lane)[k_ - 1];
-        return detail::simd::load<T>(least);
-    }
-    void insert(const WeightsTile<T>& tile, Index i, Index key, T weight) {
+    /// Puts a key in its place among those of row i; returns the least weight there.
+    T insert(const WeightsTile<T>& tile, Index i, Index key, T weight) {
         T* const weights = weights_of(tile, i);
-        if (!(weight > weights[k_ - 1])) return;
         Index* const keys = &keys_(tile.row + i, tile.head * k_);
         Index place = k_ - 1;
         for (; place > 0 && weight > weights[place - 1]; --place)
             weights[place] = weights[place - 1], keys[place] = keys[place - 1];
         weights[place] = weight, keys[place] = key;
+        return weights[k_ - 1];
     }
 
     Index k_;
