@@ -4,7 +4,7 @@
 
 #include "../support/terminal.hpp"
 #include "evaluation.hpp"
-#include "heat_map.hpp"
+#include "terminal_heat_map.hpp"
 #include "options.hpp"
 #include "picture.hpp"
 #include "self_check.hpp"
