@@ -56,7 +56,7 @@ inline void open(std::ostream& out, int width, int height, std::string_view titl
         << "<style>text{font-family:'DejaVu Sans',Verdana,Helvetica,Arial,sans-serif;fill:#1f2933}"
            ".title{font-size:17px;font-weight:bold}.heading{font-size:14px}.axis{font-size:13px;fill:#52606d;text-"
            "anchor:middle}"
-           ".label{font-family:'DejaVu Sans Mono',Menlo,Consolas,monospace;font-size:15px;text-anchor:middle}"
+           ".label{font-family:'DejaVu Sans Mono',Menlo,Consolas,monospace}"
            ".number{font-size:12px}.grid{stroke:#fff;stroke-width:1;fill:none}.tick{stroke:#52606d}"
            ".bar{fill:url(#scale);stroke:#9aa5b1}"
         << more_style << "</style>\n<rect width='100%' height='100%' fill='#fff'/>\n";
