@@ -4,6 +4,7 @@
 
 #include <attend/attention.hpp>
 #include <attend/core/executor.hpp>
+#include <attend/core/insight.hpp>
 #include <attend/core/options.hpp>
 #include <attend/insight/chosen_weights.hpp>
 #include <attend/insight/column_sums.hpp>
