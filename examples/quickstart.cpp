@@ -32,6 +32,18 @@ int main() {
     // [outputs]
     std::printf("weights of query 0 (position 64) sum to %.6f\n", static_cast<double>(weights.row(0).sum()));
 
+    // [insight]
+    auto entropy = row_entropy<float>();
+    auto sums = column_sums<float>();  // how much each key is looked at
+    auto top = top_keys<float>(5);
+    auto largest = largest_score<float>();                                // what QK-clip needs
+    attention(q, k, v, out, {.insight = {entropy, sums, top, largest}});  // entropy.values(): rows × heads
+    // [insight]
+    std::printf("query 63: entropy %.3f, most at key %td; largest score %.3f; all column sums %.3f\n",
+                static_cast<double>(entropy.values()(63, 0)), top.keys()(63, 0),
+                static_cast<double>(largest.of_heads()[0]), static_cast<double>(sums.values().sum()));
+    attention(q, k, v, out, {.workspace = &workspace, .lse = lse, .query_offset = 64});
+
     // [train]
     const Eigen::MatrixXf dout = 2 * out;  // of the loss |out|²
     Eigen::MatrixXf dq, dk, dv;            // empty: resized; otherwise added into

@@ -4,10 +4,10 @@
 
 #include "../support/terminal.hpp"
 #include "evaluation.hpp"
-#include "heat_map.hpp"
 #include "options.hpp"
 #include "picture.hpp"
 #include "self_check.hpp"
+#include "terminal_heat_map.hpp"
 
 #include <sstream>
 

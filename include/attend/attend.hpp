@@ -4,7 +4,14 @@
 
 #include <attend/attention.hpp>
 #include <attend/core/executor.hpp>
+#include <attend/core/insight.hpp>
 #include <attend/core/options.hpp>
+#include <attend/insight/chosen_weights.hpp>
+#include <attend/insight/column_sums.hpp>
+#include <attend/insight/largest_score.hpp>
+#include <attend/insight/rollout.hpp>
+#include <attend/insight/row_entropy.hpp>
+#include <attend/insight/top_keys.hpp>
 #include <attend/layer/multi_head.hpp>
 #include <attend/mask/algebra.hpp>
 #include <attend/mask/block_sparse.hpp>

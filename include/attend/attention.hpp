@@ -229,9 +229,10 @@ struct Attention : S {
     /// With softmax, sinks and sigmoid, forward memory does not grow with the keys, but for the partial results of long
     /// rows: where the queries of a key/value head are so few that they make one block, its keys are split, and each
     /// 1024 keys leave a block's output behind. Normalizers that need a row whole hold a block's rows of scores for
-    /// each worker. `Pass::weights` needs what `Pass::forward` does. `Pass::backward` holds the gradients of one head's
-    /// keys and values for each worker; of fewer than 8 key/value heads more of these, for the chunks that threads
-    /// share a head by.
+    /// each worker. `Pass::weights` needs what `Pass::forward` does, and so do reductions that do not see scores: of
+    /// those that do, `Pass::insight`, which holds a tile of them besides. `Pass::backward` holds the gradients of one
+    /// head's keys and values for each worker; of fewer than 8 key/value heads more of these, for the chunks that
+    /// threads share a head by.
     template <class X = float>
     std::size_t workspace_bytes(const Shape& shape, Index workers = 1, Pass pass = Pass::forward) const {
         return detail::workspace_bytes<X>(*this, shape, workers, pass);

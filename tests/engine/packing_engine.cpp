@@ -1,7 +1,11 @@
+// needs: threads
+//
 // An engine that packs lets blocks of a head read their keys together: each of them gets what it gets alone, also the
 // last with the few queries that are left, and whatever order keys and values are stored in.
 
 #include <attend/attend.hpp>
+
+#include <unsupported/Eigen/CXX11/ThreadPool>
 
 #include <support/catch.hpp>
 #include <support/compare.hpp>
@@ -66,6 +70,32 @@ TEST_CASE("blocks that read their keys together get what each gets alone") {
         CHECK(same_bits((scaled_dot_product >> Pretender())(q, k, v), scaled_dot_product(q, k, v)));
         const auto attention = scaled_dot_product >> alibi(0.1) >> causal;
         CHECK(same_bits((attention >> Pretender())(q, k, v), attention(q, k, v)));
+    }
+}
+
+// How many blocks read together depends on the number of threads; what is summed up over them does not.
+TEST_CASE("reductions find of blocks that read their keys together what they find of each alone") {
+    const auto attention = scaled_dot_product >> causal;
+    for (const Index n : {130, 1500}) {
+        Random random(2);
+        const Eigen::MatrixXf q = random_matrix<float>(random, n, 24), k = random_matrix<float>(random, n, 24),
+                              v = random_matrix<float>(random, n, 40);
+        Eigen::MatrixXf out;
+        auto sums = column_sums<float>();
+        auto entropy = row_entropy<float>();
+        attention(q, k, v, out, {.insight = {sums, entropy}});
+        Eigen::ThreadPool one(1), two(2);
+        const auto with_one = thread_pool(one), with_two = thread_pool(two);
+        for (const attend::detail::ExecutorRef& executor :
+             {attend::detail::ExecutorRef(serial), attend::detail::ExecutorRef(with_one),
+              attend::detail::ExecutorRef(with_two)}) {
+            auto sums_together = column_sums<float>();
+            auto entropy_together = row_entropy<float>();
+            (attention >> Pretender())(q, k, v, out,
+                                       {.executor = executor, .insight = {sums_together, entropy_together}});
+            CHECK(same_bits(sums_together.values(), sums.values()));
+            CHECK(same_bits(entropy_together.values(), entropy.values()));
+        }
     }
 }
 

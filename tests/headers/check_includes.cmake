@@ -6,7 +6,7 @@ set(floors  # lowest first
     "core"
     "softmax engine source"
     "call"
-    "score modifier mask position"
+    "score modifier mask position insight"
     "normalizer"
     "parts"
     "kernel"
@@ -15,7 +15,7 @@ set(floors  # lowest first
     "mixer"
     "layer"
     "attend.hpp")
-set(may_include_own_kind core softmax engine source call parts kernel mixer layer)
+set(may_include_own_kind core softmax engine source call insight parts kernel mixer layer)
 set(may_be_included_by_own_kind mask/algebra.hpp)
 set(may_name_eigen_internal core/simd.hpp)
 

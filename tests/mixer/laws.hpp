@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include <attend/insight/column_sums.hpp>
 #include <attend/mixer/mixer.hpp>
 #include <support/finite_difference.hpp>
 #include <support/refusal.hpp>
@@ -311,6 +312,9 @@ void check_refusals(const M& mixer) {
         CHECK(refused(x.q, x.k, x.v, {.lse = other}) ==
               "lse: this mixer has no weights whose log-sum-exp it could be: leave it out");
         CHECK(refused(x.q, x.k, x.v, {.weights = other}) == "weights: this mixer has none: leave them out");
+        auto looks = column_sums<double>();
+        CHECK(refused(x.q, x.k, x.v, {.insight = looks}) ==
+              "insight: this mixer has no weights to look at: leave it out");
         CHECK(refused(x.q, x.k, x.v, {.dropout = {.rate = 0.5}}) ==
               "dropout: this mixer has no weights to drop: leave it out");
         CHECK(refused_backward(x.dout, dk, {.dlse = small}) == "dlse: this mixer has no LSE: leave it out");

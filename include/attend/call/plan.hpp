@@ -18,6 +18,7 @@ struct LaneBlock {
     Index key_begin = 0, key_end = 0;
     Index chunk = 0, chunks = 1;  ///< which part of the sequence's keys these are
     Index partial = 0;            ///< of several chunks: which of the call's partial results the first one's is
+    Index part_of_head = 0;       ///< which of its head's tasks it is of
     bool packs = false;           ///< its head has so many queries that it pays to pack keys and values
     bool first = true;            ///< of its head: those after it find keys and values in the cache
 
@@ -77,15 +78,17 @@ struct PlanCursor {
     Index sequence = 0, tasks = 0, partials = 0;
 };
 
-/// The tasks of a call: each a block, or the blocks of a team.
+/// The tasks of a call: each a block, or several of a head that follow each other.
 template <class T, class X>
 class Plan {
 public:
-    /// `team`: how many blocks of a head a task takes at most.
-    Plan(const Problem<X>& problem, bool merges, Index team = 1)
+    /// `team`: how many blocks of a head a task takes at most. Where there are `parts`, it takes instead as many as
+    /// make so many tasks of a head, at most, by its sequence alone.
+    Plan(const Problem<X>& problem, bool merges, Index team = 1, Index parts = 0)
         : problem_(problem),
           merges_(merges),
           team_(team),
+          parts_(parts),
           first_(problem.shape.sequences > 0 ? of(0) : SequencePlan<T>(1, 0, 0, false)) {
         if (problem.ragged()) {
             for (Index s = 0; s < problem.shape.sequences; ++s) tasks_ += tasks_of(of(s));
@@ -132,17 +135,23 @@ private:
             block.key_begin = part * plan.chunk_keys;
             if (plan.chunks > 1) block.key_end = std::min(block.key_end, block.key_begin + plan.chunk_keys);
         } else {
+            const Index blocks = blocks_of_task(plan);
             block.first = part == 0;
+            block.part_of_head = part;
             block.kv_head = quotient(which, group);
             block.head = which;
-            block.row = (per_head - 1 - part) * team_ * plan.rows;
-            block.rows = std::min(team_ * plan.rows, problem_.queries(s) - block.row);
+            block.row = (per_head - 1 - part) * blocks * plan.rows;
+            block.rows = std::min(blocks * plan.rows, problem_.queries(s) - block.row);
         }
         return block;
     }
 
+    Index blocks_of_task(const SequencePlan<T>& plan) const {
+        return parts_ == 0 ? team_ : std::max<Index>(1, (plan.blocks + parts_ - 1) / parts_);
+    }
     Index teams_of(const SequencePlan<T>& plan) const {
-        return team_ == 1 ? plan.blocks : (plan.blocks + team_ - 1) / team_;
+        const Index blocks = blocks_of_task(plan);
+        return blocks == 1 ? plan.blocks : (plan.blocks + blocks - 1) / blocks;
     }
     Index partials_of(const SequencePlan<T>& plan) const {
         return plan.chunks > 1 ? problem_.shape.kv_heads * plan.chunks : 0;
@@ -153,7 +162,7 @@ private:
 
     const Problem<X>& problem_;
     bool merges_;
-    Index team_;
+    Index team_, parts_;
     SequencePlan<T> first_;  ///< of the first sequence; of all where none is ragged
     Index tasks_ = 0;
 };

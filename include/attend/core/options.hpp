@@ -11,6 +11,7 @@
 #include <attend/core/any_input.hpp>
 #include <attend/core/dropout.hpp>
 #include <attend/core/executor.hpp>
+#include <attend/core/insight.hpp>
 #include <attend/core/output.hpp>
 #include <attend/core/workspace.hpp>
 
@@ -123,6 +124,7 @@ private:
 enum class Pass {
     forward,  ///< the output and the LSE
     weights,  ///< those and the weights
+    insight,  ///< those and reductions that see scores
     backward
 };
 
@@ -135,6 +137,7 @@ struct ForwardOptions {
     Output<T> lse = {};                     ///< rows × heads: natural-log log-sum-exp of each row of final scores
     Output<T> weights = {};  ///< (heads · rows) × keys: the weights after dropout, the heads' blocks below each other
     QueryRows weight_rows = {};  ///< of these rows alone, of each sequence of a batch or of a ragged one's stack
+    Insight<T> insight = {};     ///< reductions of the weights: see core/insight.hpp; not with dropout
     Index query_offset = 0;      ///< absolute position of the first query; keys start at 0
     detail::KeptSequences sequences = {};      ///< ragged batch: where the sequences of q begin
     detail::KeptSequences key_sequences = {};  ///< the same for k and v; by default as for q

@@ -227,6 +227,28 @@ P shift_left(const P& x) {
     return bit_cast<P>(bit_cast<Bits>(x) << count);
 }
 
+/// Of positive normal lanes 2^n · m with √½ <= m < √2.
+template <class T>
+struct Scientific {
+    Packet<T> n, m;
+};
+template <class T>
+ATTEND_ALWAYS_INLINE inline Scientific<T> exponent_and_mantissa(const Packet<T>& x) {
+    using Int = LaneInteger<T>;
+    constexpr int mantissa_bits = sizeof(T) == 4 ? 23 : 52;
+    constexpr Int root = bit_cast<Int>(static_cast<T>(0.707106781186547524400844362104849039L));
+    if constexpr (width<T> == 1) {
+        const Int n = (bit_cast<Int>(x) - root) >> mantissa_bits;
+        return {static_cast<T>(n), bit_cast<T>(bit_cast<Int>(x) - (n << mantissa_bits))};
+    } else {
+        using Vector = typename CompilersVector<Packet<T>>::type;
+        using Integers = typename CompilersVector<Packet<T>, Int>::type;
+        const Integers bits = bit_cast<Integers>(x), n = (bits - root) >> mantissa_bits;
+        return {bit_cast<Packet<T>>(__builtin_convertvector(n, Vector)),
+                bit_cast<Packet<T>>(bits - (n << mantissa_bits))};
+    }
+}
+
 template <class T>
 T first(const Packet<T>& x) {
     return Eigen::internal::pfirst(x);

@@ -78,17 +78,19 @@ public:
         output_.end();
     }
 
-    /// Writes the rows of the output, the LSE and the weights, as far as they are wanted.
-    ATTEND_NOINLINE void finish(const StridedView<X>& out, const StridedView<T>& lse, const WeightsOutput<T>& weights) {
-        const bool wants_lse = lse.data != nullptr;
+    /// Writes the rows of the output, the LSE and the weights, as far as they are wanted, and shows the weights to
+    /// those who look at them.
+    ATTEND_NOINLINE void finish(const Results<T, X>& results) {
+        const bool wants_lse = results.lse.data != nullptr;
         if constexpr (Fold<N>) {
             states_.finish(wants_lse);
         } else {
             if (PairNormalizer<N> && wants_lse) states_.finish(true);
             set_lanes(z_.rows.factor, rows_.lanes, T(1));
         }
-        output_.write(out, lse);
-        if (output_.wants_weights(weights)) write_weights(weights);
+        output_.write(results.out, results.lse);
+        const bool writes = output_.wants_weights(results.weights), shows = output_.is_looked_at(results.insight);
+        if (writes || shows) weigh_again(writes ? &results.weights : nullptr, shows ? &results.insight : nullptr);
     }
 
 private:
@@ -174,15 +176,26 @@ private:
         output_.add_weighted_values(tile, cover, weights, apart_, engine(), PairTest(attention_.mask));
     }
 
-    /// The weights of all keys, tile by tile, formed again but where a normalizer needed its rows whole.
-    ATTEND_NOINLINE void write_weights(const WeightsOutput<T>& weights) {
+    /// The scores of a tile, beside the weights that take their place.
+    void keep_scores(KeyTile<T>& tile, Cover cover, const T* s) {
+        if (RowNormalizer<N>) return score_tile(tile, cover, z_.seen);
+        const Index lines = by_rows_ ? rows_.block.count() : tile.keys, apart = by_rows_ ? apart_.query : apart_.key;
+        for (Index i = 0; i < lines * apart; i += apart) std::copy_n(s + i, by_rows_ ? tile.keys : apart, z_.seen + i);
+    }
+    /// The weights of all keys, tile by tile, formed again but where a normalizer needed its rows whole: they are
+    /// written, and shown to those who look at them.
+    ATTEND_NOINLINE void weigh_again(const WeightsOutput<T>* weights, const Insight<T>* insight) {
         [[maybe_unused]] const auto session = engine().session();
         const Index end = rows_.problem.keys(rows_.block.sequence);
         walk_keys(0, end, [&](KeyTile<T>& tile, Cover cover) {
-            if (cover == Cover::none) return output_.hide_weights(tile.begin, tile.begin + tile.keys, weights);
+            if (cover == Cover::none) {
+                if (weights != nullptr) output_.hide_weights(tile.begin, tile.begin + tile.keys, *weights);
+                return;
+            }
             T* const s = scores_of(tile);
+            if constexpr (!RowNormalizer<N>) score_tile(tile, cover, s);
+            if (insight != nullptr && z_.seen != nullptr) keep_scores(tile, cover, s);
             if constexpr (!RowNormalizer<N>) {
-                score_tile(tile, cover, s);
                 if constexpr (PairNormalizer<N>) {
                     weigh_pairs(tile.keys);
                 } else {
@@ -190,9 +203,10 @@ private:
                 }
                 rows_.drop(tile.position, tile.keys, s, apart_);
             }
-            output_.write_weights(tile.begin, tile.keys, s, apart_, weights);
+            if (weights != nullptr) output_.write_weights(tile.begin, tile.keys, s, apart_, *weights);
+            if (insight != nullptr) output_.show(tile, s, apart_, *insight);
         });
-        output_.hide_weights(end, weights.to.columns, weights);
+        if (weights != nullptr) output_.hide_weights(end, weights->to.columns, *weights);
     }
 
     const A& attention_;

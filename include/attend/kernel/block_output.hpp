@@ -9,6 +9,7 @@
 #include <new>
 #include <span>
 
+#include <attend/core/insight.hpp>
 #include <attend/core/read_ahead.hpp>
 #include <attend/kernel/block_scratch.hpp>
 #include <attend/kernel/held_rows.hpp>
@@ -24,6 +25,15 @@ struct WeightsOutput {
     std::span<const Index> rows;  ///< which, in rising order
 
     bool wanted() const { return to.data != nullptr; }
+};
+
+/// What a forward call writes, and who looks at its weights.
+template <class T, class X>
+struct Results {
+    StridedView<X> out;
+    StridedView<T> lse;  ///< may have no memory: not wanted then
+    WeightsOutput<T> weights;
+    const Insight<T>& insight;
 };
 
 /// What a block's forward pass knows without its attention: its scratch, its values and its output.
@@ -147,7 +157,42 @@ public:
         return output.wanted() && from < end;
     }
 
+    /// Shows a tile of weights to those who look at them, head by head.
+    ATTEND_NOINLINE void show(const KeyTile<T>& tile, const T* weights, const ScoreStrides& apart,
+                              const Insight<T>& insight) const {
+        for (Index h = 0; h < rows.block.heads; ++h) {
+            const Index lane = h * rows.block.rows, from = lane * apart.query;
+            insight.take({.sequence = rows.block.sequence,
+                          .head = rows.block.head + h,
+                          .part = rows.block.part_of_head,
+                          .row = first_row(),
+                          .rows = rows.block.rows,
+                          .key = tile.begin,
+                          .keys = tile.keys,
+                          .query_position = rows.position(lane, 0).query,
+                          .key_position = tile.position,
+                          .row_stride = apart.query,
+                          .key_stride = apart.key,
+                          .weights = weights + from,
+                          .factors = z.rows.factor + lane,
+                          .scores = z.seen == nullptr ? nullptr : z.seen + from});
+        }
+    }
+    /// Whether anybody looks at some of the block's rows.
+    bool is_looked_at(const Insight<T>& insight) const {
+        bool is = false;
+        for (Index h = 0; insight && rows.block.rows > 0 && h < rows.block.heads; ++h)
+            is = is || insight.wants(rows.block.head + h, first_row(), rows.block.rows);
+        return is;
+    }
+
 private:
+    /// The block's first row, counted through all sequences.
+    Index first_row() const {
+        const Problem<X>& problem = rows.problem;
+        const Index sequence = rows.block.sequence;
+        return problem.batch(sequence) * problem.q.rows + problem.first_row(sequence) + rows.block.row;
+    }
     /// Which of the chosen rows are the block's.
     std::pair<Index, Index> chosen(const WeightsOutput<T>& output) const {
         const Index start = rows.problem.first_row(rows.block.sequence) + rows.block.row;

@@ -19,6 +19,7 @@ struct Scratch {
     Index row;  ///< of whole packets: the scores of a query that are kept, those of a tile or of all keys, where tiles
                 ///< may begin anywhere
     T* s;       ///< row × lanes: scores, then weights; of a few queries row by row
+    T* seen;    ///< as s, the scores of a tile, where they are looked at; none where they are not
     T* o;       ///< d_v × lanes; of a few queries row by row
     StateScratch<T> rows;
     T* v;                                  ///< a tile of values, where they are not read in place
@@ -30,6 +31,7 @@ struct Scratch {
           scores(arena, lanes, tile, needs.width, needs.width, needs.exponentials, packing),
           row(needs.whole_rows ? simd::padded<T>(shape.keys + simd::width<T>) : tile),
           s(arena.take<T>(lanes * row)),
+          seen(needs.keeps_scores ? arena.take<T>(lanes * row) : nullptr),
           o(arena.take<T>(lanes * shape.d_v)),
           rows(arena, needs.state_members, lanes),
           v(arena.take<T>(tile * shape.d_v)),

@@ -88,6 +88,27 @@ private:
     std::size_t scratch_bytes_ = 0, partial_bytes_ = 0;
 };
 
+/// Into so many parts the rows of a head are cut, at most, for those who look at its weights.
+inline constexpr Index parts_of_head = 4;
+
+/// How a call is told to reductions of its weights.
+template <class T, class X>
+WeightsShape weights_shape(const Problem<X>& problem, bool merges) {
+    const Shape& shape = problem.shape;
+    return {
+        .sequences = shape.sequences,
+        .heads = shape.heads,
+        .kv_heads = shape.kv_heads,
+        .rows = problem.q.sequences * problem.q.rows,
+        .keys = shape.keys,
+        .parts = std::min(parts_of_head, SequencePlan<T>(shape.group(), shape.queries, shape.keys, merges).blocks),
+        .call = &problem,
+        .extent_of = [](const void* given, Index s) {
+            const auto& call = *static_cast<const Problem<X>*>(given);
+            return WeightsShape::Extent{call.batch(s) * call.q.rows + call.first_row(s), call.queries(s), call.keys(s)};
+        }};
+}
+
 /// Output, sum and maximum of a team's blocks, into their scratch. `for_each` calls a function with each of them.
 template <class T, class Keys, class ForEach>
 void go_through_keys(const LaneBlock& all, const Keys& keys, bool wants_lse, ForEach&& for_each) {
@@ -139,14 +160,6 @@ private:
     Index count_ = 0;
 };
 
-/// What a forward call writes.
-template <class T, class X>
-struct Results {
-    StridedView<X> out;
-    StridedView<T> lse;  ///< may have no memory: not wanted then
-    WeightsOutput<T> weights;
-};
-
 /// One call: out = weights · v for every head, by blocks of queries.
 template <class T, class A, class X, class Source>
 class Forward {
@@ -160,7 +173,7 @@ public:
           results_(results),
           memory_(memory),
           executor_(executor),
-          plan_(problem, layout.needs().merges, layout.team()) {}
+          plan_(problem, layout.needs().merges, layout.team(), results.insight ? parts_of_head : 0) {}
 
     void run() {
         layout_.start(memory_);
@@ -174,10 +187,16 @@ public:
 private:
     using Block = BlockForward<T, A, X, Source>;
 
-    /// The blocks of one task over its keys.
+    /// The blocks of one task over its keys. Where there are more of them than a team has, as where somebody looks at
+    /// the weights of a part of a head, one team after the other.
     void take(Index task, Index worker) {
-        PlanCursor& cursor = layout_.cursor(memory_, worker);
-        const LaneBlock all = plan_.block(task, cursor);
+        const PlanCursor& cursor = layout_.cursor(memory_, worker);
+        const LaneBlock all = plan_.block(task, layout_.cursor(memory_, worker));
+        if (!results_.insight) return take(all, task, worker, cursor);
+        const Index rows = layout_.team() * plan_.of(all.sequence).rows;
+        for (Index from = 0; from < all.rows; from += rows) take(all.part(from, rows), task, worker, cursor);
+    }
+    void take(const LaneBlock& all, Index task, Index worker, const PlanCursor& cursor) {
         const bool wants_lse = results_.lse.data != nullptr;
         Arena arena = layout_.arena(memory_, worker);
         ReadAhead ahead;
@@ -218,10 +237,10 @@ private:
         Block block(attention_, problem_, source_, all, layout_.needs().width, scratch, ahead);
         block.output().load(layout_.partial(memory_, all.partial));
         for (Index chunk = 1; chunk < all.chunks; ++chunk) block.merge(layout_.partial(memory_, all.partial + chunk));
-        if (results_.weights.wanted()) block.load_queries();
+        if (results_.weights.wanted() || results_.insight) block.load_queries();
         finish(block);
     }
-    void finish(Block& block) { block.finish(results_.out, results_.lse, results_.weights); }
+    void finish(Block& block) { block.finish(results_); }
     /// Asks for what the task that this worker is likely to take next begins with.
     void expect_next(Index task, const PlanCursor& cursor, Block& block) const {
         const Index next = task + executor_.concurrency();

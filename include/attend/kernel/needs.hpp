@@ -61,6 +61,7 @@ struct Needs {
     Index state_members = 0;    ///< of a row's state
     bool merges = false;        ///< results over parts of the keys can be merged
     bool whole_rows = false;    ///< the normalizer needs rows of scores whole
+    bool keeps_scores = false;  ///< somebody looks at scores beside the weights that take their place
     bool exponentials = false;  ///< of the features, for pairs that are formed from them
     PackedMemory packing = {};  ///< of packed operands, where blocks share their keys
     bool modifies = false;

@@ -26,7 +26,8 @@ std::size_t workspace_bytes(const A& attention, const Shape& shape, Index worker
     if constexpr (A::any_half) {
         if (pass == Pass::backward) return workspace_bytes<X>(attention.compute_form(), shape, workers, pass);
     }
-    const fused::Needs needs = fused::needs_of<T, A, X>(attention, shape);
+    fused::Needs needs = fused::needs_of<T, A, X>(attention, shape);
+    needs.keeps_scores = pass == Pass::insight;
     return pass == Pass::backward ? fused::BackwardLayout<T>(needs, shape, workers).bytes()
                                   : fused::Layout<T>(needs, shape, workers).bytes();
 }
@@ -34,19 +35,31 @@ std::size_t workspace_bytes(const A& attention, const Shape& shape, Index worker
 /// Writes the output, and what the options ask for. `make_source(memory)` gives the source, which may form features in
 /// that memory.
 template <class A, class X, class T, class MakeSource>
-void run_forward_on(const A& attention, const Problem<X>& problem, const fused::Needs& needs, Output<X>& out,
+void run_forward_on(const A& attention, const Problem<X>& problem, fused::Needs needs, Output<X>& out,
                     ForwardOptions<T>& options, MakeSource&& make_source) {
+    const Insight<T>& insight = options.insight;
+    WeightsShape looked_at;
+    if (insight) {
+        require(!problem.dropout,
+                "insight: reductions see the weights of a call without dropout: leave one of them out");
+        needs.keeps_scores = insight.sees_scores();
+        looked_at = fused::weights_shape<T>(problem, needs.merges);
+        insight.check(looked_at);
+    }
     const fused::Layout<T> layout(needs, problem.shape, options.executor.concurrency());
     with_scratch(options.workspace, layout.bytes(), [&](std::byte* memory) {
         const fused::Results<T, X> results{
             .out = problem.query_output(out, problem.v.columns),
             .lse = problem.query_output(options.lse, 1),
             .weights = {problem.pair_output(options.weights, options.weight_rows),
-                        static_cast<bool>(options.weight_rows), options.weight_rows.get()}};
+                        static_cast<bool>(options.weight_rows), options.weight_rows.get()},
+            .insight = insight};
+        insight.start(looked_at);
         const auto source = make_source(layout.keys(memory));
         fused::Forward<T, A, X, std::remove_const_t<decltype(source)>>(attention, problem, source, layout, results,
                                                                        memory, options.executor)
             .run();
+        insight.finish(looked_at);
     });
 }
 template <class A, class X, class T>

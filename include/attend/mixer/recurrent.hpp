@@ -59,6 +59,7 @@ public:
             const detail::Operand k_operand(k);
             const detail::Operand v_operand(v);
             detail::check_weights<Recurrent>(options.lse, options.weights, options.dropout);
+            if (options.insight) detail::refuse("insight: this mixer has no weights to look at: leave it out");
             const detail::Problem problem(q_operand, k_operand, v_operand, options.query_offset, options.sequences,
                                           options.key_sequences, options.dropout);
             check(problem.shape);
