@@ -33,6 +33,7 @@
 #include <attend/position/rope.hpp>
 #include <attend/position/sinusoidal.hpp>
 #include <attend/prepared.hpp>
+#include <attend/softmax/attention_state.hpp>
 #include <attend/softmax/online.hpp>
 #include <attend/softmax/softmax.hpp>
 #include <attend/source/kv_cache.hpp>

@@ -20,6 +20,7 @@
 #include <attend/score/general.hpp>
 #include <attend/score/lambda.hpp>
 #include <attend/score/scaled_dot.hpp>
+#include <attend/softmax/attention_state.hpp>
 #include <attend/softmax/softmax.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -136,6 +137,26 @@ struct Attention : S {
                                                                      options.sequences, options.dropout),
                                 source, out, options);
         }
+    }
+    /// The output and the LSE over these keys, to be merged with those over others: see softmax/attention_state.hpp. Of
+    /// attentions by softmax; an LSE in the options is left out.
+    template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
+    auto state(const Q& q, const Key& k, const V& v, ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
+        AttentionState<detail::ScalarOf<Q>> state;
+        if constexpr (operands_go_together<Q, Key, V>() && has_states()) {
+            options.lse = state.lse;
+            (*this)(q, k, v, state.output, std::move(options));
+        }
+        return state;
+    }
+    template <detail::OperandLike Q, detail::GivenAsSource Source>
+    auto state(const Q& q, const Source& source, ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
+        AttentionState<detail::ScalarOf<Q>> state;
+        if constexpr (source_fits<Q, Source>() && has_states()) {
+            options.lse = state.lse;
+            (*this)(q, source, state.output, std::move(options));
+        }
+        return state;
     }
     /// What is no operand is refused in words, also beside options in braces.
     template <class Q, class Key, class V, class... Rest>
@@ -258,6 +279,14 @@ private:
             "attend: this key source does not fit a call in the scalar of q: it needs sequences, heads, keys, "
             "key_width, value_width, key_rows and value_rows, see source/source.hpp");
         return operands_go_together<Q>() && fits;
+    }
+    static consteval bool has_states() {
+        constexpr bool merges = std::is_base_of_v<Softmax, N>;
+        static_assert(
+            merges,
+            "attend: states are of attentions by softmax: a sink would count once for every part, so leave it "
+            "out and add it to the merged state by add_sink; other weights do not merge");
+        return merges;
     }
     template <class X>
     static detail::BackwardInputs<X> inputs_of(const detail::Problem<X>& problem, const auto& out, const auto& lse,

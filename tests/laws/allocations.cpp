@@ -315,6 +315,21 @@ TEST_CASE("a cache that grows past a chunk of keys uses no heap if its workspace
           }) == 0);
 }
 
+TEST_CASE("states that merge use no heap") {
+    Random random(10);
+    AttentionState<float> state(5, 4, 6), other = state;
+    other.output = random_matrix<float>(random, 5, 24);
+    other.lse = random_matrix<float>(random, 5, 4);
+    const Eigen::VectorXd sinks = Eigen::VectorXd::Ones(4);
+    CHECK(allocations_of([&] {
+              state.merge(other);
+              state.merge(other);
+              state.add_sink(0.5);
+              state.add_sink(sinks);
+              state.clear();
+          }) == 0);
+}
+
 TEST_CASE("softmax into given memory uses no heap") {
     for (const Index columns : {1, 100, 8192}) {
         check_softmax<float>(40, columns);
