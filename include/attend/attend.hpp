@@ -16,6 +16,7 @@
 #include <attend/mask/lengths.hpp>
 #include <attend/mask/prefix.hpp>
 #include <attend/mask/sliding_window.hpp>
+#include <attend/mask/tree.hpp>
 #include <attend/mixer/mixer.hpp>
 #include <attend/mixer/recurrent.hpp>
 #include <attend/modifier/adaptive_span.hpp>
