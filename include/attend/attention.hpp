@@ -112,10 +112,11 @@ struct Attention : S {
             const detail::Operand q_operand(q);
             const detail::Operand k_operand(k);
             const detail::Operand v_operand(v);
-            detail::run_forward(*this,
-                                detail::Problem(q_operand, k_operand, v_operand, options.query_offset,
-                                                options.sequences, options.key_sequences, options.dropout),
-                                out, options);
+            detail::run_forward(
+                *this,
+                detail::Problem(q_operand, k_operand, v_operand, {options.query_offset, options.query_positions},
+                                options.sequences, options.key_sequences, options.dropout),
+                out, options);
         }
     }
     /// The same on a source of keys and values, whose sequences and heads are the call's: see source/source.hpp.
@@ -133,7 +134,8 @@ struct Attention : S {
         if constexpr (source_fits<Q, Source>()) {
             const detail::Operand q_operand(q);
             detail::run_forward(*this,
-                                detail::Problem<detail::ScalarOf<Q>>(q_operand.view(), source, options.query_offset,
+                                detail::Problem<detail::ScalarOf<Q>>(q_operand.view(), source,
+                                                                     {options.query_offset, options.query_positions},
                                                                      options.sequences, options.dropout),
                                 source, out, options);
         }
@@ -213,8 +215,8 @@ struct Attention : S {
             const detail::Operand out_operand(out);
             const detail::Operand lse_operand(lse);
             const detail::Operand dout_operand(dout);
-            const detail::Problem<X> problem(q_operand.view(), source, options.query_offset, options.sequences,
-                                             options.dropout);
+            const detail::Problem<X> problem(q_operand.view(), source, {options.query_offset, options.query_positions},
+                                             options.sequences, options.dropout);
             detail::run_backward(*this, problem, source,
                                  inputs_of(problem, out_operand, lse_operand, dout_operand, options), dq, gradients,
                                  options);
@@ -320,8 +322,9 @@ private:
         const detail::Operand out_operand(out);
         const detail::Operand lse_operand(lse);
         const detail::Operand dout_operand(dout);
-        const detail::Problem problem(q_operand.view(), k_operand.view(), v_operand.view(), options.query_offset,
-                                      options.sequences, options.key_sequences, options.dropout);
+        const detail::Problem problem(q_operand.view(), k_operand.view(), v_operand.view(),
+                                      {options.query_offset, options.query_positions}, options.sequences,
+                                      options.key_sequences, options.dropout);
         detail::run_backward(*this, problem, inputs_of(problem, out_operand, lse_operand, dout_operand, options), dq,
                              dk, dv, options, writes);
     }

@@ -15,7 +15,8 @@ namespace attend::inline ATTEND_ABI::detail {
 template <class X, class A>
 std::size_t workspace_bytes(const A& attention, const Shape& shape, Index workers, Pass pass) {
     using T = Compute<X>;
-    const auto& [sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v, query_offset, key_rows] = shape;
+    const auto& [sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v, query_offset, key_rows, own_positions] =
+        shape;
     require(std::min({sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v, key_rows}) >= 0 && workers > 0,
             "workspace_bytes: sizes must not be negative, and there must be at least one worker");
     check_reach(shape);
@@ -53,7 +54,7 @@ void run_forward(const A& attention, const Problem<X>& problem, Output<X>& out, 
     check_call(attention, problem.shape, problem.q, problem.k);
     check_outputs(problem, out, options);
     if constexpr (fused::Direct<T, A, X>) {
-        if (fused::DirectForward<T, A>::serves(problem, options) &&
+        if (!problem.own_positions() && fused::DirectForward<T, A>::serves(problem, options) &&
             fused::run_directly<T>(attention, problem, out, options))
             return;
     }

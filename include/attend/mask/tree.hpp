@@ -62,6 +62,8 @@ public:
     LaneMask<T> operator()(const LanePosition<T>& p) const {
         const Index begin = this->begin(p.sequence), key = p.key - begin;
         if (!holds(key)) return p.key <= p.query;
+        if (!detail::are_tile(p))
+            return LaneMask<T>::each([&](Index lane) { return (*this)(detail::scalar_position(p, lane)); });
         const Index first = p.query.first - begin;
         return LaneMask<T>(detail::simd::mask_of_bits<T>(bits(seers_, key, first) | from_lane(nodes() - first)));
     }
