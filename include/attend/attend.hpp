@@ -34,6 +34,7 @@
 #include <attend/position/rope.hpp>
 #include <attend/position/sinusoidal.hpp>
 #include <attend/prepared.hpp>
+#include <attend/shared_prefix.hpp>
 #include <attend/softmax/attention_state.hpp>
 #include <attend/softmax/online.hpp>
 #include <attend/softmax/softmax.hpp>

@@ -11,7 +11,7 @@ set(floors  # lowest first
     "parts"
     "kernel"
     "attention.hpp"
-    "prepared.hpp"
+    "prepared.hpp shared_prefix.hpp"
     "mixer"
     "layer"
     "attend.hpp")
