@@ -41,20 +41,13 @@ public:
     }
     /// The rows of each head from one on whose positions go by one step.
     RowRun run(Index row) const { return problem.run(block.sequence, block.row + row, block.rows - row); }
-    /// Calls `f(tile)` for the rows of each head over some keys while it returns true: tiles of all of a head's, but
-    /// where their positions do not follow each other.
-    template <class F>
-    void for_each_tile(Index begin, Index keys, F&& f) const {
-        for (Index h = 0; h < block.heads; ++h) {
-            for (Index i = 0, rows = 0; i < block.rows; i += rows) {
-                const RowRun run = this->run(i);
-                rows = run.step == 1 ? run.rows : 1;
-                const RowPosition first = problem.row_position(block.sequence, block.head + h, block.row + i);
-                if (!f(Tile{first.query, first.query + rows, begin, begin + keys, first.row, first.head, block.kv_head,
-                            block.sequence}))
-                    return;
-            }
-        }
+    /// How many rows from one on stand at positions that follow each other.
+    Index following(Index row) const { return problem.following(block.sequence, block.row + row, block.rows - row); }
+    /// Rows of head h of the block, which follow each other, over some keys.
+    Tile tile(Index head, Index row, Index rows, Index begin, Index keys) const {
+        const Index query = problem.query_position(block.sequence, block.row + row);
+        return {query,           query + rows,      begin,         begin + keys,
+                block.row + row, block.head + head, block.kv_head, block.sequence};
     }
     /// The block's rows of its head h, in what goes with the queries.
     template <class View>
@@ -71,12 +64,13 @@ public:
                 const RowPosition first = problem.row_position(block.sequence, block.head + h, block.row + begin);
                 for (Index i = 0; i < run.rows; i += w) {
                     const Index count = std::min(w, run.rows - i);
-                    f(h * block.rows + begin + i, LanePosition<T>{{first.query + i * run.step, run.step, count},
-                                                                  key,
-                                                                  {first.row + i, 1, count},
-                                                                  first.head,
-                                                                  first.kv_head,
-                                                                  first.sequence});
+                    const LanePosition<T> p{{first.query + i * run.step, run.step, count},
+                                            key,
+                                            {first.row + i, 1, count},
+                                            first.head,
+                                            first.kv_head,
+                                            first.sequence};
+                    f(h * block.rows + begin + i, p);
                 }
                 begin += run.rows;
             }

@@ -186,13 +186,21 @@ public:
         return slice(view, sequence, head, key_sequences_, keys(sequence));
     }
     RowPosition row_position(Index sequence, Index head, Index row) const {
-        const Index query = own_positions_.empty() ? query_offset(sequence) + row : own_position(sequence, row);
-        return {query, row, head, head / shape.group(), sequence};
+        return {query_position(sequence, row), row, head, head / shape.group(), sequence};
     }
-    /// The rows from one on, at most `most`, whose positions go by one step.
+    Index query_position(Index sequence, Index row) const {
+        return own_positions_.empty() ? query_offset(sequence) + row : own_position(sequence, row);
+    }
+    /// The rows from one on, at most `most`, whose positions go by one step, or by 1.
     RowRun run(Index sequence, Index row, Index most) const {
-        if (own_positions_.empty()) return {most, 1};
-        return own_run(sequence, row, most);
+        if (own_positions_.empty() || most < 2) return {most, 1};
+        constexpr Index steepest = 1024;  // so that a packet's positions are exact in any scalar
+        const Index step = own_position(sequence, row + 1) - own_position(sequence, row);
+        if (std::abs(step) > steepest) return {1, 1};
+        return {own_rows(sequence, row, most, step), step};
+    }
+    Index following(Index sequence, Index row, Index most) const {
+        return own_positions_.empty() ? most : own_rows(sequence, row, most, 1);
     }
     /// Whether queries stand at positions of their own.
     bool own_positions() const { return !own_positions_.empty(); }
@@ -303,14 +311,12 @@ private:
     Index own_position(Index sequence, Index row) const {
         return own_positions_[static_cast<std::size_t>(batch(sequence) * q.rows + first_row(sequence) + row)];
     }
-    ATTEND_NOINLINE RowRun own_run(Index sequence, Index row, Index most) const {
-        constexpr Index steepest = 1024;  // so that a packet's positions are exact in any scalar
-        const auto at = [&](Index i) { return own_position(sequence, row + i); };
-        if (most < 2 || std::abs(at(1) - at(0)) > steepest) return {std::min<Index>(most, 1), 1};
-        const Index step = at(1) - at(0);
-        Index rows = 2;
-        while (rows < most && at(rows) - at(rows - 1) == step) ++rows;
-        return {rows, step};
+    /// The rows from one on that go by such a step.
+    ATTEND_NOINLINE Index own_rows(Index sequence, Index row, Index most, Index step) const {
+        Index rows = std::min<Index>(most, 1);
+        while (rows < most && own_position(sequence, row + rows) - own_position(sequence, row + rows - 1) == step)
+            ++rows;
+        return rows;
     }
     void set_own_positions(std::span<const Index> positions) {
         if (positions.empty()) return;

@@ -64,13 +64,17 @@ public:
     /// A mask's cover of a tile of keys.
     Cover cover_of_tile(Index begin, Index keys) const {
         Cover all = Cover::some;
-        bool first = true;
-        rows_.for_each_tile(begin, keys, [&](const Tile& tile) {
-            const Cover cover = cover_of(attention_.mask, tile);
-            all = first || cover == all ? cover : Cover::some;
-            first = false;
-            return all != Cover::some;
-        });
+        for (Index h = 0; h < rows_.block.heads; ++h) {
+            for (Index row = 0, rows = 0; row < rows_.block.rows; row += rows) {
+                rows = rows_.following(row);
+                const Cover cover = cover_of(attention_.mask, rows_.tile(h, row, rows, begin, keys));
+                if (h == 0 && row == 0) {
+                    all = cover;
+                } else if (cover != all) {
+                    return Cover::some;
+                }
+            }
+        }
         return all;
     }
     /// How many keys of a tile some query may see: those behind them need not be looked at. Whole packets, and no
@@ -130,10 +134,10 @@ private:
             if (p.query.count == w) {
                 const auto most = finish_packet<true>(s + lane, keys, p, cover);
                 if (largest != nullptr) simd::store(largest + lane, most);
-            } else {
-                finish_packet<false>(s + lane, keys, p, cover);
-                whole = std::min(whole, lane);
+                return;
             }
+            whole = std::min(whole, lane);
+            finish_packet<false>(s + lane, keys, p, cover);
         });
         if (largest == nullptr) return;
         for (Index i = whole / w * w; i < rows_.lanes; i += w) {
@@ -143,11 +147,14 @@ private:
     }
     /// The same of a packet of queries; returns the largest of each.
     template <bool whole>
-    simd::Packet<T> finish_packet(T* s, Index keys, LanePosition<T> p, Cover cover) const {
-        const Index count = whole ? w : p.query.count;
-        p.query.count = p.row.count = count;
+    simd::Packet<T> finish_packet(T* s, Index keys, const LanePosition<T>& first, Cover cover) const {
+        const Index count = whole ? w : first.query.count;
+        // Made of numbers that stay in registers: of one that is counted up in memory each key would wait for the last.
+        const LaneIndex<T> query{first.query.first, first.query.step, count}, row{first.row.first, 1, count};
+        const Index key = first.key, head = first.head, kv_head = first.kv_head, sequence = first.sequence;
         auto most = simd::broadcast(std::numeric_limits<T>::lowest());
-        for (Index j = 0; j < keys; ++j, ++p.key, s += apart_.key) {
+        for (Index j = 0; j < keys; ++j, s += apart_.key) {
+            const LanePosition<T> p{query, key + j, row, head, kv_head, sequence};
             auto x = Lanes<T>::of(whole ? simd::load(s) : simd::load(s, count, T(0)));
             if constexpr (A::ModifierChain::count > 0 && !modifies_tiles) x = on_lanes(attention_.modifiers.each, x, p);
             const bool hides = cover == Cover::some && hide<T>(attention_.mask, x.packet, p);
