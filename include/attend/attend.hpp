@@ -33,6 +33,7 @@
 #include <attend/normalizer/top_k.hpp>
 #include <attend/position/rope.hpp>
 #include <attend/position/sinusoidal.hpp>
+#include <attend/prefixed_cache.hpp>
 #include <attend/prepared.hpp>
 #include <attend/shared_prefix.hpp>
 #include <attend/softmax/attention_state.hpp>

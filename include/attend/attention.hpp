@@ -132,6 +132,9 @@ struct Attention : S {
     void operator()(const Q& q, const Source& source, Output<detail::ScalarOf<Q>> out,
                     ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
         if constexpr (source_fits<Q, Source>()) {
+            if constexpr (requires { source.attend(*this, q, out, options); }) {
+                if (source.attend(*this, q, out, options)) return;
+            }
             const detail::Operand q_operand(q);
             detail::run_forward(*this,
                                 detail::Problem<detail::ScalarOf<Q>>(q_operand.view(), source,
@@ -145,7 +148,7 @@ struct Attention : S {
     template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
     auto state(const Q& q, const Key& k, const V& v, ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
         AttentionState<detail::ScalarOf<Q>> state;
-        if constexpr (operands_go_together<Q, Key, V>() && has_states()) {
+        if constexpr (operands_go_together<Q, Key, V>() && has_states<N>()) {
             options.lse = state.lse;
             (*this)(q, k, v, state.output, std::move(options));
         }
@@ -154,7 +157,7 @@ struct Attention : S {
     template <detail::OperandLike Q, detail::GivenAsSource Source>
     auto state(const Q& q, const Source& source, ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
         AttentionState<detail::ScalarOf<Q>> state;
-        if constexpr (source_fits<Q, Source>() && has_states()) {
+        if constexpr (source_fits<Q, Source>() && has_states<N>()) {
             options.lse = state.lse;
             (*this)(q, source, state.output, std::move(options));
         }
@@ -282,8 +285,9 @@ private:
             "key_width, value_width, key_rows and value_rows, see source/source.hpp");
         return operands_go_together<Q>() && fits;
     }
+    template <class Weights>
     static consteval bool has_states() {
-        constexpr bool merges = std::is_base_of_v<Softmax, N>;
+        constexpr bool merges = std::is_base_of_v<Softmax, Weights>;
         static_assert(
             merges,
             "attend: states are of attentions by softmax: a sink would count once for every part, so leave it "

@@ -15,10 +15,14 @@
 namespace attend::inline ATTEND_ABI {
 namespace detail {
 
+/// A source that says where its keys stand.
+template <class S>
+concept SaysPositions = requires(const S& source, Index i) { source.position(i, i); };
+
 /// Where a source's key stands.
 template <class S>
 Index key_position(const S& source, Index sequence, Index key) {
-    if constexpr (requires { source.position(sequence, key); }) {
+    if constexpr (SaysPositions<S>) {
         return source.position(sequence, key);
     } else {
         return key;
@@ -29,6 +33,17 @@ template <class S>
 Index key_end(const S& source, Index sequence) {
     const Index keys = source.keys(sequence);
     return keys == 0 ? 0 : key_position(source, sequence, keys - 1) + 1;
+}
+
+/// Throws unless a prefix and suffixes go together.
+template <class Prefix, class Suffixes>
+void require_shared(const Prefix& prefix, const Suffixes& suffixes) {
+    require(prefix.sequences() == 1, "prefix: must be one sequence, and there are ", prefix.sequences());
+    require(prefix.heads() == suffixes.heads() && prefix.key_width() == suffixes.key_width() &&
+                prefix.value_width() == suffixes.value_width(),
+            "prefix (", prefix.heads(), " heads, keys of ", prefix.key_width(), ", values of ", prefix.value_width(),
+            ") and suffixes (", suffixes.heads(), ", ", suffixes.key_width(), ", ", suffixes.value_width(),
+            ") must be alike");
 }
 
 /// A source whose keys stand so many positions later.
@@ -136,12 +151,7 @@ private:
         const Index n = suffixes.sequences();
         detail::require(q.sequences == 1, detail::named("q", q),
                         " is a batch: of a shared prefix the rows of all sequences stand below each other");
-        detail::require(prefix.sequences() == 1, "prefix: must be one sequence, and there are ", prefix.sequences());
-        detail::require(prefix.heads() == suffixes.heads() && prefix.key_width() == suffixes.key_width() &&
-                            prefix.value_width() == suffixes.value_width(),
-                        "prefix (", prefix.heads(), " heads, keys of ", prefix.key_width(), ", values of ",
-                        prefix.value_width(), ") and suffixes (", suffixes.heads(), ", ", suffixes.key_width(), ", ",
-                        suffixes.value_width(), ") must be alike");
+        detail::require_shared(prefix, suffixes);
         detail::require(!options.weights && options.dropout.rate == 0,
                         "weights, dropout: those of a shared prefix come of calls of their own: leave them out");
         detail::require(options.query_offset == 0 && options.query_positions.get().empty() && !options.key_sequences,

@@ -12,6 +12,7 @@ set(floors  # lowest first
     "kernel"
     "attention.hpp"
     "prepared.hpp shared_prefix.hpp"
+    "prefixed_cache.hpp"
     "mixer"
     "layer"
     "attend.hpp")
