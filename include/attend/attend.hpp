@@ -23,6 +23,7 @@
 #include <attend/mask/lengths.hpp>
 #include <attend/mask/prefix.hpp>
 #include <attend/mask/sliding_window.hpp>
+#include <attend/mask/tree.hpp>
 #include <attend/mixer/mixer.hpp>
 #include <attend/mixer/recurrent.hpp>
 #include <attend/modifier/adaptive_span.hpp>
@@ -39,7 +40,10 @@
 #include <attend/normalizer/top_k.hpp>
 #include <attend/position/rope.hpp>
 #include <attend/position/sinusoidal.hpp>
+#include <attend/prefixed_cache.hpp>
 #include <attend/prepared.hpp>
+#include <attend/shared_prefix.hpp>
+#include <attend/softmax/attention_state.hpp>
 #include <attend/softmax/online.hpp>
 #include <attend/softmax/softmax.hpp>
 #include <attend/source/kv_cache.hpp>

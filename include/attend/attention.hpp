@@ -20,6 +20,7 @@
 #include <attend/score/general.hpp>
 #include <attend/score/lambda.hpp>
 #include <attend/score/scaled_dot.hpp>
+#include <attend/softmax/attention_state.hpp>
 #include <attend/softmax/softmax.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -136,12 +137,36 @@ struct Attention : S {
     void operator()(const Q& q, const Source& source, Output<detail::ScalarOf<Q>> out,
                     ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
         if constexpr (source_fits<Q, Source>()) {
+            if constexpr (requires { source.attend(*this, q, out, options); }) {
+                if (source.attend(*this, q, out, options)) return;
+            }
             const detail::Operand q_operand(q);
             detail::run_forward(*this,
-                                detail::Problem<detail::ScalarOf<Q>>(q_operand.view(), source, options.query_offset,
+                                detail::Problem<detail::ScalarOf<Q>>(q_operand.view(), source,
+                                                                     {options.query_offset, options.query_positions},
                                                                      options.sequences, options.dropout),
                                 source, out, options);
         }
+    }
+    /// The output and the LSE over these keys, to be merged with those over others: see softmax/attention_state.hpp. Of
+    /// attentions by softmax; an LSE in the options is left out.
+    template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
+    auto state(const Q& q, const Key& k, const V& v, ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
+        AttentionState<detail::ScalarOf<Q>> state;
+        if constexpr (operands_go_together<Q, Key, V>() && has_states<N>()) {
+            options.lse = state.lse;
+            (*this)(q, k, v, state.output, std::move(options));
+        }
+        return state;
+    }
+    template <detail::OperandLike Q, detail::GivenAsSource Source>
+    auto state(const Q& q, const Source& source, ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
+        AttentionState<detail::ScalarOf<Q>> state;
+        if constexpr (source_fits<Q, Source>() && has_states<N>()) {
+            options.lse = state.lse;
+            (*this)(q, source, state.output, std::move(options));
+        }
+        return state;
     }
     /// What is no operand is refused in words, also beside options in braces.
     template <class Q, class Key, class V, class... Rest>
@@ -198,8 +223,8 @@ struct Attention : S {
             const detail::Operand out_operand(out);
             const detail::Operand lse_operand(lse);
             const detail::Operand dout_operand(dout);
-            const detail::Problem<X> problem(q_operand.view(), source, options.query_offset, options.sequences,
-                                             options.dropout);
+            const detail::Problem<X> problem(q_operand.view(), source, {options.query_offset, options.query_positions},
+                                             options.sequences, options.dropout);
             detail::run_backward(*this, problem, source,
                                  inputs_of(problem, out_operand, lse_operand, dout_operand, options), dq, gradients,
                                  options);
@@ -276,6 +301,15 @@ private:
             "key_width, value_width, key_rows and value_rows, see source/source.hpp");
         return operands_go_together<Q>() && fits;
     }
+    template <class Weights>
+    static consteval bool has_states() {
+        constexpr bool merges = std::is_base_of_v<Softmax, Weights>;
+        static_assert(
+            merges,
+            "attend: states are of attentions by softmax: a sink would count once for every part, so leave it "
+            "out and add it to the merged state by add_sink; other weights do not merge");
+        return merges;
+    }
     template <class X>
     static constexpr bool has_tiny_heads =
         detail::fused::Direct<Compute<X>, Attention, X> && detail::fused::Tiny<Compute<X>, Attention, X>;
@@ -300,10 +334,11 @@ private:
         const detail::Operand k_operand(k);
         const detail::Operand v_operand(v);
         const auto with = [&](ForwardOptions<Compute<X>>& options) {
-            detail::run_forward(*this,
-                                detail::Problem(q_operand, k_operand, v_operand, options.query_offset,
-                                                options.sequences, options.key_sequences, options.dropout),
-                                out, options);
+            detail::run_forward(
+                *this,
+                detail::Problem(q_operand, k_operand, v_operand, {options.query_offset, options.query_positions},
+                                options.sequences, options.key_sequences, options.dropout),
+                out, options);
         };
         if constexpr (sizeof...(Options) == 0) {
             if constexpr (has_tiny_heads<X>) {
@@ -356,8 +391,9 @@ private:
         const detail::Operand out_operand(out);
         const detail::Operand lse_operand(lse);
         const detail::Operand dout_operand(dout);
-        const detail::Problem problem(q_operand.view(), k_operand.view(), v_operand.view(), options.query_offset,
-                                      options.sequences, options.key_sequences, options.dropout);
+        const detail::Problem problem(q_operand.view(), k_operand.view(), v_operand.view(),
+                                      {options.query_offset, options.query_positions}, options.sequences,
+                                      options.key_sequences, options.dropout);
         detail::run_backward(*this, problem, inputs_of(problem, out_operand, lse_operand, dout_operand, options), dq,
                              dk, dv, options, writes);
     }

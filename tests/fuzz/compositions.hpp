@@ -43,6 +43,11 @@ void add_dot_products() {
             auto a = m.cosine();
             return a >> m.mask(m.documents());
         });
+    if constexpr (std::is_same_v<X, float>)
+        add<X>("scaled>>alibi>>tree", any, [](auto& m) {
+            auto a = m.scaled() >> m.alibi();
+            return a >> m.mask(m.tree());
+        });
 }
 
 template <class X>

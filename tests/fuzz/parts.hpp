@@ -292,6 +292,20 @@ public:
             return i < blocks.rows() && j < blocks.cols() && blocks(i, j);
         });
     }
+    auto tree() {
+        const Index nodes = static_cast<Index>(40 * case_.uniform_at(142)),
+                    begin = static_cast<Index>(30 * case_.uniform_at(143));
+        std::vector<Index> parents;
+        for (Index i = 0; i < nodes; ++i)
+            parents.push_back(static_cast<Index>(case_.uniform_at(144, i) * static_cast<double>(i + 1)) - 1);
+        return two_masks(attend::tree(parents, begin), [=](const Pair& p) {
+            const auto inside = [&](Index x) { return begin <= x && x < begin + nodes; };
+            if (!inside(p.query) || !inside(p.key)) return p.key <= p.query;
+            Index node = p.query - begin;
+            while (node > p.key - begin) node = parents[oracle::at(node)];
+            return node == p.key - begin;
+        });
+    }
     auto odd_keys() {
         return two_masks(attend::mask([](attend::Position p) { return p.key % 2 == 1 || p.head == 1; }),
                          [](const Pair& p) { return p.key % 2 == 1 || p.head == 1; });

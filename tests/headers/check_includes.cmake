@@ -11,7 +11,8 @@ set(floors  # lowest first
     "parts"
     "kernel"
     "attention.hpp"
-    "prepared.hpp"
+    "prepared.hpp shared_prefix.hpp"
+    "prefixed_cache.hpp"
     "mixer"
     "layer"
     "attend.hpp")

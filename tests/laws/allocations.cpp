@@ -315,6 +315,42 @@ TEST_CASE("a cache that grows past a chunk of keys uses no heap if its workspace
           }) == 0);
 }
 
+TEST_CASE("states that merge use no heap") {
+    Random random(10);
+    AttentionState<float> state(5, 4, 6), other = state;
+    other.output = random_matrix<float>(random, 5, 24);
+    other.lse = random_matrix<float>(random, 5, 4);
+    const Eigen::VectorXd sinks = Eigen::VectorXd::Ones(4);
+    CHECK(allocations_of([&] {
+              state.merge(other);
+              state.merge(other);
+              state.add_sink(0.5);
+              state.add_sink(sinks);
+              state.clear();
+          }) == 0);
+}
+
+TEST_CASE("a prefix that many sequences share uses no heap once it is warm") {
+    Random random(11);
+    KvCache<float> prefix({.heads = 2, .d_k = 8, .capacity = 1500}),
+        suffixes({.heads = 2, .d_k = 8, .capacity = 40, .sequences = 3});
+    prefix.append(random_matrix<float>(random, 1500, 16), random_matrix<float>(random, 1500, 16));
+    const RowMatrix<float> q = random_matrix<float>(random, 3, 32), k = random_matrix<float>(random, 1, 16);
+    const auto attention = scaled_dot_product >> alibi(0.1) >> causal;
+    SharedPrefix<float> shared;
+    Workspace workspace(attention.workspace_bytes(
+        {.sequences = 3, .heads = 4, .kv_heads = 2, .queries = 3, .keys = 1500, .d_q = 8, .d_k = 8, .d_v = 8}));
+    RowMatrix<float> y(3, 32), lse(3, 4);
+    const auto step = [&] {
+        for (Index s = 0; s < 3; ++s) suffixes.append(k, k, s);
+        shared(attention, heads(q, 4), prefix, suffixes, y, {.workspace = &workspace, .lse = lse});
+    };
+    step();
+    CHECK(allocations_of([&] {
+              for (Index i = 0; i < 30; ++i) step();
+          }) == 0);
+}
+
 TEST_CASE("softmax into given memory uses no heap") {
     for (const Index columns : {1, 100, 8192}) {
         check_softmax<float>(40, columns);

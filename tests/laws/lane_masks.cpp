@@ -2,6 +2,8 @@
 
 #include <attend/attend.hpp>
 
+#include <vector>
+
 #include <support/catch.hpp>
 #include <support/random.hpp>
 
@@ -51,6 +53,10 @@ TEMPLATE_TEST_CASE("masks of packets say of each pair what they say of it alone"
     check_lanes<TestType>(sliding_window(3, 1));
     check_lanes<TestType>(dense);
     check_lanes<TestType>(causal & ~dense);
+    std::vector<Index> parents{-1};
+    for (Index i = 1; i < 67; ++i) parents.push_back(random_index(random, -1, i - 1));
+    check_lanes<TestType>(tree(parents, 3));
+    check_lanes<TestType>(tree({-1, 0, 0, 1, 2, 2}, 20));
     check_lanes<TestType>(compiled(dense, {.queries = queries, .keys = keys, .query_offset = offset}));
 }
 

@@ -123,6 +123,19 @@ TEST_CASE("a workspace that is too small is refused before anything is written")
     CHECK((out.size() == 0 && dq.size() == 0 && dk.size() == 0 && dv.size() == 0));
 }
 
+TEST_CASE("queries at positions of their own are refused before anything is written") {
+    const Operands<double> x = random_operands<double>({}, 3);
+    const auto mixer = recurrent(RunningMean{});
+    const std::vector<Index> positions(static_cast<std::size_t>(x.q.rows()), 1);
+    RowMatrix<double> out, dq, dk, dv;
+    const std::string words = "query_positions: this mixer reads states in the order of queries: leave them out";
+    CHECK(refusal([&] { mixer(x.q, x.k, x.v, out, {.query_positions = positions}); }) == words);
+    CHECK(refusal([&] {
+              mixer.backward(x.q, x.k, x.v, x.dout, out, x.dout, dq, dk, dv, {.query_positions = positions});
+          }) == words);
+    CHECK((out.size() == 0 && dq.size() == 0));
+}
+
 TEST_CASE("what a mixer throws reaches the caller, from any thread") {
     Operands<double> x = random_operands<double>({.heads = 4, .kv_heads = 4}, 3);
     x.v(2, 4) = 1e7;

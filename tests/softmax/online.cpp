@@ -261,7 +261,7 @@ TEST_CASE("states and merges of shapes that do not fit are refused by name, befo
     CHECK(message_of([&] { merge(out_a, lse_a, out, lse, out, lse); }) ==
           "attend: merge: out_a (3x4) and out_b (3x5) must have the same shape");
     CHECK(message_of([&] { merge(out_a, lse_a, out_a, longer, out, lse); }) ==
-          "attend: merge: lse_a (3x1) and lse_b (4x1) must be 3x1, one entry a row of out_a (3x4)");
+          "attend: merge: lse_a (3x1) and lse_b (4x1) must have an entry for each head of the 3 rows of out_a (3x4)");
     CHECK(message_of([&] { merge(out_a, lse_a, out_a, lse_a, out, lse); }) ==
           "attend: out (3x5) must be 3x4, or empty to be resized");
     out.resize(0, 0);

@@ -39,9 +39,13 @@ public:
         const Index head = lane / block.rows;
         return problem.row_position(block.sequence, block.head + head, block.row + lane - head * block.rows).at(key);
     }
-    /// Rows of head h of the block over some keys.
+    /// The rows of each head from one on whose positions go by one step.
+    RowRun run(Index row) const { return problem.run(block.sequence, block.row + row, block.rows - row); }
+    /// How many rows from one on stand at positions that follow each other.
+    Index following(Index row) const { return problem.following(block.sequence, block.row + row, block.rows - row); }
+    /// Rows of head h of the block, which follow each other, over some keys.
     Tile tile(Index head, Index row, Index rows, Index begin, Index keys) const {
-        const Index query = problem.query_offset(block.sequence) + block.row + row;
+        const Index query = problem.query_position(block.sequence, block.row + row);
         return {query,           query + rows,      begin,         begin + keys,
                 block.row + row, block.head + head, block.kv_head, block.sequence};
     }
@@ -51,28 +55,37 @@ public:
         return rows_of(problem, view, block, h);
     }
 
-    /// Calls `f(lane, position, count)` for the packets of queries of each head: `position` is the first one's.
+    /// Calls `f(lane, positions)` for packets of queries of each head.
     template <class F>
     void for_each_packet(Index key, F&& f) const {
         for (Index h = 0; h < block.heads; ++h) {
-            const Position first = problem.row_position(block.sequence, block.head + h, block.row).at(key);
-            for (Index i = 0; i < block.rows; i += w) {
-                Position p = first;
-                p.query += i;
-                p.row += i;
-                f(h * block.rows + i, p, std::min(w, block.rows - i));
+            for (Index begin = 0; begin < block.rows;) {
+                const RowRun run = this->run(begin);
+                const RowPosition first = problem.row_position(block.sequence, block.head + h, block.row + begin);
+                for (Index i = 0; i < run.rows; i += w) {
+                    const Index count = std::min(w, run.rows - i);
+                    const LanePosition<T> p{{first.query + i * run.step, run.step, count},
+                                            key,
+                                            {first.row + i, 1, count},
+                                            first.head,
+                                            first.kv_head,
+                                            first.sequence};
+                    f(h * block.rows + begin + i, p);
+                }
+                begin += run.rows;
             }
         }
-    }
-    static LanePosition<T> lanes_of(const Position& p, Index count) {
-        return {{p.query, 1, count}, p.key, {p.row, 1, count}, p.head, p.kv_head, p.sequence};
     }
     /// Calls `f(lane, position)` for the queries of each head one by one.
     template <class F>
     void for_each_row(Index key, F&& f) const {
         for (Index h = 0; h < block.heads; ++h) {
-            Position p = problem.row_position(block.sequence, block.head + h, block.row).at(key);
-            for (Index i = 0; i < block.rows; ++i, ++p.query, ++p.row) f(h * block.rows + i, p);
+            for (Index begin = 0; begin < block.rows;) {
+                const RowRun run = this->run(begin);
+                Position p = problem.row_position(block.sequence, block.head + h, block.row + begin).at(key);
+                for (const Index end = begin + run.rows; begin < end; ++begin, p.query += run.step, ++p.row)
+                    f(h * block.rows + begin, p);
+            }
         }
     }
 
@@ -84,8 +97,8 @@ public:
                 problem.dropout.apply(weights + lane * apart.query, keys, p);
             });
         }
-        for_each_packet(begin, [&](Index lane, const Position& p, Index count) {
-            problem.dropout.apply(weights + lane, apart.key, keys, lanes_of(p, count));
+        for_each_packet(begin, [&](Index lane, const LanePosition<T>& p) {
+            problem.dropout.apply(weights + lane, apart.key, keys, p);
         });
     }
 };

@@ -3,7 +3,9 @@
 /// One call, checked: its operands as views, its shape, and the slice of each head of each sequence.
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
+#include <span>
 
 #include <attend/call/places.hpp>
 #include <attend/core/concepts.hpp>
@@ -48,6 +50,23 @@ inline void check_reach(const Shape& s) {
         require_within_reach(s);
 }
 
+/// Where queries stand: row i at `offset + i`, or each at a position of its own.
+struct QueryPlaces {
+    Index offset = 0;
+    std::span<const Index> own = {};
+
+    QueryPlaces(Index offset_) : offset(offset_) {}  // NOLINT(google-explicit-constructor)
+    QueryPlaces(Index offset_, const QueryPositions& positions) : offset(offset_), own(positions.get()) {
+        if (!own.empty())
+            require(offset == 0, "query_offset: query_positions says where each query stands: leave it out");
+    }
+};
+
+/// So many rows whose positions go by one step.
+struct RowRun {
+    Index rows, step;
+};
+
 /// The operands of a call on elements of type X, after every check that needs no functor.
 template <class X>
 class Problem {
@@ -58,12 +77,13 @@ public:
     Index key_positions;  ///< keys stand before this position: what parts that hold something for each are checked by
 
     Problem(const StridedView<const X>& q_, const StridedView<const X>& k_, const StridedView<const X>& v_,
-            Index query_offset, SequencesRef query_sequences, SequencesRef key_sequences, const Dropout& dropout_ = {})
-        : Problem(Operand(q_), Operand(k_), Operand(v_), query_offset, query_sequences, key_sequences, dropout_) {}
+            const QueryPlaces& places, SequencesRef query_sequences, SequencesRef key_sequences,
+            const Dropout& dropout_ = {})
+        : Problem(Operand(q_), Operand(k_), Operand(v_), places, query_sequences, key_sequences, dropout_) {}
     /// From operands the views come into being where they stay: a copy would read in large pieces what has just been
     /// written in small ones, and wait for it.
     template <class Q, class K, class V>
-    Problem(const Operand<Q>& q_, const Operand<K>& k_, const Operand<V>& v_, Index query_offset,
+    Problem(const Operand<Q>& q_, const Operand<K>& k_, const Operand<V>& v_, const QueryPlaces& places,
             SequencesRef query_sequences, SequencesRef key_sequences, const Dropout& dropout_ = {})
         : q(q_.view()),
           k(k_.view()),
@@ -85,12 +105,12 @@ public:
             refuse(named("q", q), ", ", named("k", k), " and ", named("v", v),
                    " must have the same number of sequences");
         if (query_sequences_ || key_sequences_) check_sequences();
-        set_shape(query_offset, k.sequences * k.rows);
+        set_shape(places, k.sequences * k.rows);
     }
     /// Of a key source, whose keys and values have no memory here but the shape alone.
     template <class Source>
-    Problem(const StridedView<const X>& q_, const Source& source, Index query_offset, SequencesRef query_sequences,
-            const Dropout& dropout_)
+    Problem(const StridedView<const X>& q_, const Source& source, const QueryPlaces& places,
+            SequencesRef query_sequences, const Dropout& dropout_)
         : q(q_), dropout(dropout_), query_sequences_(query_sequences), source_(&source) {
         keys_of_ = [](const void* given, Index sequence) {
             return static_cast<Index>(static_cast<const Source*>(given)->keys(sequence));
@@ -119,15 +139,16 @@ public:
         require_groups(q, k);
         if (query_sequences_) check_query_sequences();
         if constexpr (requires { source.query_offset(Index(), Index()); }) {
-            require(query_offset == 0, "query_offset: the source says itself where queries stand: leave it out");
-            offset_of_ = [](const void* given, Index sequence, Index queries) {
-                return static_cast<Index>(static_cast<const Source*>(given)->query_offset(sequence, queries));
-            };
+            require(places.offset == 0, "query_offset: the source says itself where queries stand: leave it out");
+            if (places.own.empty())
+                offset_of_ = [](const void* given, Index sequence, Index queries) {
+                    return static_cast<Index>(static_cast<const Source*>(given)->query_offset(sequence, queries));
+                };
         }
         const Index sequences = query_sequences_ ? query_sequences_.count() : q.sequences;
         require(sequences == k.sequences, named("q", q), " has ", sequences, " sequences, but the source ",
                 k.sequences);
-        set_shape(query_offset, keys);
+        set_shape(places, keys);
         for (Index s = 0; offset_of_ != nullptr && s < shape.sequences; ++s)
             check_position("the source's query_offset", this->query_offset(s));
     }
@@ -146,7 +167,7 @@ public:
         return key_sequences_ ? key_sequences_.length(sequence) : k.rows;
     }
 
-    /// The position of a sequence's first query.
+    /// The position of a sequence's first query, where the others follow it.
     Index query_offset(Index sequence) const {
         return offset_of_ == nullptr ? shape.query_offset : offset_of_(source_, sequence, queries(sequence));
     }
@@ -165,8 +186,24 @@ public:
         return slice(view, sequence, head, key_sequences_, keys(sequence));
     }
     RowPosition row_position(Index sequence, Index head, Index row) const {
-        return {query_offset(sequence) + row, row, head, head / shape.group(), sequence};
+        return {query_position(sequence, row), row, head, head / shape.group(), sequence};
     }
+    Index query_position(Index sequence, Index row) const {
+        return own_positions_.empty() ? query_offset(sequence) + row : own_position(sequence, row);
+    }
+    /// The rows from one on, at most `most`, whose positions go by one step, or by 1.
+    RowRun run(Index sequence, Index row, Index most) const {
+        if (own_positions_.empty() || most < 2) return {most, 1};
+        constexpr Index steepest = 1024;  // so that a packet's positions are exact in any scalar
+        const Index step = own_position(sequence, row + 1) - own_position(sequence, row);
+        if (std::abs(step) > steepest) return {1, 1};
+        return {own_rows(sequence, row, most, step), step};
+    }
+    Index following(Index sequence, Index row, Index most) const {
+        return own_positions_.empty() ? most : own_rows(sequence, row, most, 1);
+    }
+    /// Whether queries stand at positions of their own.
+    bool own_positions() const { return !own_positions_.empty(); }
 
     /// Shape errors of an output, by its name: one row a query (or key), `columns` columns a head.
     template <class T>
@@ -271,8 +308,26 @@ private:
                 ", not at ", key_sequences_.total());
     }
 
+    Index own_position(Index sequence, Index row) const {
+        return own_positions_[static_cast<std::size_t>(batch(sequence) * q.rows + first_row(sequence) + row)];
+    }
+    /// The rows from one on that go by such a step.
+    ATTEND_NOINLINE Index own_rows(Index sequence, Index row, Index most, Index step) const {
+        Index rows = std::min<Index>(most, 1);
+        while (rows < most && own_position(sequence, row + rows) - own_position(sequence, row + rows - 1) == step)
+            ++rows;
+        return rows;
+    }
+    void set_own_positions(std::span<const Index> positions) {
+        if (positions.empty()) return;
+        require(std::ssize(positions) == q.sequences * q.rows, "query_positions holds ", positions.size(),
+                " positions, but ", named("q", q), " has ", q.sequences * q.rows, " rows");
+        for (const Index position : positions) check_position("query_positions", position);
+        own_positions_ = positions;
+    }
     Index pair_rows(const QueryRows& some) const { return some ? std::ssize(some.get()) : q.rows; }
-    void set_shape(Index query_offset, Index key_rows) {
+    void set_shape(const QueryPlaces& places, Index key_rows) {
+        set_own_positions(places.own);
         shape = {.sequences = query_sequences_ ? query_sequences_.count() : q.sequences,
                  .heads = q.heads,
                  .kv_heads = k.heads,
@@ -281,8 +336,9 @@ private:
                  .d_q = q.columns,
                  .d_k = k.columns,
                  .d_v = v.columns,
-                 .query_offset = query_offset,
-                 .key_rows = key_rows};
+                 .query_offset = places.offset,
+                 .key_rows = key_rows,
+                 .own_positions = own_positions()};
         check_reach(shape);
     }
 
@@ -294,13 +350,14 @@ private:
     }
 
     SequencesRef query_sequences_, key_sequences_;
-    const void* source_ = nullptr;  ///< that says how many keys a sequence has
+    std::span<const Index> own_positions_;  ///< of the rows of q, if queries stand at positions of their own
+    const void* source_ = nullptr;          ///< that says how many keys a sequence has
     Index (*keys_of_)(const void*, Index) = nullptr;
     Index (*offset_of_)(const void*, Index, Index) = nullptr;
 };
 
 template <class Q, class K, class V>
-Problem(const Operand<Q>&, const Operand<K>&, const Operand<V>&, Index, SequencesRef, SequencesRef, const Dropout&)
-    -> Problem<typename Operand<Q>::Scalar>;
+Problem(const Operand<Q>&, const Operand<K>&, const Operand<V>&, const QueryPlaces&, SequencesRef, SequencesRef,
+        const Dropout&) -> Problem<typename Operand<Q>::Scalar>;
 
 }  // namespace attend::detail

@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <memory>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -70,6 +71,24 @@ private:
 /// `query_rows({3, 7})`
 inline QueryRows query_rows(std::initializer_list<Index> rows) { return QueryRows(std::vector<Index>(rows)); }
 inline QueryRows query_rows(std::vector<Index> rows) { return QueryRows(std::move(rows)); }
+
+/// A position for each row of the queries. Borrows them from where they stand.
+class QueryPositions {
+public:
+    QueryPositions() = default;
+    QueryPositions(std::span<const Index> positions) : positions_(positions) {}  // NOLINT(google-explicit-constructor)
+    template <class Positions>
+        requires std::is_same_v<std::remove_cvref_t<Positions>, std::vector<Index>>
+    QueryPositions(Positions&& positions) : positions_(positions) {  // NOLINT(google-explicit-constructor)
+        static_assert(std::is_lvalue_reference_v<Positions>,
+                      "attend: options borrow query_positions, and this vector is a temporary: give it a name");
+    }
+
+    std::span<const Index> get() const { return positions_; }
+
+private:
+    std::span<const Index> positions_;
+};
 
 namespace detail {
 
@@ -139,6 +158,9 @@ struct ForwardOptions {
     QueryRows weight_rows = {};  ///< of these rows alone, of each sequence of a batch or of a ragged one's stack
     Insight<T> insight = {};     ///< reductions of the weights: see core/insight.hpp; not with dropout
     Index query_offset = 0;      ///< absolute position of the first query; keys start at 0
+    /// Where queries do not follow each other: the absolute position of each row of q, in place of `query_offset` and
+    /// of what a source says. Borrowed. Rows whose positions go by one step, such as all at one position, are fastest.
+    QueryPositions query_positions = {};
     detail::KeptSequences sequences = {};      ///< ragged batch: where the sequences of q begin
     detail::KeptSequences key_sequences = {};  ///< the same for k and v; by default as for q
     Dropout dropout = {};
@@ -159,6 +181,7 @@ struct BackwardOptions {
     /// none.
     detail::AnyInput dweights = {};
     Index query_offset = 0;
+    QueryPositions query_positions = {};  ///< those of the forward call
     detail::KeptSequences sequences = {};
     detail::KeptSequences key_sequences = {};
     Dropout dropout = {};  ///< that of the forward call

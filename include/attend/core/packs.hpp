@@ -96,7 +96,8 @@ struct LaneIndex {
     constexpr Index operator[](Index lane) const { return first + lane * step; }
     ATTEND_PACK_IS_NO_NUMBER
 };
-/// Many queries with one key, and one query with many keys that follow each other.
+/// Many queries with one key, and one query with many keys that follow each other. The rows of the queries follow each
+/// other; so do their positions, by the step that the call gives them.
 template <class T>
 using LanePosition = PairPosition<LaneIndex<T>, Index>;
 template <class T>
@@ -120,7 +121,7 @@ concept PackPosition = requires { typename PackPositionTraits<P>::Scalar; };
 template <PackPosition P>
 using PositionScalar = typename PackPositionTraits<P>::Scalar;
 
-/// How many pairs there are, each of them, and the rectangle that they are.
+/// How many pairs there are, each of them, and the rectangle that they are, where they are one.
 template <class T>
 constexpr Index pairs_of(const LanePosition<T>& p) {
     return p.query.count;
@@ -131,11 +132,19 @@ constexpr Index pairs_of(const KeyLanePosition<T>& p) {
 }
 template <class T>
 constexpr Position scalar_position(const LanePosition<T>& p, Index lane) {
-    return {p.query.first + lane, p.key, p.row.first + lane, p.head, p.kv_head, p.sequence};
+    return {p.query[lane], p.key, p.row[lane], p.head, p.kv_head, p.sequence};
 }
 template <class T>
 constexpr Position scalar_position(const KeyLanePosition<T>& p, Index lane) {
     return {p.query, p.key.first + lane, p.row, p.head, p.kv_head, p.sequence};
+}
+template <class T>
+constexpr bool are_tile(const LanePosition<T>& p) {
+    return p.query.step == 1;
+}
+template <class T>
+constexpr bool are_tile(const KeyLanePosition<T>&) {
+    return true;
 }
 template <PackPosition P>
 constexpr Tile tile_of_pairs(const P& p) {

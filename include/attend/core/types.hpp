@@ -33,7 +33,7 @@ using ColumnVector = Eigen::Matrix<T, Eigen::Dynamic, 1>;
 /// indices, of many queries with one key, or `K` is, of one query with many keys; write `p.query - p.key` and all work.
 template <class Q, class K>
 struct PairPosition {
-    Q query{};       ///< absolute position of the query: `query_offset + row`
+    Q query{};       ///< absolute position of the query: `query_offset + row`, or as `query_positions` says
     K key{};         ///< absolute position of the key
     Q row{};         ///< the query's row within its sequence of this call (what dense masks and biases are indexed by)
     Index head = 0;  ///< query head
@@ -63,6 +63,7 @@ struct Shape {
     Index d_q = 0, d_k = 0, d_v = 0;
     Index query_offset = 0;
     Index key_rows = 0;  ///< of ragged sequences: their keys in all; 0: as many as the longest has for each of them
+    bool own_positions = false;  ///< queries stand at positions that the call gives them, not at query_offset + row
 
     constexpr Index all_keys() const { return key_rows > 0 ? key_rows : sequences * keys; }
     constexpr Index group() const { return kv_heads == heads ? 1 : heads / kv_heads; }

@@ -153,7 +153,8 @@ private:
         }
         for (Index j = 0; j < keys; ++j) {
             T* const s = z_.s + j * apart_.key;
-            rows_.for_each_packet(j, [&](Index lane, const Position& p, Index count) {
+            rows_.for_each_packet(j, [&](Index lane, const LanePosition<T>& p) {
+                const Index count = p.query.count;
                 const auto scores = Lanes<T>::of(simd::load(s + lane, count, T(0)));
                 simd::store<T>(s + lane, attention_.normalizer.weight(scores, p.head).packet, count);
             });

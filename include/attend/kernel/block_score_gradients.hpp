@@ -156,7 +156,8 @@ private:
         const auto zero = simd::broadcast(T(0));
         for (Index j = 0; j < keys; ++j) {
             T *const s = z_.p + j * rows_.lanes, *const ds = z_.ds + j * rows_.lanes;
-            rows_.for_each_packet(begin + j, [&](Index lane, const Position& p, Index count) {
+            rows_.for_each_packet(begin + j, [&](Index lane, const LanePosition<T>& p) {
+                const Index count = p.query.count;
                 const auto scores = simd::load(s + lane, count, -infinity);
                 auto weights = attention_.normalizer.weight(Lanes<T>::of(scores), p.head);
                 // of lanes behind the queries, and of pairs that are masked

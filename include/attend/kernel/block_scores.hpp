@@ -64,12 +64,19 @@ public:
 
     /// A mask's cover of a tile of keys.
     Cover cover_of_tile(Index begin, Index keys) const {
-        const Index rows = rows_.block.rows;
-        const Cover cover = cover_of(attention_.mask, rows_.tile(0, 0, rows, begin, keys));
-        for (Index h = 1; h < rows_.block.heads; ++h) {
-            if (cover_of(attention_.mask, rows_.tile(h, 0, rows, begin, keys)) != cover) return Cover::some;
+        Cover all = Cover::some;
+        for (Index h = 0; h < rows_.block.heads; ++h) {
+            for (Index row = 0, rows = 0; row < rows_.block.rows; row += rows) {
+                rows = rows_.following(row);
+                const Cover cover = cover_of(attention_.mask, rows_.tile(h, row, rows, begin, keys));
+                if (h == 0 && row == 0) {
+                    all = cover;
+                } else if (cover != all) {
+                    return Cover::some;
+                }
+            }
         }
-        return cover;
+        return all;
     }
     /// How many keys of a tile some query may see: those behind them need not be looked at. Whole packets, and no
     /// fewer than make sums of rows go in parts, so that what is left is summed up as it was.
@@ -131,33 +138,35 @@ private:
     /// Products into final scores: modifies and masks those of a tile, and raises `largest` if there is one.
     void finish(Index begin, Index keys, Cover cover, T* s, T* largest) {
         if constexpr (modifies_tiles) modify_tile(s, begin, keys);
-        bool whole = true;
-        rows_.for_each_packet(begin, [&](Index lane, const Position& p, Index count) {
-            if (count == w) {
-                const auto most = finish_packet<true>(s + lane, keys, p, count, cover);
+        Index whole = rows_.lanes;  // the lanes before the first packet that is cut
+        rows_.for_each_packet(begin, [&](Index lane, const LanePosition<T>& p) {
+            if (p.query.count == w) {
+                const auto most = finish_packet<true>(s + lane, keys, p, cover);
                 if (largest != nullptr) simd::store(largest + lane, most);
-            } else {
-                finish_packet<false>(s + lane, keys, p, count, cover);
-                whole = false;
+                return;
             }
+            whole = std::min(whole, lane);
+            finish_packet<false>(s + lane, keys, p, cover);
         });
-        if (whole || largest == nullptr) return;
-        const Index rows = rows_.block.heads == 1 ? rows_.block.rows : 0;
-        for (Index i = rows / w * w; i < rows_.lanes; i += w) {
+        if (largest == nullptr) return;
+        for (Index i = whole / w * w; i < rows_.lanes; i += w) {
             for (Index j = 0; j < keys; ++j)
                 simd::store(largest + i, simd::max(simd::load(largest + i), simd::load(s + j * apart_.key + i)));
         }
     }
-    /// The same of a packet of queries, the first of which stands at `p`; returns the largest of each.
+    /// The same of a packet of queries; returns the largest of each.
     template <bool whole>
-    simd::Packet<T> finish_packet(T* s, Index keys, Position p, Index count, Cover cover) const {
+    simd::Packet<T> finish_packet(T* s, Index keys, const LanePosition<T>& first, Cover cover) const {
+        const Index count = whole ? w : first.query.count;
+        // Made of numbers that stay in registers: of one that is counted up in memory each key would wait for the last.
+        const LaneIndex<T> query{first.query.first, first.query.step, count}, row{first.row.first, 1, count};
+        const Index key = first.key, head = first.head, kv_head = first.kv_head, sequence = first.sequence;
         auto most = simd::broadcast(std::numeric_limits<T>::lowest());
-        for (Index j = 0; j < keys; ++j, ++p.key, s += apart_.key) {
+        for (Index j = 0; j < keys; ++j, s += apart_.key) {
+            const LanePosition<T> p{query, key + j, row, head, kv_head, sequence};
             auto x = Lanes<T>::of(whole ? simd::load(s) : simd::load(s, count, T(0)));
-            if constexpr (A::ModifierChain::count > 0 && !modifies_tiles)
-                x = on_lanes(attention_.modifiers.each, x, rows_.lanes_of(p, count));
-            const bool hides =
-                cover == Cover::some && hide<T>(attention_.mask, x.packet, rows_.lanes_of(p, whole ? w : count));
+            if constexpr (A::ModifierChain::count > 0 && !modifies_tiles) x = on_lanes(attention_.modifiers.each, x, p);
+            const bool hides = cover == Cover::some && hide<T>(attention_.mask, x.packet, p);
             if (A::ModifierChain::count > 0 || hides)
                 whole ? simd::store(s, x.packet) : simd::store<T>(s, x.packet, count);
             most = simd::max(most, x.packet);
@@ -174,17 +183,18 @@ private:
     }
 
     void modify(T* s, Index key, const auto& modifiers) {
-        rows_.for_each_packet(key, [&](Index lane, const Position& p, Index count) {
+        rows_.for_each_packet(key, [&](Index lane, const LanePosition<T>& p) {
+            const Index count = p.query.count;
             const auto scores = Lanes<T>::of(simd::load(s + lane, count, T(0)));
-            simd::store<T>(s + lane, on_lanes(modifiers, scores, rows_.lanes_of(p, count)).packet, count);
+            simd::store<T>(s + lane, on_lanes(modifiers, scores, p).packet, count);
         });
     }
     /// One modifier after the other, where one of them wants more than a key at a time.
     void modify_tile(T* s, Index begin, Index keys) {
         const auto one = [&](const auto& modifier) {
             if constexpr (TileModifier<std::remove_cvref_t<decltype(modifier)>, T>) {
-                rows_.for_each_packet(begin, [&](Index lane, const Position& p, Index count) {
-                    modifier.on_tile(s + lane, apart_.key, keys, rows_.lanes_of(p, count));
+                rows_.for_each_packet(begin, [&](Index lane, const LanePosition<T>& p) {
+                    modifier.on_tile(s + lane, apart_.key, keys, p);
                 });
             } else {
                 for (Index j = 0; j < keys; ++j) modify(s + j * apart_.key, begin + j, modifier);

@@ -83,8 +83,8 @@ ATTEND_ALWAYS_INLINE inline bool is_plain(const StridedView<T>& x, Index rows, I
 template <class T>
 bool is_plain(const ForwardOptions<T>& options) {
     return !options.sequences && !options.key_sequences && options.dropout.rate == 0 && !options.weights &&
-           !options.weight_rows && is_position(options.query_offset) &&
-           (options.workspace == nullptr || options.workspace->buffer().empty());
+           !options.weight_rows && !options.insight && options.query_positions.get().empty() &&
+           is_position(options.query_offset) && (options.workspace == nullptr || options.workspace->buffer().empty());
 }
 
 /// A call of one tiny head, which is all right, at once. False, and nothing is written, where it is anything else: what

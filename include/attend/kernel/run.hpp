@@ -16,7 +16,8 @@ namespace attend::inline ATTEND_ABI::detail {
 template <class X, class A>
 std::size_t workspace_bytes(const A& attention, const Shape& shape, Index workers, Pass pass) {
     using T = Compute<X>;
-    const auto& [sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v, query_offset, key_rows] = shape;
+    const auto& [sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v, query_offset, key_rows, own_positions] =
+        shape;
     require(std::min({sequences, heads, kv_heads, queries, keys, d_q, d_k, d_v, key_rows}) >= 0 && workers > 0,
             "workspace_bytes: sizes must not be negative, and there must be at least one worker");
     check_reach(shape);

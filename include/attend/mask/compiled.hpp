@@ -62,6 +62,8 @@ public:
     }
 
     void check(const Shape& shape) const {
+        detail::require(!shape.own_positions,
+                        "compiled mask: made for queries that follow each other, and called with query_positions");
         detail::require(shape.sequences == shape_.sequences && shape.heads == shape_.heads &&
                             shape.kv_heads == shape_.kv_heads && shape.queries == shape_.queries &&
                             shape.keys == shape_.keys && shape.query_offset == shape_.query_offset,

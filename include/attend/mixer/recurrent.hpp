@@ -60,6 +60,8 @@ public:
             const detail::Operand v_operand(v);
             detail::check_weights<Recurrent>(options.lse, options.weights, options.dropout);
             if (options.insight) detail::refuse("insight: this mixer has no weights to look at: leave it out");
+            detail::require(options.query_positions.get().empty(),
+                            "query_positions: this mixer reads states in the order of queries: leave them out");
             const detail::Problem problem(q_operand, k_operand, v_operand, options.query_offset, options.sequences,
                                           options.key_sequences, options.dropout);
             check(problem.shape);
@@ -95,6 +97,8 @@ public:
             detail::require(!options.dlse, "dlse: this mixer has no LSE: leave it out");
             detail::require(!options.dweights, "dweights: this mixer has no weights: leave them out");
             detail::check_weights<Recurrent, float>({}, {}, options.dropout);
+            detail::require(options.query_positions.get().empty(),
+                            "query_positions: this mixer reads states in the order of queries: leave them out");
             const detail::Problem problem(q_operand, k_operand, v_operand, options.query_offset, options.sequences,
                                           options.key_sequences, options.dropout);
             check(problem.shape);

@@ -16,7 +16,7 @@ namespace attend::inline ATTEND_ABI::detail {
 template <class T, class M, PackPosition P>
 bool hide(const M& mask, simd::Packet<T>& s, const P& p) {
     constexpr T infinity = std::numeric_limits<T>::infinity();
-    const Cover cover = cover_of(mask, tile_of_pairs(p));
+    const Cover cover = are_tile(p) ? cover_of(mask, tile_of_pairs(p)) : Cover::some;
     const auto hidden = simd::broadcast(-infinity);
     if (cover == Cover::all) return false;
     if (cover == Cover::none) {

@@ -37,7 +37,8 @@ void modifiers_backward(const std::tuple<Ms...>& modifiers, const BlockRows<T, X
                         const T* raw, T* ds, T* kept, std::tuple<Ms...>* gradient) {
     const Index lanes = rows.lanes;
     for (Index j = 0; j < keys.count; ++j, raw += lanes) {
-        rows.for_each_packet(keys.begin + j, [&](Index lane, const Position& p, Index count) {
+        rows.for_each_packet(keys.begin + j, [&](Index lane, const LanePosition<T>& p) {
+            const Index count = p.query.count;
             T* const at = ds + j * lanes + lane;
             const auto s = Lanes<T>::of(simd::load(raw + lane, count, T(0)));
             const auto ds_out = Lanes<T>::of(simd::load(at, count, T(0)));
@@ -45,15 +46,14 @@ void modifiers_backward(const std::tuple<Ms...>& modifiers, const BlockRows<T, X
                 const auto tile = static_cast<Index>(tile_modifiers<std::tuple<Ms...>, T>(i));
                 simd::store<T>(kept + (tile * key_block + j) * lanes + lane, d.packet, count);
             };
-            const auto ds_in = backward_on_lanes(modifiers, s, rows.lanes_of(p, count), ds_out, gradient, keep);
+            const auto ds_in = backward_on_lanes(modifiers, s, p, ds_out, gradient, keep);
             simd::store<T>(at, ds_in.packet, count);
         });
     }
     if (gradient == nullptr) return;
     for_each_tile_modifier<T>(modifiers, *gradient, [&](const auto& m, auto& of_m, Index tile) {
-        rows.for_each_packet(keys.begin, [&](Index lane, const Position& p, Index count) {
-            m.backward_on_tile(kept + tile * key_block * lanes + lane, lanes, keys.count, rows.lanes_of(p, count),
-                               of_m);
+        rows.for_each_packet(keys.begin, [&](Index lane, const LanePosition<T>& p) {
+            m.backward_on_tile(kept + tile * key_block * lanes + lane, lanes, keys.count, p, of_m);
         });
     });
 }

@@ -89,8 +89,9 @@ SoftmaxState<T, Width> merge(SoftmaxState<T, Width> a, const SoftmaxState<T, Wid
     return a;
 }
 
-/// Merges the results of one attention over two disjoint ranges of keys: outputs n × d_v, natural-log LSEs n × 1.
-/// A row whose LSE is −∞ saw no key and is not looked at. `out` and `lse` may be inputs; empty ones are resized.
+/// Merges the results of one attention over two disjoint ranges of keys: outputs n × heads · d_v, natural-log LSEs
+/// n × heads. Where an LSE is −∞ that head of the row saw no key and its output is not looked at. `out` and `lse` may
+/// be inputs; empty ones are resized. A sink belongs to one of them: two that both counted it would count it twice.
 template <detail::DenseMemory OutA, detail::DenseMemory LseA, detail::DenseMemory OutB, detail::DenseMemory LseB,
           detail::WritableMemory Out, detail::WritableMemory Lse>
 void merge(const OutA& out_a, const LseA& lse_a, const OutB& out_b, const LseB& lse_b, Out&& out, Lse&& lse) {
@@ -98,18 +99,19 @@ void merge(const OutA& out_a, const LseA& lse_a, const OutB& out_b, const LseB& 
     using LseScalar = typename std::remove_cvref_t<Lse>::Scalar;
     using T = Compute<OutScalar>;
     constexpr T lowest = -std::numeric_limits<T>::infinity();
-    const Index rows = out_a.rows(), columns = out_a.cols();
+    const Index rows = out_a.rows(), columns = out_a.cols(), heads = lse_a.cols();
 
     detail::require(out_b.rows() == rows && out_b.cols() == columns, "merge: ", detail::named("out_a", rows, columns),
                     " and ", detail::named("out_b", out_b.rows(), out_b.cols()), " must have the same shape");
-    detail::require(lse_a.rows() == rows && lse_a.cols() == 1 && lse_b.rows() == rows && lse_b.cols() == 1,
-                    "merge: ", detail::named("lse_a", lse_a.rows(), lse_a.cols()), " and ",
-                    detail::named("lse_b", lse_b.rows(), lse_b.cols()), " must be ", rows, "x1, one entry a row of ",
-                    detail::named("out_a", rows, columns));
+    detail::require(
+        lse_a.rows() == rows && lse_b.rows() == rows && lse_b.cols() == heads && heads > 0 && columns % heads == 0,
+        "merge: ", detail::named("lse_a", lse_a.rows(), heads), " and ",
+        detail::named("lse_b", lse_b.rows(), lse_b.cols()), " must have an entry for each head of the ", rows,
+        " rows of ", detail::named("out_a", rows, columns));
     Output<OutScalar> out_output(out);
     Output<LseScalar> lse_output(lse);
     out_output.check("out", 1, 1, rows, columns);
-    lse_output.check("lse", 1, 1, rows, 1);
+    lse_output.check("lse", 1, 1, rows, heads);
     // Each row is read before it is written: an output may be an input, but not reach into other rows of it.
     const auto apart = [](const auto& output, std::string_view name, const auto& input, std::string_view input_name) {
         const auto view = detail::view_of(input.data(), input);
@@ -125,23 +127,27 @@ void merge(const OutA& out_a, const LseA& lse_a, const OutB& out_b, const LseB& 
         static_cast<const void*>(&out) != &lse && !detail::may_overlap(out_output.given(), lse_output.given()),
         "merge: out and lse overlap: give each memory of its own");
     out_output.as(1, 1, rows, columns);
-    lse_output.as(1, 1, rows, 1);
+    lse_output.as(1, 1, rows, heads);
 
+    const Index width = columns / heads;
     for (Index i = 0; i < rows; ++i) {
-        const T a = static_cast<T>(lse_a(i, 0)), b = static_cast<T>(lse_b(i, 0));
-        const detail::Rescaling<T> scale(a, b);
-        const T sum = scale.a + scale.b;
-        lse(i, 0) = static_cast<LseScalar>(scale.max + std::log(sum));
-        if (a == lowest && b == lowest) {
-            out.row(i).setZero();
-        } else if (a == lowest) {
-            out.row(i) = out_b.row(i).template cast<OutScalar>();
-        } else if (b == lowest) {
-            out.row(i) = out_a.row(i).template cast<OutScalar>();
-        } else {
-            const auto row_a = out_a.row(i).template cast<T>();
-            const auto row_b = out_b.row(i).template cast<T>();
-            out.row(i) = ((scale.a * row_a + scale.b * row_b) / sum).template cast<OutScalar>();
+        for (Index h = 0; h < heads; ++h) {
+            const T a = static_cast<T>(lse_a(i, h)), b = static_cast<T>(lse_b(i, h));
+            const detail::Rescaling<T> scale(a, b);
+            const T sum = scale.a + scale.b;
+            lse(i, h) = static_cast<LseScalar>(scale.max + std::log(sum));
+            const auto row_a = out_a.row(i).segment(h * width, width), row_b = out_b.row(i).segment(h * width, width);
+            auto row = out.row(i).segment(h * width, width);
+            if (a == lowest && b == lowest) {
+                row.setZero();
+            } else if (a == lowest) {
+                row = row_b.template cast<OutScalar>();
+            } else if (b == lowest) {
+                row = row_a.template cast<OutScalar>();
+            } else {
+                row = ((scale.a * row_a.template cast<T>() + scale.b * row_b.template cast<T>()) / sum)
+                          .template cast<OutScalar>();
+            }
         }
     }
 }

@@ -26,6 +26,11 @@
 ///     auto held_key_rows(Index sequence, Index head, Index begin, Index count);   // the first piece of these rows
 ///     auto held_value_rows(Index sequence, Index head, Index begin, Index count);
 ///
+/// and where it knows a better way to a forward call than tile by tile, as one whose sequences share keys,
+///
+///     bool attend(attention, q, Output<X>& out, const ForwardOptions<T>&);   // false, and nothing written: it does
+///     not
+///
 /// which keep these laws, and are called by several threads at a time:
 /// - The rows are those of the keys from `begin` on, `count` × width. They stand in memory of the source's, which stays
 ///   as it is for the call, or in `room`, which has space for them without gaps and is the caller's for so long.
