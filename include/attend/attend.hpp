@@ -5,6 +5,7 @@
 #include <attend/attention.hpp>
 #include <attend/core/executor.hpp>
 #include <attend/core/options.hpp>
+#include <attend/layer/cache_as_memory.hpp>
 #include <attend/layer/multi_head.hpp>
 #include <attend/mask/algebra.hpp>
 #include <attend/mask/block_sparse.hpp>
