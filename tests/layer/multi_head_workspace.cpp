@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include <mixer/running_mean.hpp>
 #include <support/catch.hpp>
 #include <support/random.hpp>
 #include <support/refusal.hpp>
@@ -75,6 +76,7 @@ TEST_CASE("a workspace of what a block says is enough to train it, and a byte le
     check<double>({.d_model = 48, .heads = 4, .bias = false, .rope = Rope{}}, attention, {0, 90});
     check<float>({.d_model = 32, .heads = 2}, AdditiveAttention<float>(16, 16, 24, 1) >> causal, {0, 40, 90});
     check<float>({.d_model = 32, .heads = 2}, cosine(2.0) >> sparsemax, {0, 100});
+    check<float>({.d_model = 32, .heads = 4}, recurrent(RunningMean{}), {0, 60});
 }
 
 TEST_CASE("a thousand steps of a cache that grows use no heap, over a workspace made beforehand") {

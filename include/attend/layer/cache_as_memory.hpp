@@ -45,6 +45,9 @@ CacheAsMemory<Cache> as_memory(const Cache& cache) {
     return CacheAsMemory<Cache>(cache);
 }
 template <class Cache>
-void as_memory(const Cache&&) = delete;  // gone when it would be read
+void as_memory(const Cache&&) {
+    static_assert(sizeof(Cache) == 0,
+                  "attend: as_memory of a temporary cache would be gone when it is read: give the cache a name");
+}
 
 }  // namespace attend
