@@ -65,8 +65,8 @@ public:
         detail::require(key_sequences.empty() ||
                             std::equal(sequences.begin(), sequences.end(), key_sequences.begin(), key_sequences.end()),
                         "self-attention has the same sequences of queries and of keys: give sequences alone");
-        Tape own;
-        Tape& tape = options.tape == nullptr ? own : *options.tape;
+        detail::TapeOf<T> recorded(options);
+        Tape& tape = recorded.tape;
         this->check_input(x, "x", shape().d_model, tape.x);
         this->check_forward(x.rows(), x.rows(), y, options, options.sequences, tape);
         tape.call = BlockCall::self;
@@ -76,8 +76,8 @@ public:
     template <detail::Dense X, detail::Dense M>
     void forward(const X& x, const M& memory, Output<T> y, Options options = {}) const {
         this->check_one_memory();
-        Tape own;
-        Tape& tape = options.tape == nullptr ? own : *options.tape;
+        detail::TapeOf<T> recorded(options);
+        Tape& tape = recorded.tape;
         this->check_input(x, "x", shape().d_model, tape.x);
         this->check_input(memory, "memory", shape().d_memory, tape.memory);
         this->check_source(memory, "memory", tape.x);  // it would be gone when memory is copied
@@ -90,8 +90,8 @@ public:
     }
     template <detail::Dense X, detail::Dense K, detail::Dense V>
     void forward(const X& x, const K& keys_from, const V& values_from, Output<T> y, Options options = {}) const {
-        Tape own;
-        Tape& tape = options.tape == nullptr ? own : *options.tape;
+        detail::TapeOf<T> recorded(options);
+        Tape& tape = recorded.tape;
         this->check_input(x, "x", shape().d_model, tape.x);
         this->check_input(keys_from, "keys_from", shape().d_memory, tape.memory);
         this->check_input(values_from, "values_from", shape().d_value_memory, tape.value_memory);

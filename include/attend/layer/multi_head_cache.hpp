@@ -35,8 +35,8 @@ public:
         requires KeyStoreOf<Cache, Compute<T>>
     void remember(const M& memory, Cache& cache, Options options = {}) const {
         this->check_one_memory();
-        Tape own;
-        Tape& tape = options.tape == nullptr ? own : *options.tape;
+        detail::TapeOf<T> recorded(options);
+        Tape& tape = recorded.tape;
         this->check_input(memory, "memory", shape().d_memory, tape.x);
         const auto sequences = check_memory(memory.rows(), "memory", cache, options, tape);
         const auto rows = this->step_input(memory, tape, Call::StepSlot::inputs);
@@ -46,8 +46,8 @@ public:
     template <detail::Dense K, detail::Dense V, class Cache>
         requires KeyStoreOf<Cache, Compute<T>>
     void remember(const K& keys_from, const V& values_from, Cache& cache, Options options = {}) const {
-        Tape own;
-        Tape& tape = options.tape == nullptr ? own : *options.tape;
+        detail::TapeOf<T> recorded(options);
+        Tape& tape = recorded.tape;
         this->check_input(keys_from, "keys_from", shape().d_memory, tape.x);
         this->check_input(values_from, "values_from", shape().d_value_memory, tape.x);
         this->check_rows(keys_from, values_from);

@@ -80,14 +80,18 @@ protected:
     /// Throws where an output shares memory with a matrix that the call reads.
     template <class S, class M>
     static void check_apart(const Output<S>& output, std::string_view name, const M& matrix, std::string_view of) {
-        const auto view = detail::view_of(matrix.data(), matrix);
-        if (output && (output.object() == &matrix || detail::may_overlap(output.given(), view)))
-            detail::refuse_alias(name, output.given(), of, view);
+        if (output) check_apart(output, detail::Reach(output.given()), name, matrix, of);
     }
     /// The same of all that the tape holds and of these parameters.
     template <class S>
     void check_apart(const Output<S>& output, std::string_view name, const Tape& tape) const {
-        const auto apart = [&](const auto& matrix, std::string_view of) { check_apart(output, name, matrix, of); };
+        if (!output) return;
+        const detail::Reach reach(output.given());
+        const auto apart = [&](const auto& matrix, std::string_view of) {
+            check_apart(output, reach, name, matrix, of);
+        };
+        for (const auto& memory : tape.step_memory)
+            apart(Eigen::Map<const ColumnVector<T>>(memory.data(), std::ssize(memory)), "the tape's memory of steps");
         apart(tape.x, "the tape's x"), apart(tape.memory, "the tape's memory"), apart(tape.q, "the tape's q");
         apart(tape.value_memory, "the tape's value_memory");
         apart(tape.k, "the tape's k"), apart(tape.v, "the tape's v"), apart(tape.context, "the tape's context");
@@ -155,6 +159,21 @@ protected:
             if (detail::may_overlap(view, other))
                 detail::refuse_alias("gradient: " + parameter.text(), view, name, other);
         }
+    }
+
+private:
+    /// `reach`: the output's. Matrices in one piece are seen to be apart at once.
+    template <class S, class M>
+    static void check_apart(const Output<S>& output, const detail::Reach& reach, std::string_view name, const M& matrix,
+                            std::string_view of) {
+        if constexpr (std::is_base_of_v<Eigen::PlainObjectBase<M>, M>) {
+            const bool apart = !reach.meets({matrix.data(), matrix.data() + matrix.size()});
+            if (apart && output.object() != &matrix) [[likely]]
+                return;
+        }
+        const auto view = detail::view_of(matrix.data(), matrix);
+        if (output.object() == &matrix || detail::may_overlap(output.given(), view))
+            detail::refuse_alias(name, output.given(), of, view);
     }
 };
 

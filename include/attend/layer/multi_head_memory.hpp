@@ -111,8 +111,8 @@ public:
     void forward(const X& x, const MultiHeadMemory<T, B>& memory, Output<T> y, Options options = {}) const {
         memory.check(shape());
         memory.check_sequences(options);
-        Tape own;
-        Tape& tape = options.tape == nullptr ? own : *options.tape;
+        detail::TapeOf<T> recorded(options);
+        Tape& tape = recorded.tape;
         this->check_input(x, "x", shape().d_model, tape.x);
         const detail::SequencesRef key_sequences = Call::sequences_of(memory.sequences_);
         this->check_forward(x.rows(), memory.rows(), y, options, key_sequences, tape);

@@ -70,6 +70,22 @@ struct MultiHeadOptions {
     const PackedProjections<T>* packed = nullptr;  ///< what the block's `pack` gave: its products take less time
 };
 
+namespace detail {
+
+/// The tape of a call: the one that it was given, or one of its own, which is made only where there is none.
+template <class T>
+class TapeOf {
+    std::optional<MultiHeadTape<T>> own_;
+
+public:
+    MultiHeadTape<T>& tape;
+
+    explicit TapeOf(const MultiHeadOptions<T>& options)
+        : tape(options.tape != nullptr ? *options.tape : own_.emplace()) {}
+};
+
+}  // namespace detail
+
 /// Optional arguments of a block's backward call.
 template <class Block>
 struct MultiHeadBackwardOptions {

@@ -29,8 +29,8 @@ public:
     template <detail::GivenAsSource Source, detail::Dense X>
     void forward(const X& x, const Source& source, Output<T> y, Options options = {}) const {
         if constexpr (fits<Source>()) {
-            Tape own;
-            Tape& tape = options.tape == nullptr ? own : *options.tape;
+            detail::TapeOf<T> recorded(options);
+            Tape& tape = recorded.tape;
             detail::require(!options.key_sequences,
                             "key_sequences: a source says itself how many keys a sequence has: leave them out");
             this->check_input(x, "x", shape().d_model, tape.x);

@@ -72,8 +72,8 @@ public:
         requires KeyStoreOf<Cache, Compute<T>>
     void step(const X& x, Cache& cache, Output<T> y, Options options = {}) const {
         if constexpr (OnCache::attends()) {
-            Tape own;
-            Tape& tape = options.tape == nullptr ? own : *options.tape;
+            detail::TapeOf<T> recorded(options);
+            Tape& tape = recorded.tape;
             const detail::SequencesRef sequences = check_tokens_of("step", x, cache, options, tape);
             check_asked(sequences, sequences, cache, y, x.rows(), options, tape);
             const auto rows = this->step_input(x, tape, Call::StepSlot::inputs);
@@ -91,8 +91,8 @@ public:
         requires KeyStoreOf<Cache, Compute<T>>
     void prefill(const X& x, Cache& cache, Output<T> y, Options options = {}) const {
         if constexpr (OnCache::attends()) {
-            Tape own;
-            Tape& tape = options.tape == nullptr ? own : *options.tape;
+            detail::TapeOf<T> recorded(options);
+            Tape& tape = recorded.tape;
             const detail::SequencesRef sequences = check_tokens_of("prefill", x, cache, options, tape);
             const Index count = sequences.count();
             auto& offsets = tape.asked_offsets;
