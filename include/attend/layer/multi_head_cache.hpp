@@ -60,6 +60,8 @@ protected:
     using OnSource::OnSource;
     using typename Call::Rows;
 
+    /// A template in Cache: Clang 14 would ask it before the block's type is complete.
+    template <class Cache>
     static consteval bool attends() {
         constexpr bool is_attention = OfKind<A, Kind::attention>;
         static_assert(is_attention, "attend: only blocks of attentions read caches: this block's mixer is none");
@@ -136,7 +138,7 @@ private:
     detail::SequencesRef check_memory(Index rows, std::string_view name, const Cache& cache, const Options& options,
                                       Tape& tape) const {
         Index width = shape().d_head;
-        if constexpr (attends()) {
+        if constexpr (attends<Cache>()) {
             this->check_parameters();
             const Shape heads{.heads = shape().heads,
                               .kv_heads = shape().kv_heads,

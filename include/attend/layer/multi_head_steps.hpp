@@ -71,7 +71,7 @@ public:
     template <detail::Dense X, class Cache>
         requires KeyStoreOf<Cache, Compute<T>>
     void step(const X& x, Cache& cache, Output<T> y, Options options = {}) const {
-        if constexpr (OnCache::attends()) {
+        if constexpr (OnCache::template attends<Cache>()) {
             detail::TapeOf<T> recorded(options);
             Tape& tape = recorded.tape;
             const detail::SequencesRef sequences = check_tokens_of("step", x, cache, options, tape);
@@ -90,7 +90,7 @@ public:
     template <detail::Dense X, class Cache>
         requires KeyStoreOf<Cache, Compute<T>>
     void prefill(const X& x, Cache& cache, Output<T> y, Options options = {}) const {
-        if constexpr (OnCache::attends()) {
+        if constexpr (OnCache::template attends<Cache>()) {
             detail::TapeOf<T> recorded(options);
             Tape& tape = recorded.tape;
             const detail::SequencesRef sequences = check_tokens_of("prefill", x, cache, options, tape);
