@@ -169,6 +169,11 @@ TEST_CASE("a prompt that does not fit is refused, and cache and y stay as they w
     block.prefill(fits, two, y, {.tape = &tape});
     RowMatrix<double> dx;
     CHECK(refusal([&] { block.backward(tape, y, dx); }) == "backward: the tape was a step's, which records nothing");
+    Eigen::Map<RowMatrix<double>> in_tape(tape.step_memory[1].data(), 2, d);
+    CHECK(refusal([&] {
+              block.step(fits, two, in_tape, {.tape = &tape});
+          }).starts_with("y (2x24) aliases the tape's memory of steps"));
+    CHECK(two.keys(0) == 1);
 }
 
 }  // namespace test_multi_head_prefill
