@@ -37,7 +37,7 @@ enum class BlockCall {
 /// What `backward` needs to know of a forward call, and the memory that both reuse from step to step. O(n · d_model).
 template <class T>
 struct MultiHeadTape {
-    RowMatrix<T> x, memory;     ///< the inputs; memory is empty for self-attention
+    RowMatrix<T> x, memory;     ///< the inputs; memory is that of the latest call with one
     RowMatrix<T> value_memory;  ///< that of the values, of a call with two memories
     RowMatrix<T> q, k, v;       ///< projected, and turned where there is RoPE
     RowMatrix<T> context;       ///< the heads' outputs side by side
@@ -82,6 +82,7 @@ public:
 
     explicit TapeOf(const MultiHeadOptions<T>& options)
         : tape(options.tape != nullptr ? *options.tape : own_.emplace()) {}
+    TapeOf(const TapeOf&) = delete;
 };
 
 }  // namespace detail
