@@ -4,9 +4,6 @@
 
 #include <span>
 #include <string_view>
-#include <type_traits>
-#include <utility>
-#include <vector>
 
 #include <attend/layer/multi_head_cache.hpp>
 

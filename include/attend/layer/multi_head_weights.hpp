@@ -4,6 +4,8 @@
 
 #include <cstdint>
 #include <limits>
+#include <string_view>
+#include <type_traits>
 
 #include <attend/core/random.hpp>
 #include <attend/core/types.hpp>
