@@ -57,8 +57,7 @@ int main() {
 
     // [block]
     const Eigen::MatrixXf x = Eigen::MatrixXf::Random(10, 64);
-    MultiHeadAttention<float, decltype(attention)> block({.d_model = 64, .heads = 8, .kv_heads = 2, .rope = Rope{}},
-                                                         attention, 1);
+    auto block = multi_head<float>({.d_model = 64, .heads = 8, .kv_heads = 2, .rope = Rope{}}, attention, 1);
     Eigen::MatrixXf y = block(x);  // self-attention; block(x, memory) crosses
     // [block]
     std::printf("multi-head block: %td x %td\n", y.rows(), y.cols());

@@ -12,6 +12,7 @@
 #include <attend/insight/rollout.hpp>
 #include <attend/insight/row_entropy.hpp>
 #include <attend/insight/top_keys.hpp>
+#include <attend/layer/cache_as_memory.hpp>
 #include <attend/layer/multi_head.hpp>
 #include <attend/mask/algebra.hpp>
 #include <attend/mask/block_sparse.hpp>

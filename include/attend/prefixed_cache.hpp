@@ -65,6 +65,7 @@ public:
     }
 
     void check_append(Index rows, Index sequence = 0) const { suffixes_->check_append(rows, sequence); }
+    void check_appends(std::span<const Index> offsets) const { detail::check_appends(*suffixes_, offsets); }
     /// As that of `suffixes`.
     template <detail::Dense K, detail::Dense V>
     void append(const K& k, const V& v, Index sequence = 0) {
@@ -76,8 +77,8 @@ public:
     bool attend(const A& attention, const Q& q, Output<X>& out, const ForwardOptions<T>& options) const {
         if constexpr (std::is_base_of_v<Softmax, typename A::NormalizerFunctor>) {
             if (detail::Operand<Q>(q).view().sequences != 1 || !(options.sequences || sequences() == 1)) return false;
-            if (options.weights || options.dropout.rate != 0 || options.query_offset != 0 || options.key_sequences ||
-                !options.query_positions.get().empty())
+            if (options.weights || options.insight || options.dropout.rate != 0 || options.query_offset != 0 ||
+                options.key_sequences || !options.query_positions.get().empty())
                 return false;
             shared_(attention, q, *prefix_, *suffixes_, out, options);
             return true;

@@ -218,7 +218,8 @@ TEST_CASE("shapes that make no block are refused") {
     CHECK_THROWS_MATCHES(make({.d_model = 8, .heads = 3}), std::invalid_argument,
                          says("multi_head: 3 heads do not divide d_model 8: give d_head"));
     CHECK_THROWS_MATCHES(make({.d_model = 8, .heads = 2, .d_head = -1}), std::invalid_argument,
-                         says("multi_head: d_head and d_memory must be above 0, got -1 and 8"));
+                         says("multi_head: d_head and the widths of memories must be above 0, got d_head -1, "
+                              "d_memory 8 and d_value_memory 8"));
 }
 
 TEST_CASE("inputs that do not fit the block or the tape are refused, and nothing is written") {
@@ -273,7 +274,8 @@ TEST_CASE("PyTorch weights that do not fit are refused, and the block keeps its 
     auto own_memory = block_of({.d_model = 4, .heads = 2, .d_memory = 6});
     CHECK_THROWS_MATCHES(
         own_memory.import_torch(in_weight, in_bias, out_weight, out_bias), std::invalid_argument,
-        says("import_torch: a packed in_proj_weight needs a memory as wide as x, got d_model 4 and d_memory 6"));
+        says("import_torch: a packed in_proj_weight needs memories as wide as x, got d_model 4, d_memory 6 and "
+             "d_value_memory 6"));
 }
 
 }  // namespace test_multi_head

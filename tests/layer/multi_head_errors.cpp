@@ -95,7 +95,7 @@ TEST_CASE("what the attention would refuse is refused before anything is project
 TEST_CASE("shapes and RoPE that no memory or head can hold are refused where the block is made") {
     constexpr Index most = std::numeric_limits<Index>::max();
     CHECK(refusal([] { Block({.d_model = 8, .heads = most, .kv_heads = 1, .d_head = 2}); }) ==
-          "multi_head: weights of 9223372036854775807 heads of 2 features for widths 8 and 8 hold more than any "
+          "multi_head: weights of 9223372036854775807 heads of 2 features for widths 8, 8 and 8 hold more than any "
           "memory");
     CHECK(refusal([] { Block({.d_model = 6, .heads = 2, .rope = Rope{}}); }) ==
           "rope: the width must be even and at most the 3 columns of a head, got 3");

@@ -33,20 +33,24 @@ std::size_t workspace_bytes(const A& attention, const Shape& shape, Index worker
                                   : fused::Layout<T>(needs, shape, workers).bytes();
 }
 
+/// What reductions look at in a call, which they must agree to. `merges`: results over parts of the keys can be merged.
+template <class T, class X>
+WeightsShape check_insight(const Insight<T>& insight, const Problem<X>& problem, bool merges) {
+    if (!insight) return {};
+    require(!problem.dropout, "insight: reductions see the weights of a call without dropout: leave one of them out");
+    const WeightsShape looked_at = fused::weights_shape<T>(problem, merges);
+    insight.check(looked_at);
+    return looked_at;
+}
+
 /// Writes the output, and what the options ask for. `make_source(memory)` gives the source, which may form features in
 /// that memory.
 template <class A, class X, class T, class MakeSource>
 void run_forward_on(const A& attention, const Problem<X>& problem, fused::Needs needs, Output<X>& out,
                     ForwardOptions<T>& options, MakeSource&& make_source) {
     const Insight<T>& insight = options.insight;
-    WeightsShape looked_at;
-    if (insight) {
-        require(!problem.dropout,
-                "insight: reductions see the weights of a call without dropout: leave one of them out");
-        needs.keeps_scores = insight.sees_scores();
-        looked_at = fused::weights_shape<T>(problem, needs.merges);
-        insight.check(looked_at);
-    }
+    needs.keeps_scores = insight && insight.sees_scores();
+    const WeightsShape looked_at = check_insight(insight, problem, needs.merges);
     const fused::Layout<T> layout(needs, problem.shape, options.executor.concurrency());
     with_scratch(options.workspace, layout.bytes(), [&](std::byte* memory) {
         const fused::Results<T, X> results{

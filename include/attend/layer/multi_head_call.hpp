@@ -32,6 +32,21 @@ public:
 
     using Checks::shape;
 
+    /// The scratch memory, in bytes, of the block's calls of that shape, of which it reads the numbers of sequences,
+    /// queries and keys (of ragged sequences the longest lengths): what a `Workspace`, or a buffer aligned to
+    /// `Workspace::alignment`, must hold, as `Attention::workspace_bytes`. For steps over a cache that grows give its
+    /// capacity as keys, and the most tokens that a step takes as queries. The rest of a call's memory is its tape's.
+    std::size_t workspace_bytes(const Shape& call, Index workers = 1, Pass pass = Pass::forward) const {
+        constexpr bool tells = requires { attention.template workspace_bytes<T>(call, workers, pass); };
+        static_assert(tells, "attend: workspace_bytes of a block asks that of its mixer, which this one lacks");
+        if constexpr (tells) {
+            Shape whole = call;
+            whole.heads = shape().heads, whole.kv_heads = shape().kv_heads;
+            whole.d_q = whole.d_k = whole.d_v = shape().d_head;
+            return attention.template workspace_bytes<T>(whole, workers, pass);
+        }
+    }
+
     static void parameters(auto& self, auto&& visit) {
         Checks::parameters(self, visit);
         visit("attention", self.attention);
@@ -84,43 +99,50 @@ protected:
                        const detail::SequencesRef& key_sequences, const Tape& tape) const {
         this->check_parameters();
         detail::check(options.dropout);
-        detail::check_weights<M, Compute<T>>({}, options.weights, options.dropout);
+        detail::check_weights<M, Compute<T>>({}, options.weights, options.insight, options.dropout);
         check_outputs(problem_of(rows, keys, options.query_offset, options.sequences, key_sequences, options.dropout),
-                      y, options, tape);
+                      y, rows, options, tape);
     }
-    /// What a forward call writes, for that problem.
-    void check_outputs(const detail::Problem<T>& problem, const Output<T>& y, const Options& options,
+    /// What a forward call writes, for that problem, to a y of so many rows.
+    void check_outputs(const detail::Problem<T>& problem, const Output<T>& y, Index rows, const Options& options,
                        const Tape& tape) const {
-        const Index rows = problem.q.sequences * problem.q.rows;
         if (options.packed != nullptr)
             options.packed->check(this->query_weight, this->key_weight, this->value_weight, this->output_weight);
         detail::require(static_cast<bool>(y), "the output y must be given");
         y.check("y", 1, 1, rows, shape().d_model);
         problem.check_pair_output(options.weights, "weights", options.weight_rows);
+        if constexpr (OfKind<M, Kind::attention>)
+            detail::check_insight(options.insight, problem, Fold<typename M::NormalizerFunctor>);
         check_apart(y, "y", tape);
         check_apart(options.weights, "weights", tape);
         detail::require_apart(detail::Place(options.weights, "weights"), detail::Place(y, "y"));
     }
     template <class DY>
-    void check_backward(const Tape& tape, Index keys, const DY& dy, const Output<T>& dx, const Output<T>& dmemory,
+    void check_backward(const Tape& tape, Index keys, const DY& dy, const Output<T>& dx, const MemoryGradients<T>& to,
                         const BackwardOptions& options) const {
         const Index rows = tape.x.rows();
         this->check_parameters();
         problem_of(rows, keys, tape.query_offset, sequences_of(tape.sequences), sequences_of(tape.key_sequences),
                    tape.dropout);
-        check_gradients(tape, keys, dy, dx, dmemory, options);
+        check_gradients(tape, keys, dy, dx, to, options);
     }
     /// What a backward call reads beside its keys, and writes.
     template <class DY>
-    void check_gradients(const Tape& tape, Index keys, const DY& dy, const Output<T>& dx, const Output<T>& dmemory,
+    void check_gradients(const Tape& tape, Index keys, const DY& dy, const Output<T>& dx, const MemoryGradients<T>& to,
                          const BackwardOptions& options) const {
         this->check_tape(tape, keys, lse_columns());
-        Checks::check_gradients(tape, keys, dy, dx, dmemory);
+        Checks::check_gradients(tape, dy, dx);
         check_apart(dx, "dx", tape);
-        check_apart(dmemory, "dmemory", tape);
+        const auto each = [&](const auto& apart) { this->check_memory_gradients(tape.call, keys, to, apart); };
+        each([&](const Output<T>& output, std::string_view name) {
+            check_apart(output, name, tape);
+            detail::require_apart(detail::Place(dx, "dx"), detail::Place(output, name));
+        });
         check_gradient(options, [&](const auto& matrix, const detail::ParameterName& parameter) {
             this->check_parameter_apart(matrix, parameter, dx.given(), "dx");
-            this->check_parameter_apart(matrix, parameter, dmemory.given(), "dmemory");
+            each([&](const Output<T>& output, std::string_view name) {
+                this->check_parameter_apart(matrix, parameter, output.given(), name);
+            });
             this->check_parameter_apart(matrix, parameter, detail::view_of(dy.data(), dy), "dy");
         });
     }
@@ -134,12 +156,12 @@ protected:
     }
 
     /// Records the call on the rows of x, mixes and projects back. `mix(q, context, options)` is the mixer's call on
-    /// the keys and values that it knows of.
-    template <class Mix>
+    /// the keys and values that it knows of; the queries of a sequence stand from `first(sequence)` on.
+    template <class First, class Mix>
     void run(const Rows& x, Tape& tape, Output<T>& y, const Options& options, const detail::SequencesRef& key_sequences,
-             const Mix& mix) const {
+             const First& first, const Mix& mix) const {
         this->record(tape, options, key_sequences);
-        this->project_queries(x, tape, options.executor, options.packed);
+        this->project_queries(x, tape, first, options.executor, options.packed);
         tape.lse.resize(x.rows(), lse_columns());
         const Index h = shape().heads;
         mix(heads(tape.q, h), heads(tape.context, h),
@@ -149,6 +171,7 @@ protected:
                 .lse = detail::has_weights<M> ? Output<Compute<T>>(tape.lse) : Output<Compute<T>>(),
                 .weights = options.weights,
                 .weight_rows = options.weight_rows,
+                .insight = options.insight,
                 .query_offset = tape.query_offset,
                 .sequences = sequences_of(tape.sequences),
                 .key_sequences = sequences_of(tape.key_sequences),
@@ -157,12 +180,17 @@ protected:
     }
     /// From dy back to the gradients of the projected queries and of the parameters that made them; what the mixer's
     /// backward call `mix(q, context, dcontext, dq)` adds to besides is its own affair.
-    template <class DY, class Mix>
-    void run_backward(Tape& tape, const DY& dy, const BackwardOptions& options, const Mix& mix) const {
+    template <class DY, class First, class Mix>
+    void run_backward(Tape& tape, const DY& dy, const BackwardOptions& options, const First& first,
+                      const Mix& mix) const {
         this->start_backward(tape, dy, options.executor);
         const Index h = shape().heads;
         mix(heads(tape.q, h), heads(tape.context, h), heads(tape.dcontext, h), heads(tape.dq, h));
-        this->add_query_parameters(tape, dy, options.gradient, options.executor);
+        this->add_query_parameters(tape, dy, first, options.gradient, options.executor);
+    }
+    /// Where the queries of a call stand whose keys do not say it.
+    static auto from(Index query_offset) {
+        return [query_offset](Index) { return query_offset; };
     }
     /// The options of that call, by what takes the gradients of the mixer's parameters.
     template <class A>

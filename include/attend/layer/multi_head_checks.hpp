@@ -49,29 +49,51 @@ protected:
     }
     /// Users may have assigned other ones.
     void check_parameters() const {
-        const Index q = shape().heads * shape().d_head, kv = shape().kv_heads * shape().d_head,
-                    one = shape().bias ? 1 : 0;
+        const Index q = this->query_width(), kv = this->key_width(), one = shape().bias ? 1 : 0;
         check_parameter(query_weight, "query_weight", shape().d_model, q);
         check_parameter(key_weight, "key_weight", shape().d_memory, kv);
-        check_parameter(value_weight, "value_weight", shape().d_memory, kv);
+        check_parameter(value_weight, "value_weight", shape().d_value_memory, kv);
         check_parameter(output_weight, "output_weight", q, shape().d_model);
         check_parameter(query_bias, "query_bias", one * q, 1);
         check_parameter(key_bias, "key_bias", one * kv, 1);
         check_parameter(value_bias, "value_bias", one * kv, 1);
         check_parameter(output_bias, "output_bias", one * shape().d_model, 1);
     }
+    /// Throws where keys and values cannot come from one input.
+    void check_one_memory() const {
+        detail::require(shape().d_value_memory == shape().d_memory, "keys and values of this block come from memories ",
+                        "of different widths, d_memory ", shape().d_memory, " and d_value_memory ",
+                        shape().d_value_memory, ": give both, keys_from and values_from");
+    }
+    void check_self() const {
+        detail::require(shape().d_memory == shape().d_model, "self-attention needs d_memory (", shape().d_memory,
+                        ") equal to d_model (", shape().d_model, ")");
+        check_one_memory();
+    }
+    template <class K, class V>
+    static void check_rows(const K& keys_from, const V& values_from) {
+        detail::require(keys_from.rows() == values_from.rows(),
+                        detail::named("keys_from", keys_from.rows(), keys_from.cols()), " and ",
+                        detail::named("values_from", values_from.rows(), values_from.cols()),
+                        " must have one row each for every key");
+    }
     /// Throws where an output shares memory with a matrix that the call reads.
     template <class S, class M>
     static void check_apart(const Output<S>& output, std::string_view name, const M& matrix, std::string_view of) {
-        const auto view = detail::view_of(matrix.data(), matrix);
-        if (output && (output.object() == &matrix || detail::may_overlap(output.given(), view)))
-            detail::refuse_alias(name, output.given(), of, view);
+        if (output) check_apart(output, detail::Reach(output.given()), name, matrix, of);
     }
     /// The same of all that the tape holds and of these parameters.
     template <class S>
     void check_apart(const Output<S>& output, std::string_view name, const Tape& tape) const {
-        const auto apart = [&](const auto& matrix, std::string_view of) { check_apart(output, name, matrix, of); };
+        if (!output) return;
+        const detail::Reach reach(output.given());
+        const auto apart = [&](const auto& matrix, std::string_view of) {
+            check_apart(output, reach, name, matrix, of);
+        };
+        for (const auto& memory : tape.step_memory)
+            apart(Eigen::Map<const ColumnVector<T>>(memory.data(), std::ssize(memory)), "the tape's memory of steps");
         apart(tape.x, "the tape's x"), apart(tape.memory, "the tape's memory"), apart(tape.q, "the tape's q");
+        apart(tape.value_memory, "the tape's value_memory");
         apart(tape.k, "the tape's k"), apart(tape.v, "the tape's v"), apart(tape.context, "the tape's context");
         apart(tape.lse, "the tape's lse"), apart(tape.dq, "the tape's dq"), apart(tape.dk, "the tape's dk");
         apart(tape.dv, "the tape's dv"), apart(tape.dcontext, "the tape's dcontext");
@@ -83,24 +105,25 @@ protected:
     /// Throws unless the tape holds a call of a block of these parameters' shapes, with so many keys and columns of
     /// LSE.
     void check_tape(const Tape& tape, Index keys, Index lse_columns) const {
-        detail::require(!tape.steps, "backward: the tape was a step's, which records nothing");
-        const Index rows = tape.x.rows(), q = shape().heads * shape().d_head, kv = shape().kv_heads * shape().d_head;
+        detail::require(tape.call != BlockCall::step, "backward: the tape was a step's, which records nothing");
+        const Index rows = tape.x.rows(), q = this->query_width(), kv = this->key_width();
         const auto held = [](const auto& matrix, std::string_view name, Index wanted_rows, Index wanted_columns) {
             if (matrix.rows() != wanted_rows || matrix.cols() != wanted_columns)
                 detail::refuse("backward: the tape holds no call of this block: its ",
                                detail::named(name, matrix.rows(), matrix.cols()), " must be ", wanted_rows, "x",
                                wanted_columns);
         };
+        const bool crosses = tape.call == BlockCall::memory || tape.call == BlockCall::memories;
         held(tape.x, "x", rows, shape().d_model);
-        if (!tape.prepared) held(tape.memory, "memory", tape.crosses ? keys : 0, shape().d_memory);
+        if (crosses) held(tape.memory, "memory", keys, shape().d_memory);
+        if (tape.call == BlockCall::memories) held(tape.value_memory, "value_memory", keys, shape().d_value_memory);
         held(tape.q, "q", rows, q);
-        if (!tape.prepared) held(tape.k, "k", keys, kv), held(tape.v, "v", keys, kv);
+        if (crosses || tape.call == BlockCall::self) held(tape.k, "k", keys, kv), held(tape.v, "v", keys, kv);
         held(tape.context, "context", rows, q), held(tape.lse, "lse", rows, lse_columns);
     }
     /// What `backward` is given, and where it adds gradients; `check_apart` says what these must not share.
     template <class DY>
-    void check_gradients(const Tape& tape, Index keys, const DY& dy, const Output<T>& dx,
-                         const Output<T>& dmemory) const {
+    void check_gradients(const Tape& tape, const DY& dy, const Output<T>& dx) const {
         static_assert(std::is_same_v<typename DY::Scalar, T>,
                       "attend: the gradients of a block must have its scalar type: cast them first");
         const Index rows = tape.x.rows();
@@ -109,11 +132,22 @@ protected:
         for (const RowMatrix<T>* written : {&tape.dq, &tape.dk, &tape.dv, &tape.dcontext})
             check_source(dy, "dy", *written);
         detail::require(static_cast<bool>(dx), "the gradient dx must be given");
-        detail::require(!tape.crosses || tape.prepared || static_cast<bool>(dmemory),
-                        "the gradient dmemory must be given");
         dx.check("dx", 1, 1, rows, shape().d_model);
-        dmemory.check("dmemory", 1, 1, keys, shape().d_memory);
-        detail::require_apart(detail::Place(dx, "dx"), detail::Place(dmemory, "dmemory"));
+    }
+    /// The same of the gradients of memories, of a call of that kind, for each of which `apart(output, name)` is asked.
+    template <class Apart>
+    void check_memory_gradients(BlockCall call, Index keys, const MemoryGradients<T>& to, const Apart& apart) const {
+        const bool both = call == BlockCall::memories;
+        if (!both && call != BlockCall::memory) return;
+        const std::string_view name = both ? "dkeys_from" : "dmemory";
+        detail::require(static_cast<bool>(to.keys), "the gradient ", name, " must be given");
+        detail::require(!both || static_cast<bool>(to.values), "the gradient dvalues_from must be given");
+        to.keys.check(name, 1, 1, keys, shape().d_memory);
+        to.values.check("dvalues_from", 1, 1, keys, shape().d_value_memory);
+        apart(to.keys, name);
+        if (!both) return;
+        apart(to.values, std::string_view("dvalues_from"));
+        detail::require_apart(detail::Place(to.keys, name), detail::Place(to.values, "dvalues_from"));
     }
     /// Throws where the gradient of a parameter shares memory with what else a call reads or writes.
     template <class P, class Other>
@@ -125,6 +159,21 @@ protected:
             if (detail::may_overlap(view, other))
                 detail::refuse_alias("gradient: " + parameter.text(), view, name, other);
         }
+    }
+
+private:
+    /// `reach`: the output's. Matrices in one piece are seen to be apart at once.
+    template <class S, class M>
+    static void check_apart(const Output<S>& output, const detail::Reach& reach, std::string_view name, const M& matrix,
+                            std::string_view of) {
+        if constexpr (std::is_base_of_v<Eigen::PlainObjectBase<M>, M>) {
+            const bool apart = !reach.meets({matrix.data(), matrix.data() + matrix.size()});
+            if (apart && output.object() != &matrix) [[likely]]
+                return;
+        }
+        const auto view = detail::view_of(matrix.data(), matrix);
+        if (output.object() == &matrix || detail::may_overlap(output.given(), view))
+            detail::refuse_alias(name, output.given(), of, view);
     }
 };
 

@@ -14,34 +14,44 @@ namespace attend::inline ATTEND_ABI {
 
 /// The shape of a multi-head block.
 struct MultiHeadShape {
-    Index d_model = 0;   ///< width of x and of the result
-    Index heads = 1;     ///< query heads
-    Index kv_heads = 0;  ///< key/value heads, which divide the query heads; 0: as many
-    Index d_head = 0;    ///< width of a head; 0: d_model / heads
-    Index d_memory = 0;  ///< width of the memory that keys and values come from; 0: d_model
+    Index d_model = 0;         ///< width of x and of the result
+    Index heads = 1;           ///< query heads
+    Index kv_heads = 0;        ///< key/value heads, which divide the query heads; 0: as many
+    Index d_head = 0;          ///< width of a head; 0: d_model / heads
+    Index d_memory = 0;        ///< width of the memory that keys and values come from; 0: d_model
+    Index d_value_memory = 0;  ///< width of the memory that values come from, if that is another one; 0: d_memory
     bool bias = true;
     std::optional<Rope> rope = {};  ///< turns queries and keys by their positions
+};
+
+/// Where the keys and values of a block's call came from.
+enum class BlockCall {
+    self,      ///< x
+    memory,    ///< one memory
+    memories,  ///< keys of one memory, values of another
+    prepared,  ///< what `prepare` gave
+    source,    ///< a source of keys and values
+    step       ///< a cache that the call appended to; this records nothing
 };
 
 /// What `backward` needs to know of a forward call, and the memory that both reuse from step to step. O(n · d_model).
 template <class T>
 struct MultiHeadTape {
-    RowMatrix<T> x, memory;     ///< the inputs; memory is empty for self-attention
+    RowMatrix<T> x, memory;     ///< the inputs; memory is that of the latest call with one
+    RowMatrix<T> value_memory;  ///< that of the values, of a call with two memories
     RowMatrix<T> q, k, v;       ///< projected, and turned where there is RoPE
     RowMatrix<T> context;       ///< the heads' outputs side by side
     RowMatrix<Compute<T>> lse;  ///< rows × heads; × 0 of a mixer without weights
     RowMatrix<T> dq, dk, dv, dcontext;
-    bool crosses = false;   ///< whether the call had a memory, if only one without rows
-    bool prepared = false;  ///< whether that was one of `prepare`, or a source
-    bool source = false;    ///< whether it was a source
-    bool steps = false;     ///< whether it was a step, which records nothing
+    BlockCall call = BlockCall::self;
     Index query_offset = 0;
     std::vector<Index> sequences, key_sequences;
     Dropout dropout = {};
     std::vector<Index> step_offsets;      ///< the sequences of a step
+    std::vector<Index> asked_offsets;     ///< those of the rows of a prompt that are asked
     std::vector<Compute<T>> step_mapped;  ///< its keys, where the score maps such
-    std::array<std::vector<T>, 5>
-        step_memory{};  ///< its x, q, k, v and context: of any number of rows without the heap
+    /// Its inputs, q, k, v and context, as `StepSlot` numbers them: of any number of rows without the heap.
+    std::array<std::vector<T>, 6> step_memory{};
 };
 
 /// Optional arguments of a block's forward call. Held and borrowed as in `ForwardOptions`; the tape and the packed
@@ -53,12 +63,30 @@ struct MultiHeadOptions {
     MultiHeadTape<T>* tape = nullptr;  ///< records what `backward` needs; given again, its memory is reused
     Output<Compute<T>> weights = {};   ///< (heads · rows) × keys, the heads' blocks below each other
     QueryRows weight_rows = {};        ///< of these rows alone
+    Insight<Compute<T>> insight = {};  ///< reductions that are shown the weights
     Index query_offset = 0;
     detail::KeptSequences sequences = {};
     detail::KeptSequences key_sequences = {};
     Dropout dropout = {};                          ///< of the attention's weights
     const PackedProjections<T>* packed = nullptr;  ///< what the block's `pack` gave: its products take less time
 };
+
+namespace detail {
+
+/// The tape of a call: the one that it was given, or one of its own, which is made only where there is none.
+template <class T>
+class TapeOf {
+    std::optional<MultiHeadTape<T>> own_;
+
+public:
+    MultiHeadTape<T>& tape;
+
+    explicit TapeOf(const MultiHeadOptions<T>& options)
+        : tape(options.tape != nullptr ? *options.tape : own_.emplace()) {}
+    TapeOf(const TapeOf&) = delete;
+};
+
+}  // namespace detail
 
 /// Optional arguments of a block's backward call.
 template <class Block>

@@ -29,8 +29,8 @@ public:
     template <detail::GivenAsSource Source, detail::Dense X>
     void forward(const X& x, const Source& source, Output<T> y, Options options = {}) const {
         if constexpr (fits<Source>()) {
-            Tape own;
-            Tape& tape = options.tape == nullptr ? own : *options.tape;
+            detail::TapeOf<T> recorded(options);
+            Tape& tape = recorded.tape;
             detail::require(!options.key_sequences,
                             "key_sequences: a source says itself how many keys a sequence has: leave them out");
             this->check_input(x, "x", shape().d_model, tape.x);
@@ -38,11 +38,11 @@ public:
             detail::check(options.dropout);
             this->check_outputs(
                 this->problem_of(x.rows(), source, options.query_offset, options.sequences, options.dropout), y,
-                options, tape);
-            tape.crosses = tape.prepared = true;
+                x.rows(), options, tape);
+            tape.call = BlockCall::source;
             this->run(this->input(x, options.tape != nullptr, tape.x), tape, y, options, {},
+                      first_query(source, x.rows(), options.query_offset, options.sequences),
                       [&](const auto& q, const auto& context, const auto& call) {
-                          tape.source = true;
                           this->attention(q, source, context, call);
                       });
         }
@@ -56,13 +56,15 @@ public:
         if constexpr (!detail::DenseMemory<DY>) {  // evaluated first
             backward(tape, typename DY::PlainObject(dy), dx, source, gradients, options);
         } else if constexpr (fits<Source>()) {
-            detail::require(tape.source, "backward: the tape holds no call with a source of keys");
+            detail::require(tape.call == BlockCall::source, "backward: the tape holds no call with a source of keys");
             this->check_parameters();
             this->problem_of(tape.x.rows(), source, tape.query_offset, Call::sequences_of(tape.sequences),
                              tape.dropout);
             this->check_gradients(tape, 0, dy, dx, {}, options);
             this->run_backward(
-                tape, dy, options, [&](const auto& q, const auto& context, const auto& dcontext, const auto& dq) {
+                tape, dy, options,
+                first_query(source, tape.x.rows(), tape.query_offset, Call::sequences_of(tape.sequences)),
+                [&](const auto& q, const auto& context, const auto& dcontext, const auto& dq) {
                     this->attention.backward(
                         q, source, context, tape.lse, dcontext, dq, gradients,
                         Call::mixer_options(tape, options,
@@ -76,6 +78,18 @@ protected:
     using Call::Call;
 
 private:
+    /// Where the queries of a sequence stand: a source may say it, as caches do.
+    template <class Source>
+    static auto first_query(const Source& source, Index rows, Index query_offset,
+                            const detail::SequencesRef& sequences) {
+        if constexpr (requires { source.query_offset(rows, rows); }) {
+            return [&source, rows, sequences](Index s) {
+                return static_cast<Index>(source.query_offset(s, sequences ? sequences.length(s) : rows));
+            };
+        } else {
+            return Call::from(query_offset);
+        }
+    }
     template <class Source>
     static consteval bool fits() {
         constexpr bool attends = OfKind<A, Kind::attention>, gives = KeySourceOf<Source, Compute<T>>;

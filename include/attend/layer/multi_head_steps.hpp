@@ -1,23 +1,14 @@
 #pragma once
 /// \file
-/// A block that generates: token by token, over a cache of what has been.
+/// A block that generates: prompts and token by token, over a cache of what has been.
 
 #include <span>
-#include <type_traits>
-#include <utility>
-#include <vector>
+#include <string_view>
 
-#include <attend/layer/multi_head_source.hpp>
-#include <attend/source/kv_cache.hpp>
+#include <attend/layer/multi_head_cache.hpp>
 
 namespace attend::inline ATTEND_ABI {
 namespace detail {
-
-/// Where a sequence's next token will stand.
-template <class Cache>
-Index next_position(const Cache& cache, Index sequence) {
-    return static_cast<Index>(cache.query_offset(sequence, 0));
-}
 
 /// A cache as it will be when a call has appended its keys, to be checked before it is.
 template <class Cache, class T>
@@ -33,11 +24,13 @@ public:
     Index position(Index s, Index key) const
         requires requires(const Cache& cache, Index i) { cache.position(i, i); }
     {
-        return next_position(cache_, s) + appended_.length(s) - keys(s) + key;  // of the latest: all that is asked here
+        return query_offset(s, keys(s)) + key;  // of the latest: all that is asked here
     }
     Index key_width() const { return cache_.key_width(); }
     Index value_width() const { return cache_.value_width(); }
-    Index query_offset(Index s, Index) const { return next_position(cache_, s); }
+    Index query_offset(Index s, Index queries) const {
+        return static_cast<Index>(cache_.query_offset(s, 0)) + appended_.length(s) - queries;
+    }
     RowBlock<T> key_rows(Index s, Index h, Index i, Index n, T* room) const {
         return cache_.key_rows(s, h, i, n, room);
     }
@@ -54,9 +47,9 @@ private:
 
 /// The calls of a block on a cache, if its mixer is an attention.
 template <class T, class A>
-class MultiHeadSteps : public MultiHeadOnSource<T, A> {
+class MultiHeadSteps : public MultiHeadOnCache<T, A> {
     using Call = MultiHeadCall<T, A>;
-    using OnSource = MultiHeadOnSource<T, A>;
+    using OnCache = MultiHeadOnCache<T, A>;
 
 public:
     using Call::shape;
@@ -69,91 +62,100 @@ public:
     ///
     /// With a tape, a workspace and an output that have served such a call before, nothing is taken from the heap. The
     /// tape is memory alone: it records nothing for `backward`. (Of the workspace a cache that grows takes a little
-    /// more every 1024 keys: `attention.workspace_bytes` at its capacity says how much.) Throws, and changes nothing,
-    /// where the cache is full or belongs to another block, and what `forward` throws; where a functor of the attention
-    /// throws, the keys have been appended.
+    /// more every 1024 keys: `workspace_bytes` at its capacity says how much.) Throws, and changes nothing, where the
+    /// cache is full or belongs to another block, and what `forward` throws; where a functor of the attention throws,
+    /// the keys have been appended.
     template <detail::Dense X, class Cache>
         requires KeyStoreOf<Cache, Compute<T>>
     void step(const X& x, Cache& cache, Output<T> y, Options options = {}) const {
-        constexpr bool attends = OfKind<A, Kind::attention>;
-        static_assert(attends, "attend: only blocks of attentions read caches: this block's mixer is none");
-        if constexpr (attends) {
-            Tape own;
-            Tape& tape = options.tape == nullptr ? own : *options.tape;
-            this->check_input(x, "x", shape().d_model, tape.x);
-            this->check_parameters();
-            detail::require(options.query_offset == 0 && !options.key_sequences,
-                            "step: the cache says where queries stand and how many keys a sequence has: leave "
-                            "query_offset and key_sequences out");
-            detail::check(options.dropout);
-            const detail::SequencesRef sequences = sequences_of_step(x.rows(), cache.sequences(), options, tape);
-            detail::check_appends(cache, sequences.offsets());
-            const detail::GrownCache<Cache, Compute<T>> grown(cache, sequences);
-            this->check_outputs(this->problem_of(x.rows(), grown, 0, sequences, options.dropout), y, options, tape);
-            auto copy = this->kept(tape.step_memory[0], x.rows(), x.cols());
-            copy = x;
-            take(copy, sequences, cache, y, options, tape);
+        if constexpr (OnCache::template attends<Cache>()) {
+            detail::TapeOf<T> recorded(options);
+            Tape& tape = recorded.tape;
+            const detail::SequencesRef sequences = check_tokens_of("step", x, cache, options, tape);
+            check_asked(sequences, sequences, cache, y, x.rows(), options, tape);
+            const auto rows = this->step_input(x, tape, Call::StepSlot::inputs);
+            this->put(rows, rows, sequences, cache, options, tape);
+            this->project_step_back(ask(rows, sequences, cache, options, tape), sequences, y, options.executor,
+                                    options.packed);
+        }
+    }
+
+    /// Prompts, of which only the last token's result is wanted: appends what `step` does, but asks for the last row
+    /// of each sequence alone, which takes little more than the projections of keys and values. y is sequences ×
+    /// d_model; the row of a sequence that gets no token stays as it is. (Of every layer but a model's last all rows
+    /// are wanted: `step`. To fill a cache and ask nothing: `remember`.) Otherwise as `step`.
+    template <detail::Dense X, class Cache>
+        requires KeyStoreOf<Cache, Compute<T>>
+    void prefill(const X& x, Cache& cache, Output<T> y, Options options = {}) const {
+        if constexpr (OnCache::template attends<Cache>()) {
+            detail::TapeOf<T> recorded(options);
+            Tape& tape = recorded.tape;
+            const detail::SequencesRef sequences = check_tokens_of("prefill", x, cache, options, tape);
+            const Index count = sequences.count();
+            auto& offsets = tape.asked_offsets;
+            offsets.assign(1, 0);
+            for (Index s = 0; s < count; ++s) offsets.push_back(offsets.back() + (sequences.length(s) > 0 ? 1 : 0));
+            const detail::SequencesRef asked = Call::sequences_of(offsets);
+            check_asked(sequences, asked, cache, y, count, options, tape);
+            const auto rows = this->step_input(x, tape, Call::StepSlot::inputs);
+            auto last = this->kept(tape, Call::StepSlot::apart, asked.total(), shape().d_model);
+            for_each_of(asked, [&](Index s, Index row) { last.row(row) = rows.row(sequences.begin(s + 1) - 1); });
+            this->put(rows, rows, sequences, cache, options, tape);
+            const auto context = ask(last, asked, cache, options, tape);
+            Output<T> result(last);
+            this->project_step_back(context, asked, result, options.executor, options.packed);
+            auto to = Call::rows_of(y, count, shape().d_model);
+            for_each_of(asked, [&](Index s, Index row) { to.row(s) = last.row(row); });
         }
     }
 
 protected:
-    using OnSource::OnSource;
+    using OnCache::OnCache;
+    using typename OnCache::Rows;
 
 private:
-    /// The sequences of a call: those given, or one, or one row each.
-    detail::SequencesRef sequences_of_step(Index rows, Index count, const Options& options, Tape& tape) const {
-        if (options.sequences) {
-            detail::require(options.sequences.count() == count, "step: sequences holds ", options.sequences.count(),
-                            " sequences, but the cache ", count);
-            return options.sequences;
-        }
-        detail::require(count == 1 || rows == count, "step: x has ", rows, " rows for the cache's ", count,
-                        " sequences: one each, or give sequences");
-        tape.step_offsets.resize(static_cast<std::size_t>(count) + 1);
-        for (Index s = 0; s <= count; ++s)
-            tape.step_offsets[static_cast<std::size_t>(s)] = count == 1 && s == 1 ? rows : s;
-        return detail::SequencesRef(std::span<const Index>(tape.step_offsets));
-    }
+    using typename Call::StepMatrix;
 
+    template <class X, class Cache>
+    detail::SequencesRef check_tokens_of(std::string_view call, const X& x, const Cache& cache, const Options& options,
+                                         Tape& tape) const {
+        this->check_self();
+        this->check_input(x, "x", shape().d_model, tape.x);
+        this->check_parameters();
+        detail::check(options.dropout);
+        return OnCache::check_tokens(call, x.rows(), "x", cache, options, tape);
+    }
+    /// The rest of what is asked before anything is written: of the sequences' rows `asked`, and a y of so many rows.
     template <class Cache>
-    void take(const typename Call::Rows& x, const detail::SequencesRef& sequences, Cache& cache, Output<T>& y,
-              const Options& options, Tape& tape) const {
-        tape.steps = true;
-        const auto rows = this->project_sequences(
-            x, sequences, [&](Index s) { return detail::next_position(cache, s); }, tape, options.executor,
-            options.packed);
-        append(rows, sequences, cache, tape);
+    void check_asked(const detail::SequencesRef& sequences, const detail::SequencesRef& asked, const Cache& cache,
+                     const Output<T>& y, Index y_rows, const Options& options, const Tape& tape) const {
+        const detail::GrownCache<Cache, Compute<T>> grown(cache, sequences);
+        const auto problem = this->problem_of(asked.total(), grown, 0, asked, options.dropout);
+        this->check_outputs(problem, y, y_rows, options, tape);
+    }
+    /// The heads' outputs for the latest rows of sequences, of which the cache holds the keys.
+    template <class Cache>
+    StepMatrix ask(const Rows& x, const detail::SequencesRef& sequences, const Cache& cache, const Options& options,
+                   Tape& tape) const {
+        const auto first = [&](Index s) { return static_cast<Index>(cache.query_offset(s, sequences.length(s))); };
+        const auto q = this->project_step_queries(x, sequences, first, tape, options.executor, options.packed);
+        auto context = this->kept(tape, Call::StepSlot::contexts, x.rows(), this->query_width());
         const Index h = shape().heads;
-        auto context = rows.context;
-        this->attention(heads(rows.q, h), std::as_const(cache), heads(context, h),
+        this->attention(heads(q, h), cache, heads(context, h),
                         ForwardOptions<Compute<T>>{.workspace = options.workspace,
                                                    .executor = options.executor,
                                                    .weights = options.weights,
                                                    .weight_rows = options.weight_rows,
+                                                   .insight = options.insight,
                                                    .sequences = sequences,
                                                    .dropout = options.dropout});
-        this->project_sequences_back(rows, sequences, y, options.executor, options.packed);
+        return context;
     }
-    /// Keys as the attention's score takes them.
-    template <class StepRows, class Cache>
-    void append(const StepRows& of, const detail::SequencesRef& sequences, Cache& cache, Tape& tape) const {
-        const auto put = [&](const auto& k) {
-            for (Index s = 0; s < sequences.count(); ++s) {
-                const Index begin = sequences.begin(s), rows = sequences.length(s);
-                if (rows > 0) cache.append(k.middleRows(begin, rows), of.v.middleRows(begin, rows), s);
-            }
-        };
-        using S = typename std::remove_const_t<A>::ScoreFunctor;
-        if constexpr (detail::HasMapKeys<S>) {
-            const Index d = shape().d_head, width = cache.key_width(), kv_heads = shape().kv_heads;
-            auto all = this->kept(tape.step_mapped, of.k.rows(), kv_heads * width);
-            for (Index g = 0; g < kv_heads; ++g) {
-                auto mapped = all.middleCols(g * width, width);
-                this->attention.score().map_keys(of.k.middleCols(g * d, d), mapped);
-            }
-            put(all);
-        } else {
-            put(of.k);
+    /// Calls `f(sequence, its row)` for those that are asked.
+    template <class F>
+    static void for_each_of(const detail::SequencesRef& asked, F&& f) {
+        for (Index s = 0; s < asked.count(); ++s) {
+            if (asked.length(s) > 0) f(s, asked.begin(s));
         }
     }
 };

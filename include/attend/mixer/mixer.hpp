@@ -103,8 +103,9 @@ void check_mixer(const M& mixer, const Problem<X>& problem) {
 
 /// Throws where a mixer without weights is asked for what belongs to them.
 template <class M, class T>
-void check_weights(const Output<T>& lse, const Output<T>& weights, const Dropout& dropout) {
+void check_weights(const Output<T>& lse, const Output<T>& weights, const Insight<T>& insight, const Dropout& dropout) {
     if constexpr (!has_weights<M>) {
+        if (insight) refuse("insight: this mixer has no weights to look at: leave it out");
         if (lse) refuse("lse: this mixer has no weights whose log-sum-exp it could be: leave it out");
         if (weights) refuse("weights: this mixer has none: leave them out");
         if (dropout.rate != 0) refuse("dropout: this mixer has no weights to drop: leave it out");

@@ -58,8 +58,7 @@ public:
             const detail::Operand q_operand(q);
             const detail::Operand k_operand(k);
             const detail::Operand v_operand(v);
-            detail::check_weights<Recurrent>(options.lse, options.weights, options.dropout);
-            if (options.insight) detail::refuse("insight: this mixer has no weights to look at: leave it out");
+            detail::check_weights<Recurrent>(options.lse, options.weights, options.insight, options.dropout);
             detail::require(options.query_positions.get().empty(),
                             "query_positions: this mixer reads states in the order of queries: leave them out");
             const detail::Problem problem(q_operand, k_operand, v_operand, options.query_offset, options.sequences,
@@ -96,7 +95,7 @@ public:
                             " must be empty: this mixer has no weights whose log-sum-exp it could be");
             detail::require(!options.dlse, "dlse: this mixer has no LSE: leave it out");
             detail::require(!options.dweights, "dweights: this mixer has no weights: leave them out");
-            detail::check_weights<Recurrent, float>({}, {}, options.dropout);
+            detail::check_weights<Recurrent, float>({}, {}, {}, options.dropout);
             detail::require(options.query_positions.get().empty(),
                             "query_positions: this mixer reads states in the order of queries: leave them out");
             const detail::Problem problem(q_operand, k_operand, v_operand, options.query_offset, options.sequences,
