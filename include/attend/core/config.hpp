@@ -155,3 +155,11 @@
 #else
 #define ATTEND_ROLLED
 #endif
+/// Before a loop of a few passes that fills registers, each its own.
+#if defined(__clang__)
+#define ATTEND_UNROLLED _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define ATTEND_UNROLLED _Pragma("GCC unroll 16")
+#else
+#define ATTEND_UNROLLED
+#endif

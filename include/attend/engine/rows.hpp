@@ -50,6 +50,7 @@ ATTEND_NOINLINE void dot_rows_of(const Rows& k, const T* q, T* s, const ScoreStr
     RowsAhead<typename Rows::Scalar> ahead(k);
     for (Index j = 0; j < k.rows; j += keys) {
         P sums[w];
+        ATTEND_UNROLLED
         for (int r = 0; r < keys; r += at_once) {
             P sum[at_once][queries];
             repeat<at_once * queries>(

@@ -56,9 +56,8 @@ public:
     static bool serves(const Problem<T>& problem, const ForwardOptions<T>& options, bool may_copy) {
         const Shape& s = problem.shape;
         const Index width = std::max(s.d_q, s.d_v);
-        if (options.sequences || options.key_sequences || problem.dropout || options.weights || options.insight ||
-            problem.own_positions())
-            return false;
+        const bool cut = (options.sequences && options.sequences.count() != 1) || options.key_sequences;
+        if (cut || problem.dropout || options.weights || options.insight || problem.own_positions()) return false;
         if (std::min({s.queries, s.keys, s.d_q, s.d_v}) == 0) return false;  // there may be no memory to point into
         if (may_copy && s.keys * width > most_copied) return false;
         return is_little<T>(s.queries, s.keys, s.d_q, s.d_v) ||
