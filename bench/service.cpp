@@ -14,11 +14,12 @@
 namespace attend::bench {
 namespace {
 
-constexpr Index sequences = 64, prefix = 4096, suffix = 16, query_heads = 32, kv_heads = 8, d = 128;
+constexpr Index sequences = 64, prefix = 4096, suffix = 16, query_heads = 32, d = 128;
 
 template <class A>
 struct Service {
     A attention;
+    Index kv_heads;
     KvCache<float> prompt{{.heads = kv_heads, .d_k = d, .capacity = prefix}},
         answers{{.heads = kv_heads, .d_k = d, .capacity = suffix, .sequences = sequences}},
         apart{{.heads = kv_heads, .d_k = d, .capacity = prefix + suffix}};
@@ -27,7 +28,8 @@ struct Service {
     Workspace workspace;
     int threads;
 
-    Service(const A& attention_, int threads_) : attention(attention_), threads(threads_) {
+    Service(const A& attention_, Index kv_heads_, int threads_)
+        : attention(attention_), kv_heads(kv_heads_), threads(threads_) {
         Random random(1);
         q = test::random_matrix<float>(random, sequences, query_heads * d, 1.7);
         k = test::random_matrix<float>(random, sequences * suffix, kv_heads * d, 1.7);
@@ -61,11 +63,12 @@ struct Service {
 };
 
 template <class A>
-void add(const std::string& what, const A& attention, int threads) {
-    add_benchmark("shared_prefix/f32_" + what + "/h32_kv8_q64_prefix4096_suffix16_d128/t" + std::to_string(threads),
+void add(const std::string& what, const A& attention, Index kv_heads, int threads) {
+    add_benchmark("shared_prefix/f32_" + what + "/h32_kv" + std::to_string(kv_heads) +
+                      "_q64_prefix4096_suffix16_d128/t" + std::to_string(threads),
                   [=, service = std::shared_ptr<Service<A>>()](benchmark::State& state) mutable {
                       if (service == nullptr) {
-                          service = std::make_shared<Service<A>>(attention, threads);
+                          service = std::make_shared<Service<A>>(attention, kv_heads, threads);
                           if (!service->agrees())
                               return state.SkipWithError("wrong: a shared prefix gives another output");
                       }
@@ -76,9 +79,10 @@ void add(const std::string& what, const A& attention, int threads) {
 }
 
 const bool added = [] {
-    add("causal", scaled_dot_product >> causal, 1);
-    add("alibi_causal", scaled_dot_product >> alibi(alibi_slopes(query_heads)) >> causal, 1);
-    add("causal", scaled_dot_product >> causal, 2);
+    add("causal", scaled_dot_product >> causal, 8, 1);
+    add("causal", scaled_dot_product >> causal, 32, 1);
+    add("alibi_causal", scaled_dot_product >> alibi(alibi_slopes(query_heads)) >> causal, 8, 1);
+    add("causal", scaled_dot_product >> causal, 8, 2);
     return true;
 }();
 
