@@ -106,6 +106,50 @@ TEST_CASE("eight bits hold a row to half a step of its largest number, and are r
     CHECK(out.allFinite());  // masked means absent
 }
 
+TEST_CASE("a sequence of a cache has the bits that it has alone, whatever its rows are held as") {
+    const Index n = 180, d = 256;
+    Random random(7);
+    const RowMatrix<float> k = random_matrix<float>(random, n, d), v = random_matrix<float>(random, n, d),
+                           q = random_matrix<float>(random, 1, d);
+    const auto check = [&]<class Cache>(auto shape, const Cache*, Index keys) {
+        CAPTURE(keys);
+        RowMatrix<float> alone, beside, weighed, weights;
+        for (const Index count : {1, 20}) {
+            shape.sequences = count;
+            Cache cache(shape);
+            std::vector<Index> offsets{0};
+            for (Index s = 0; s < count; ++s) {
+                for (Index begin = 0; begin < keys; begin += 90) {
+                    const Index rows = std::min<Index>(90, keys - begin);
+                    cache.append(k.middleRows(begin, rows), v.middleRows(begin, rows), s);
+                }
+                offsets.push_back(s + 1);
+            }
+            const RowMatrix<float> queries = q.replicate(count, 1);
+            scaled_dot_product(queries, cache, count == 1 ? alone : beside, {.sequences = sequences(offsets)});
+            if (count == 1) scaled_dot_product(queries, cache, weighed, {.weights = weights});
+        }
+        CHECK(same_bits(alone, RowMatrix<float>(beside.topRows(1))));
+        CHECK(same_bits(alone, weighed));
+    };
+    for (const Index keys : {16, 64, 180}) {
+        const KvCacheShape whole{.d_k = d, .capacity = n};
+        check(whole, static_cast<const KvCache<float>*>(nullptr), keys);
+        check(whole, static_cast<const KvCache<float, Eigen::bfloat16>*>(nullptr), keys);
+        check(whole, static_cast<const KvCache<float, std::int8_t>*>(nullptr), keys);
+        // Sinks that end within sums of rows.
+        check(RingCacheShape{.d_k = d, .keys = 100, .sinks = 50},
+              static_cast<const RingCache<float, Eigen::bfloat16>*>(nullptr), keys);
+    }
+    // So few features that a call is made directly.
+    const RowMatrix<float> narrow_k = k.leftCols(16), narrow_v = v.leftCols(16), narrow_q = q.leftCols(16);
+    KvCache<float, std::int8_t> cache({.d_k = 16, .capacity = n});
+    cache.append(narrow_k.topRows(40), narrow_v.topRows(40));
+    RowMatrix<float> out, weighed, weights;
+    scaled_dot_product(narrow_q, cache, out), scaled_dot_product(narrow_q, cache, weighed, {.weights = weights});
+    CHECK(same_bits(out, weighed));
+}
+
 TEST_CASE("sequences of a cache grow apart, and one becomes what another is") {
     const Operands<float> x = random_operands<float>(layout, 3), y = random_operands<float>(layout, 4);
     KvCacheShape three = shape;

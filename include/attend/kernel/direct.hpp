@@ -8,6 +8,7 @@
 #include <attend/call/problem.hpp>
 #include <attend/core/row_lanes.hpp>
 #include <attend/core/score_tile.hpp>
+#include <attend/kernel/held_rows.hpp>
 #include <attend/kernel/tiny.hpp>
 #include <attend/parts/final_scores.hpp>
 #include <attend/source/readable.hpp>
@@ -187,6 +188,11 @@ ATTEND_NOINLINE bool run_directly(const A& attention, const Problem<T>& problem,
 template <class T, class A, class Source>
 bool runs_directly(const A& attention, const Problem<T>& problem, const Source& source, Output<T>& out,
                    ForwardOptions<T>& options, bool may_copy) {
+    using Head = typename Source::Head;
+    // Where rows are multiplied by factors after products, copies are not what the kernel reads.
+    if constexpr (ReadsHeldRows<Head, typename A::EngineType, T>) {
+        if constexpr (HasFactors<decltype(source.head({}).held_keys(0, 0))>) return false;
+    }
     return DirectForward<T, A, Source>::serves(problem, options, may_copy) &&
            run_directly<T>(attention, problem, source, out, options.lse);
 }

@@ -48,24 +48,25 @@ public:
         Index first = 0;
         for (Index i = 0; i < pieces_; ++i) {
             Rows piece = piece_[i];
-            const Index last = last_rows(piece), begin = piece.rows - last;
-            if (begin > 0 && last > 0) {
+            const Index rows = piece.rows, begin = first_part(piece);
+            if (begin > 0) {
                 piece.rows = begin, piece.ahead = nullptr;
                 f(piece, first);
                 piece = piece_[i].from(begin);
             }
             f(piece, first + begin);
-            first += begin + last;
+            first += rows;
         }
     }
 
 private:
-    static Index last_rows(const Rows& piece) {
+    /// So many rows of a piece come before the last ones, or none; whole sums, which are those of all rows then.
+    static Index first_part(const Rows& piece) {
         using S = typename Rows::Scalar;
         const bool goes_on = piece.ahead == nullptr || piece.ahead == piece.row(piece.rows);
-        if (!piece.streams || goes_on || piece.columns == 0) return piece.rows;
+        if (!piece.streams || goes_on || piece.columns == 0) return 0;
         const Index ahead = RowsAhead<S>::rows_ahead(piece.columns * Index(sizeof(S)));
-        return std::min(piece.rows, (ahead + rows_at_once - 1) / rows_at_once * rows_at_once);
+        return std::max<Index>(0, piece.rows - ahead) / rows_at_once * rows_at_once;
     }
 
     Rows piece_[key_block / rows_at_once];
