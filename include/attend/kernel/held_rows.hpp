@@ -34,10 +34,10 @@ public:
                 return;
             }
             piece.streams = streams;
-            if (pieces_ > 0) piece_[pieces_ - 1].ahead = piece.data;
+            if (pieces_ > 0) goes_on_at(piece.data);
             i += piece.rows;
         }
-        if (streams && begin + count < end) piece_[pieces_ - 1].ahead = get(begin + count, Index(1)).data;
+        if (streams && begin + count < end) goes_on_at(get(begin + count, Index(1)).data);
     }
 
     explicit operator bool() const { return pieces_ > 0; }
@@ -60,11 +60,15 @@ public:
     }
 
 private:
+    /// Says where the last piece goes on, if not behind it.
+    void goes_on_at(const typename Rows::Scalar* next) {
+        Rows& piece = piece_[pieces_ - 1];
+        if (next != piece.row(piece.rows)) piece.ahead = next;
+    }
     /// So many rows of a piece come before the last ones, or none; whole sums, which are those of all rows then.
     static Index first_part(const Rows& piece) {
         using S = typename Rows::Scalar;
-        const bool goes_on = piece.ahead == nullptr || piece.ahead == piece.row(piece.rows);
-        if (!piece.streams || goes_on || piece.columns == 0) return 0;
+        if (!piece.streams || piece.ahead == nullptr || piece.columns == 0) return 0;
         const Index ahead = RowsAhead<S>::rows_ahead(piece.columns * Index(sizeof(S)));
         return std::max<Index>(0, piece.rows - ahead) / rows_at_once * rows_at_once;
     }

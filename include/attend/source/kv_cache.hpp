@@ -99,14 +99,10 @@ public:
     RowBlock<T> value_rows(Index sequence, Index head, Index begin, Index count, T* room) const {
         return values_.rows(row_of(sequence, head, begin), count, room);
     }
-    auto held_key_rows(Index sequence, Index head, Index begin, Index count) const
-        requires Rows::is_narrower
-    {
+    auto held_key_rows(Index sequence, Index head, Index begin, Index count) const {
         return keys_.held(row_of(sequence, head, begin), count);
     }
-    auto held_value_rows(Index sequence, Index head, Index begin, Index count) const
-        requires Rows::is_narrower
-    {
+    auto held_value_rows(Index sequence, Index head, Index begin, Index count) const {
         return values_.held(row_of(sequence, head, begin), count);
     }
 

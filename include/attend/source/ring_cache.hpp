@@ -67,14 +67,10 @@ public:
         return rows_.value_rows(sequence, head, row_of(sequence, begin), count, room);
     }
 
-    auto held_key_rows(Index sequence, Index head, Index begin, Index count) const
-        requires detail::HoldsRows<KvCache<T, Stored>>
-    {
+    auto held_key_rows(Index sequence, Index head, Index begin, Index count) const {
         return rows_.held_key_rows(sequence, head, row_of(sequence, begin), count);
     }
-    auto held_value_rows(Index sequence, Index head, Index begin, Index count) const
-        requires detail::HoldsRows<KvCache<T, Stored>>
-    {
+    auto held_value_rows(Index sequence, Index head, Index begin, Index count) const {
         return rows_.held_value_rows(sequence, head, row_of(sequence, begin), count);
     }
 

@@ -126,8 +126,13 @@ public:
         {
             return source_.held_value_rows(rows_.sequence, rows_.head, begin, count);
         }
-        void soon(ReadAhead&, Index, Index) const {}
-        void later(ReadAhead&, Index, Index) const {}
+        void soon([[maybe_unused]] ReadAhead& ahead, [[maybe_unused]] Index begin, [[maybe_unused]] Index count) const {
+            if constexpr (HoldsRows<S>) ahead.soon(map(held_values(begin, count)), map(held_keys(begin, count)));
+        }
+        void later([[maybe_unused]] ReadAhead& ahead, [[maybe_unused]] Index begin,
+                   [[maybe_unused]] Index count) const {
+            if constexpr (HoldsRows<S>) ahead.later(map(held_values(begin, count)), map(held_keys(begin, count)));
+        }
         /// At most `most` keys.
         KeyRun run(Index begin, Index most) const {
             if constexpr (requires { source_.position(begin, begin); }) {
@@ -141,6 +146,11 @@ public:
         }
 
     private:
+        template <class X>
+        static auto map(const RowBlock<X>& rows) {
+            using Rows = Eigen::Map<const RowMatrix<X>, Eigen::Unaligned, Eigen::OuterStride<>>;
+            return Rows(rows.data, rows.rows, rows.columns, Eigen::OuterStride<>(rows.stride));
+        }
         static StridedMatrix<T> matrix(const RowBlock<T>& rows) { return {rows.data, rows.stride, 1}; }
 
         const S& source_;
