@@ -83,30 +83,40 @@ struct Call {
     }
 };
 
+/// What `make` makes for that name, once for the several times that a benchmark is called; what was made for another is
+/// gone then: the large ones hold a gigabyte.
+struct Made {
+    std::string name;
+    std::shared_ptr<void> it;
+} made;
+template <class Type, class Make>
+std::shared_ptr<Type> made_for(const std::string& name, Make&& make) {
+    if (made.name != name) made.it.reset(), made = {name, make()};
+    return std::static_pointer_cast<Type>(made.it);
+}
+
 template <template <class> class Store, class Stored>
 void add(const std::string& store, const std::string& type, Index keys, int threads) {
-    using ThisCall = Call<Store, Stored>;
-    add_benchmark(
-        "cache/" + store + "_" + type + "/h32_kv8_q1_k" + std::to_string(keys) + "_d128/t" + std::to_string(threads),
-        [=, call = std::shared_ptr<ThisCall>()](benchmark::State& state) mutable {
-            if (call == nullptr) {
-                call = std::make_shared<ThisCall>(keys, threads);
-                if (!call->agrees())
-                    return state.SkipWithError("wrong: a cache gives another output than what it holds");
-            }
-            const double seconds = timed(state, [&] { call->run(); });
-            const auto numbers = static_cast<std::size_t>(2 * keys * kv_heads * d);
-            const std::size_t bytes = numbers * sizeof(Stored);
-            state.counters["peak_fraction"] = static_cast<double>(bytes) / seconds / bytes_per_second(bytes, threads);
-            if (type != "f32") {
-                state.counters["times_float"] =
-                    times_as_long([&] { call->run(); }, [&] { call->over(call->floats.cache); });
-            }
-            if (store != "contiguous") {
-                state.counters["times_contiguous"] =
-                    times_as_long([&] { call->run(); }, [&] { call->over(call->contiguous.cache); });
-            }
-        });
+    const std::string name =
+        "cache/" + store + "_" + type + "/h32_kv8_q1_k" + std::to_string(keys) + "_d128/t" + std::to_string(threads);
+    add_benchmark(name, [=](benchmark::State& state) {
+        using ThisCall = Call<Store, Stored>;
+        std::shared_ptr<ThisCall> call =
+            made_for<ThisCall>(name, [&] { return std::make_shared<ThisCall>(keys, threads); });
+        if (!call->agrees()) return state.SkipWithError("wrong: a cache gives another output than what it holds");
+        const double seconds = timed(state, [&] { call->run(); });
+        const auto numbers = static_cast<std::size_t>(2 * keys * kv_heads * d);
+        const std::size_t bytes = numbers * sizeof(Stored);
+        state.counters["peak_fraction"] = static_cast<double>(bytes) / seconds / bytes_per_second(bytes, threads);
+        if (type != "f32") {
+            state.counters["times_float"] =
+                times_as_long([&] { call->run(); }, [&] { call->over(call->floats.cache); });
+        }
+        if (store != "contiguous") {
+            state.counters["times_contiguous"] =
+                times_as_long([&] { call->run(); }, [&] { call->over(call->contiguous.cache); });
+        }
+    });
 }
 template <template <class> class Store>
 void add_types(const std::string& store, Index keys, int threads) {

@@ -150,4 +150,19 @@ TEST_CASE("caches that do not go together are refused in words") {
           "kv_cache: sequence 1 holds 0 of 1 keys, 2 more do not fit");
 }
 
+TEST_CASE("a step whose parts do not go with a shared prefix is refused before anything is appended") {
+    const auto attention = scaled_dot_product >> (causal & lengths({7, 7}));
+    const auto block = multi_head<float>({.d_model = 16, .heads = 2}, attention, 1);
+    KvCache<float> prefix({.heads = 2, .d_k = 8, .capacity = 20}),
+        suffixes({.heads = 2, .d_k = 8, .capacity = 20, .sequences = 2});
+    prefix.append(RowMatrix<float>::Ones(4, 16), RowMatrix<float>::Ones(4, 16));
+    PrefixedCache<float> both(prefix, suffixes);
+    const RowMatrix<float> x = RowMatrix<float>::Ones(6, 16);
+    RowMatrix<float> y, weights;
+    CHECK(refusal([&] { block.step(x, both, y, {.sequences = sequences({0, 3, 6})}); }) != "");
+    CHECK(suffixes.keys(0) == 0);
+    block.step(x, both, y, {.weights = weights, .sequences = sequences({0, 3, 6})});  // tile by tile
+    CHECK(suffixes.keys(0) == 3);
+}
+
 }  // namespace test_prefixed_cache

@@ -137,7 +137,7 @@ TEST_CASE("keys and options that do not go with a shared prefix are refused in w
           "sequences: must be one for each of the 3 suffixes, and end at the 4 rows of q (4 heads x 4x3)");
     const auto right = sequences({0, 1, 2, 4});
     CHECK(with(keys.prefix, keys.suffixes, {.weights = weights, .sequences = right}) ==
-          "weights, dropout: those of a shared prefix come of calls of their own: leave them out");
+          "weights, insight, dropout: those of a shared prefix come of calls of their own: leave them out");
     CHECK(with(keys.prefix, keys.suffixes, {.query_offset = 1, .sequences = right}) ==
           "query_offset, query_positions, key_sequences: the sources of a shared prefix say them: leave them out");
     RowMatrix<float> small = RowMatrix<float>::Constant(3, 3, 7);
@@ -146,6 +146,22 @@ TEST_CASE("keys and options that do not go with a shared prefix are refused in w
           }) == "out (3x3) must be 4x20, or empty to be resized");
     CHECK((small.array() == 7).all());
     CHECK(out.size() == 0);
+}
+
+TEST_CASE("what a shared prefix would overwrite, or would count in parts, is refused") {
+    const Sequences_<float> keys(6, {2, 1}, 1);
+    RowMatrix<float> q = RowMatrix<float>::Ones(2, heads_ * d_k), same,
+                     out = RowMatrix<float>::Constant(2, heads_ * d_v, 7);
+    SharedPrefix<float> shared;
+    const auto call = [&](auto&& to, ForwardOptions<float> options) {
+        return refusal([&] { shared(scaled_dot_product, heads(q, heads_), keys.prefix, keys.suffixes, to, options); });
+    };
+    CHECK(call(same, {.lse = same}) != "");
+    CHECK(call(q, {}) != "");
+    CHECK(call(out, {.lse = out.leftCols(heads_)}) != "");
+    auto entropy = row_entropy<float>();
+    CHECK(call(out, {.insight = {entropy}}).starts_with("weights, insight, dropout: those of a shared prefix"));
+    CHECK((out.array() == 7).all());
 }
 
 }  // namespace test_shared_prefix

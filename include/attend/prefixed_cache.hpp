@@ -15,12 +15,12 @@ namespace attend::inline ATTEND_ABI {
 /// what is appended goes behind a suffix, and the prefix must stay as it is while there are any.
 ///
 ///     PrefixedCache<float> both(prompt, answers);
-///     block.step(x, both, y);                       // or attention(q, both, out)
+///     block.step(x, both, y);                       // or attention(q, both, out, {.sequences = …})
 ///
-/// Gives what a cache of all keys of every sequence would, and forward calls by softmax, without `.weights` and
-/// dropout, are made by `SharedPrefix`: there, parts that know more than positions and heads find `row` to count the
-/// rows of all sequences and `sequence` to be 0. Other calls read the prefix anew for each sequence. Holds the memory
-/// of such calls: one at a time.
+/// Gives what a cache of all keys of every sequence would, to rounding. Forward calls by softmax on plain rows, without
+/// `.weights`, `.insight`, dropout and positions of the caller's, are made by `SharedPrefix`: there, parts that know
+/// more than positions and heads find `row` to count the rows of all sequences and `sequence` to be 0. Other calls read
+/// the prefix anew for each sequence. Holds the memory of such calls: one at a time.
 template <class T, class Prefix = KvCache<T>, class Suffixes = KvCache<T>>
     requires KeySourceOf<Prefix, T> && KeyStoreOf<Suffixes, T>
 class PrefixedCache {
@@ -72,6 +72,17 @@ public:
         suffixes_->append(k, v, sequence);
     }
 
+    /// Throws what is wrong with the parts of an attention in a call that `attend` makes, of so many rows of all
+    /// sequences.
+    template <class A>
+    void check_attend(const A& attention, Index query_heads, Index rows, bool plain) const {
+        if constexpr (std::is_base_of_v<Softmax, typename A::NormalizerFunctor>) {
+            static constexpr T somewhere{};
+            const StridedView<const T> q{&somewhere, 1, query_heads, rows, key_width()};
+            const detail::Problem<T> problem(q, *prefix_, 0, {}, {});
+            if (plain) detail::check_source_call(attention, problem.part_shape(), problem.q, problem.k);
+        }
+    }
     /// Makes a forward call, if it can be made by `SharedPrefix`; otherwise writes nothing and returns false.
     template <class A, class Q, class X>
     bool attend(const A& attention, const Q& q, Output<X>& out, const ForwardOptions<T>& options) const {

@@ -81,10 +81,11 @@ struct LaterKeys {
 /// `KvCache`s. The rows of q stand below each other, sequence after sequence, as many for each unless `.sequences` says
 /// otherwise; as with a cache of all its keys, those of a continuation stand at the latest of its positions, its suffix
 /// at those behind the prefix. Modifiers and masks see each pair's own positions. In the call on the prefix, though,
-/// `row` counts all rows and `sequence` is 0: parts that know more than positions and heads do not go with it.
+/// `row` counts all rows and `sequence` is 0: parts that know more than positions and heads do not go with it. That
+/// call has as many queries as all continuations together: beside others, a row rounds otherwise than alone.
 ///
-/// Of attentions by softmax, without `.weights`, dropout or positions of the caller's. O(n_q · n_kv · d) operations;
-/// the keys of the prefix are read once for each 64 rows or so.
+/// Of attentions by softmax, without `.weights`, `.insight`, dropout or positions of the caller's. O(n_q · n_kv · d)
+/// operations; the keys of the prefix are read once for each 64 rows or so.
 template <class T>
 class SharedPrefix {
 public:
@@ -101,8 +102,7 @@ public:
             const StridedView<const X> rows = q_operand.view();
             const Index d_v = prefix.value_width();
             check(rows, prefix, suffixes, options);
-            out.check("out", 1, rows.heads, rows.rows, d_v);
-            options.lse.check("lse", 1, rows.heads, rows.rows, 1);
+            detail::check_outputs(detail::Problem<X>(rows, prefix, 0, {}, {}), out, options);
             place(rows.rows, detail::key_end(prefix, 0), suffixes, options.sequences);
 
             const Index columns = rows.heads * d_v, width = rows.heads * rows.columns;
@@ -152,8 +152,9 @@ private:
         detail::require(q.sequences == 1, detail::named("q", q),
                         " is a batch: of a shared prefix the rows of all sequences stand below each other");
         detail::require_shared(prefix, suffixes);
-        detail::require(!options.weights && options.dropout.rate == 0,
-                        "weights, dropout: those of a shared prefix come of calls of their own: leave them out");
+        detail::require(
+            !options.weights && !options.insight && options.dropout.rate == 0,
+            "weights, insight, dropout: those of a shared prefix come of calls of their own: leave them out");
         detail::require(options.query_offset == 0 && options.query_positions.get().empty() && !options.key_sequences,
                         "query_offset, query_positions, key_sequences: the sources of a shared prefix say them: leave "
                         "them out");

@@ -122,4 +122,17 @@ TEMPLATE_TEST_CASE("sum and largest run over all lanes", "", float, double, long
     CHECK(simd::largest<TestType>(simd::sub(simd::broadcast(TestType(0)), count_from(TestType(1)))) == TestType(-1));
 }
 
+TEMPLATE_TEST_CASE("roots are rounded correctly", "", float, double) {
+    using Limits = std::numeric_limits<TestType>;
+    const auto check = [](TestType x) {
+        const TestType root = lanes<TestType>(simd::sqrt(simd::broadcast(x)))[0];
+        CHECK(root == std::sqrt(x));
+        CHECK(std::signbit(root) == std::signbit(x));
+    };
+    for (const TestType x :
+         {Limits::infinity(), TestType(0), -TestType(0), Limits::min(), Limits::denorm_min(), Limits::max()})
+        check(x);
+    for (int i = 1; i < 2000; ++i) check(TestType(1) + TestType(i) / 777);
+}
+
 }  // namespace test_simd

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include <support/refusal.hpp>
+
 #include "known_weights.hpp"
 
 using namespace attend;
@@ -77,6 +79,19 @@ TEST_CASE("NaN in a visible key shows in the rows that see it alone") {
     auto entropy = row_entropy<float>();
     (dot_product >> causal)(q, x, q, out, {.insight = entropy});
     for (Index row = 0; row < 80; ++row) CHECK(std::isnan(entropy.values()(row, 0)) == (row >= 40));
+}
+
+TEST_CASE("a reduction looks at a call once, and at queries that follow each other") {
+    const RowMatrix<float> x = RowMatrix<float>::Ones(3, 4);
+    auto entropy = row_entropy<float>();
+    RowMatrix<float> out;
+    CHECK(refusal([&] {
+              scaled_dot_product(x, x, x, out, {.insight = {entropy, entropy}});
+          }) == "insight: reduction 1 is named twice: it would count everything twice");
+    const std::vector<Index> positions{5, 2, 9};
+    CHECK(refusal([&] { scaled_dot_product(x, x, x, out, {.insight = {entropy}, .query_positions = positions}); }) ==
+          "insight: reductions see queries that follow each other: leave it or query_positions out");
+    CHECK(out.size() == 0);
 }
 
 }  // namespace test_row_entropy

@@ -149,4 +149,19 @@ TEST_CASE("small calls keep what is not finite from who does not see it") {
     CHECK(std::isnan(out(1, 2)));
 }
 
+/// Says yes by any number but 0, as the concept of a mask allows.
+struct CountsDivisors {
+    static constexpr Kind kind = Kind::mask;
+    int operator()(const Position& p) const { return p.key % 2 == 0 ? 2 : 0; }
+};
+
+TEST_CASE("masks whose yes is a number hide in small calls what they hide in others") {
+    const Operands<float> x = random_operands<float>({.queries = 2, .keys = 4, .d_q = 3, .d_k = 3, .d_v = 2}, 9);
+    const auto attention = scaled_dot_product >> CountsDivisors{};
+    RowMatrix<float> out, expected, weights;
+    attention(x.q, x.k, x.v, out), attention(x.q, x.k, x.v, expected, {.weights = weights});
+    CHECK(same_bits(out, expected));
+    CHECK((weights.col(1).array() == 0).all());
+}
+
 }  // namespace test_direct

@@ -185,4 +185,22 @@ TEST_CASE("a step over a cache shows its weights to reductions, as the whole seq
     CHECK(std::abs(sums.values().sum() - 4) < 1e-12);  // a weight of 1 for each head
 }
 
+TEST_CASE("tokens in the memory of steps are refused, and cached memories are read where they stand") {
+    const auto block = multi_head<float>({.d_model = 12, .heads = 2}, scaled_dot_product, 3);
+    KvCache<float, std::int8_t> cache({.heads = 2, .d_k = 6, .capacity = 40});
+    Random random(12);
+    RowMatrix<float> x = random_matrix<float>(random, 2, 12), y, out, memory;
+    MultiHeadTape<float> tape;
+    block.step(x, cache, y, {.tape = &tape});
+    for (auto& kept : tape.step_memory) {
+        if (kept.size() < 24) continue;
+        Eigen::Map<RowMatrix<float>> inside(kept.data(), 2, 12);
+        CHECK(refusal([&] { block.step(inside, cache, y, {.tape = &tape}); }) ==
+              "x (2x12) is memory of the tape, which the call overwrites");
+        CHECK(cache.keys() == 2);
+    }
+    scaled_dot_product(heads(x, 2), cache, out), scaled_dot_product(heads(x, 2), as_memory(cache), memory);
+    CHECK(same_bits(out, memory));
+}
+
 }  // namespace test_multi_head_cache

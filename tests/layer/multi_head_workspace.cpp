@@ -145,4 +145,24 @@ TEST_CASE("sizes that no call can have are refused") {
           "alibi: slope (3 values) must have one value a head, there are 4 heads");
 }
 
+TEST_CASE(
+    "what a block says of a capacity is enough for fewer tokens and keys, and steps that lack it append nothing") {
+    const auto block = multi_head<float>({.d_model = 64, .heads = 8, .kv_heads = 2}, scaled_dot_product >> causal, 1);
+    Random random(3);
+    for (const auto& [most, capacity] : {std::pair<Index, Index>{17, 64}, {32, 2048}}) {
+        CAPTURE(most, capacity);
+        Exactly exactly(block.workspace_bytes({.queries = most, .keys = capacity})), tiny(64);
+        KvCache<float> cache({.heads = 2, .d_k = 8, .capacity = capacity});
+        RowMatrix<float> y;
+        while (cache.keys() < capacity) {
+            const Index rows = std::min(random_index(random, 1, most), capacity - cache.keys()), before = cache.keys();
+            const RowMatrix<float> x = random_matrix<float>(random, rows, 64);
+            y.resize(rows, 64);
+            CHECK(refusal<std::length_error>([&] { block.step(x, cache, y, {.workspace = &tiny.workspace}); }) != "");
+            REQUIRE(cache.keys() == before);
+            block.step(x, cache, y, {.workspace = &exactly.workspace});
+        }
+    }
+}
+
 }  // namespace test_multi_head_workspace

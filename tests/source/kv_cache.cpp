@@ -217,4 +217,35 @@ TEST_CASE("what does not fit a cache is refused, and nothing is changed") {
           "0, capacity 4 and 1 sequences");
 }
 
+TEST_CASE("a ring's sinks end within a packet, also where what follows is hidden from normalizers of whole rows") {
+    const Index n = 400;
+    Random random(8);
+    const RowMatrix<float> k = random_matrix<float>(random, n, 8), v = random_matrix<float>(random, n, 8);
+    RingCache<float> ring({.d_k = 8, .keys = 256, .sinks = 4});
+    for (Index i = 0; i < n; ++i) ring.append(k.row(i), v.row(i));
+    for (const Index queries : {1, 3, 20}) {
+        const RowMatrix<float> q = random_matrix<float>(random, queries, 8, 0.1);
+        const auto check = [&](const auto& normalizer) {
+            const auto attention = scaled_dot_product >> (causal & (sliding_window(32) | prefix(4))) >> normalizer;
+            RowMatrix<float> out, expected;
+            attention(q, ring, out), attention(q, k, v, expected, {.query_offset = n - queries});
+            CHECK(distance(out, expected) < 1e-6);
+        };
+        check(sparsemax), check(entmax15), check(top_k(8)), check(softmax);
+    }
+}
+
+TEST_CASE("eight bits hold rows of any finite magnitude") {
+    for (const float x : {1e-44F, 1e-38F, 1e-20F, 1.0F, 1e20F, 3e38F}) {
+        CAPTURE(x);
+        KvCache<float, std::int8_t> cache({.d_k = 8, .capacity = 1});
+        const RowMatrix<float> row = RowMatrix<float>::Constant(1, 8, x);
+        cache.append(row, -row);
+        float room[8];
+        const double least = std::numeric_limits<float>::denorm_min();  // so little may a factor be off
+        CHECK(std::abs(double{cache.key_rows(0, 0, 0, 1, room).row(0)[5]} - x) <= x / 254.0 + 127 * least);
+        CHECK(std::abs(double{cache.value_rows(0, 0, 0, 1, room).row(0)[5]} + x) <= x / 254.0 + 127 * least);
+    }
+}
+
 }  // namespace test_kv_cache

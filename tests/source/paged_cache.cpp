@@ -169,4 +169,20 @@ TEST_CASE("what does not fit pages is refused, and nothing is changed") {
           "pages 2 and page_keys 0");
 }
 
+TEST_CASE("sequences without keys stand beside others") {
+    const Operands<float> x = random_operands<float>(layout, 2);
+    PagePool<float> pool(pool_shape(60, 16));
+    PagedCache<float> cache(pool, {.sequences = 3});
+    cache.append(x.k, x.v, 0), cache.append(x.k, x.v, 2);
+    KvCache<float> plain({.heads = 2, .d_k = 6, .d_v = 4, .capacity = 150});
+    plain.append(x.k, x.v);
+    CHECK(same_bits(over(cache, x, 2), over(plain, x)));
+    CHECK((over(cache, x, 1).array() == 0).all());
+    // As many queries as stand in lanes: what is asked for ahead is not of a sequence that has nothing.
+    const RowMatrix<float> q = x.q.replicate(90, 1);
+    RowMatrix<float> out;
+    attention(heads(q, layout.heads), cache, out, {.sequences = sequences({0, 90, 180, 270})});
+    CHECK((out.middleRows(90, 90).array() == 0).all());
+}
+
 }  // namespace test_paged_cache

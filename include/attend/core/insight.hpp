@@ -172,7 +172,11 @@ private:
         static_assert(reduces,
                       "attend: a reduction needs void start(const WeightsShape&) and void take(const WeightsTile<T>&), "
                       "where T is the scalar that the call computes in: see core/insight.hpp");
-        if constexpr (named && writable && reduces) each_[count_++] = {std::addressof(reduction), &calls_of<R>};
+        if constexpr (named && writable && reduces) {
+            detail::require(!any([&](const One& one) { return one.reduction == std::addressof(reduction); }),
+                            "insight: reduction ", count_, " is named twice: it would count everything twice");
+            each_[count_++] = {std::addressof(reduction), &calls_of<R>};
+        }
     }
     template <class F>
     void for_each(F&& f) const {

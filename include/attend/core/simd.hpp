@@ -300,12 +300,13 @@ template <class P>
 P abs(const P& x) {
     return Eigen::internal::pabs(x);
 }
-/// Rounded correctly. Eigen 3.4's estimate of a packet of floats is not, and makes NaN of ∞.
+/// Rounded correctly. Eigen 3.4's estimates are not, and make NaN of ∞.
 template <class P>
 P sqrt(const P& x) {
     using T = typename Eigen::internal::unpacket_traits<P>::type;
 #if defined(EIGEN_VECTORIZE_AVX512)
     if constexpr (std::is_same_v<P, __m512>) return _mm512_sqrt_ps(x);
+    if constexpr (std::is_same_v<P, __m512d>) return _mm512_sqrt_pd(x);
 #endif
 #if defined(EIGEN_VECTORIZE_AVX)
     if constexpr (std::is_same_v<P, __m256>) return _mm256_sqrt_ps(x);

@@ -50,6 +50,7 @@ public:
         if (cover == Cover::none || tile.keys == 0) return;
         T* const s = scores_of(tile);
         score_tile(tile, cover, s);
+        if constexpr (RowNormalizer<N>) hide_behind(tile.keys, s);
         LaneOperand<T> weights{s};
         if constexpr (Fold<N>) {
             weigh(tile.keys, weights);
@@ -129,6 +130,15 @@ private:
                       {.largest = z_.rows.largest, .ahead = &output_.ahead});
     }
 
+    /// Products fill whole packets: what stands behind a tile's keys is no score, even if the next tile is not looked
+    /// at.
+    void hide_behind(Index keys, T* s) const {
+        if (!by_rows_) return;
+        for (Index lane = 0; lane < rows_.block.count(); ++lane) {
+            T* const row = s + lane * apart_.query;
+            std::fill(row + keys, row + simd::padded<T>(keys), -infinity);
+        }
+    }
     /// Scores into weights, packed already where the engine packs what is made.
     void weigh(Index keys, [[maybe_unused]] LaneOperand<T>& weights) {
         if (by_rows_) return states_.take_rows(z_.s, keys, apart_.query);

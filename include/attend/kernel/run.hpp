@@ -38,9 +38,22 @@ template <class T, class X>
 WeightsShape check_insight(const Insight<T>& insight, const Problem<X>& problem, bool merges) {
     if (!insight) return {};
     require(!problem.dropout, "insight: reductions see the weights of a call without dropout: leave one of them out");
+    require(!problem.own_positions(),
+            "insight: reductions see queries that follow each other: leave it or query_positions out");
     const WeightsShape looked_at = fused::weights_shape<T>(problem, merges);
     insight.check(looked_at);
     return looked_at;
+}
+
+/// Takes from a workspace, if there is one, what a call on a source of that shape will need: throws where it has not as
+/// much.
+template <class A, class T>
+void reserve_forward(const A&, const Problem<T>& problem, Workspace* workspace, Index workers,
+                     const Insight<Compute<T>>& insight) {
+    if (workspace == nullptr) return;
+    fused::Needs needs = fused::needs_of<Compute<T>, A>(problem.shape, problem.shape.d_k, 0);
+    needs.keeps_scores = insight && insight.sees_scores();
+    workspace->data(fused::Layout<Compute<T>>(needs, problem.shape, workers).bytes());
 }
 
 /// Writes the output, and what the options ask for. `make_source(memory)` gives the source, which may form features in

@@ -188,7 +188,7 @@ private:
             for (Index j = 0; j < x_.keys; ++j) {
                 Position pair = p;
                 pair.key += j;
-                bits |= std::uint64_t{attention_.mask(pair)} << (r * group_ + j);
+                bits |= std::uint64_t{static_cast<bool>(attention_.mask(pair))} << (r * group_ + j);
             }
         }
         return bits;

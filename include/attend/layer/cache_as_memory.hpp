@@ -33,6 +33,16 @@ public:
     RowBlock<T> value_rows(Index sequence, Index head, Index begin, Index count, T* room) const {
         return cache_->value_rows(sequence, head, begin, count, room);
     }
+    auto held_key_rows(Index sequence, Index head, Index begin, Index count) const
+        requires detail::HoldsRows<Cache>
+    {
+        return cache_->held_key_rows(sequence, head, begin, count);
+    }
+    auto held_value_rows(Index sequence, Index head, Index begin, Index count) const
+        requires detail::HoldsRows<Cache>
+    {
+        return cache_->held_value_rows(sequence, head, begin, count);
+    }
 
 private:
     const Cache* cache_;

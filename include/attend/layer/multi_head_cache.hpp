@@ -38,6 +38,7 @@ public:
         detail::TapeOf<T> recorded(options);
         Tape& tape = recorded.tape;
         this->check_input(memory, "memory", shape().d_memory, tape.x);
+        this->check_step_source(memory, "memory", tape);
         const auto sequences = check_memory(memory.rows(), "memory", cache, options, tape);
         const auto rows = this->step_input(memory, tape, Call::StepSlot::inputs);
         put(rows, rows, sequences, cache, options, tape);
@@ -50,6 +51,8 @@ public:
         Tape& tape = recorded.tape;
         this->check_input(keys_from, "keys_from", shape().d_memory, tape.x);
         this->check_input(values_from, "values_from", shape().d_value_memory, tape.x);
+        this->check_step_source(keys_from, "keys_from", tape),
+            this->check_step_source(values_from, "values_from", tape);
         this->check_rows(keys_from, values_from);
         const auto sequences = check_memory(keys_from.rows(), "keys_from", cache, options, tape);
         put(this->step_input(keys_from, tape, Call::StepSlot::inputs),

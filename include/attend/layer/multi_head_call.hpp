@@ -2,6 +2,7 @@
 /// \file
 /// A multi-head block around its mixer: the way of a call.
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -35,7 +36,8 @@ public:
     /// The scratch memory, in bytes, of the block's calls of that shape, of which it reads the numbers of sequences,
     /// queries and keys (of ragged sequences the longest lengths): what a `Workspace`, or a buffer aligned to
     /// `Workspace::alignment`, must hold, as `Attention::workspace_bytes`. For steps over a cache that grows give its
-    /// capacity as keys, and the most tokens that a step takes as queries. The rest of a call's memory is its tape's.
+    /// capacity as keys, and the most tokens that a step takes as queries: enough for fewer of both. O(queries). The
+    /// rest of a call's memory is its tape's.
     std::size_t workspace_bytes(const Shape& call, Index workers = 1, Pass pass = Pass::forward) const {
         constexpr bool tells = requires { attention.template workspace_bytes<T>(call, workers, pass); };
         static_assert(tells, "attend: workspace_bytes of a block asks that of its mixer, which this one lacks");
@@ -43,7 +45,10 @@ public:
             Shape whole = call;
             whole.heads = shape().heads, whole.kv_heads = shape().kv_heads;
             whole.d_q = whole.d_k = whole.d_v = shape().d_head;
-            return attention.template workspace_bytes<T>(whole, workers, pass);
+            std::size_t most = attention.template workspace_bytes<T>(whole, workers, pass);
+            while (--whole.queries > 0)  // fewer may take more: their keys are cut into more parts
+                most = std::max(most, attention.template workspace_bytes<T>(whole, workers, pass));
+            return most;
         }
     }
 

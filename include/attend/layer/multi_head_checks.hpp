@@ -34,12 +34,18 @@ protected:
         if (static_cast<const void*>(&x) != &copy) check_source(x, name, copy);
     }
     template <class X>
-    static void check_source(const X& x, std::string_view name, const RowMatrix<T>& written) {
+    static void check_source(const X& x, std::string_view name, const auto& written) {
         if constexpr (detail::DenseMemory<X>) {
             if (detail::may_overlap(detail::view_of(x.data(), x), detail::view_of(written.data(), written)))
                 detail::refuse(detail::named(name, x.rows(), x.cols()),
                                " is memory of the tape, which the call overwrites");
         }
+    }
+    /// The same of what a step overwrites.
+    template <class X>
+    static void check_step_source(const X& x, std::string_view name, const Tape& tape) {
+        for (const auto& memory : tape.step_memory)
+            check_source(x, name, Eigen::Map<const ColumnVector<T>>(memory.data(), std::ssize(memory)));
     }
     template <class M>
     static void check_parameter(const M& parameter, std::string_view name, Index rows, Index columns) {

@@ -121,6 +121,7 @@ private:
                                          Tape& tape) const {
         this->check_self();
         this->check_input(x, "x", shape().d_model, tape.x);
+        this->check_step_source(x, "x", tape);
         this->check_parameters();
         detail::check(options.dropout);
         return OnCache::check_tokens(call, x.rows(), "x", cache, options, tape);
@@ -132,6 +133,12 @@ private:
         const detail::GrownCache<Cache, Compute<T>> grown(cache, sequences);
         const auto problem = this->problem_of(asked.total(), grown, 0, asked, options.dropout);
         this->check_outputs(problem, y, y_rows, options, tape);
+        if constexpr (requires { cache.check_attend(this->attention, Index(), Index(), true); }) {
+            cache.check_attend(this->attention, shape().heads, asked.total(),
+                               !options.weights && !options.insight && options.dropout.rate == 0);
+        }
+        detail::reserve_forward(this->attention, problem, options.workspace, options.executor.concurrency(),
+                                options.insight);
     }
     /// The heads' outputs for the latest rows of sequences, of which the cache holds the keys.
     template <class Cache>

@@ -35,11 +35,14 @@ public:
         if constexpr (has_factors) {
             for (Index i = 0; i < x.rows(); ++i) {
                 const auto numbers = x.row(i).template cast<float>();
-                const float most = numbers.cwiseAbs().maxCoeff(), sum = numbers.cwiseAbs().sum();
-                const float factor = std::isfinite(sum) ? most / 127 : std::nanf("");
-                factors_[row + i] = factor;
-                const float by = factor > 0 ? 127 / most : 0;
-                to.row(i) = (numbers * by).array().round().template cast<Stored>();
+                const float most = numbers.cwiseAbs().maxCoeff(), factor = most / 127;
+                const bool finite = numbers.allFinite(), any = finite && factor > 0;
+                factors_[row + i] = finite ? factor : std::nanf("");
+                if (any) {  // a denormal factor has so few bits that the largest number may come to more
+                    to.row(i) = (numbers / factor).array().round().min(127).max(-127).matrix().template cast<Stored>();
+                } else {
+                    to.row(i).setZero();
+                }
             }
         } else {
             to = x.template cast<Stored>();

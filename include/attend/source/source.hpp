@@ -35,6 +35,7 @@
 /// - The rows are those of the keys from `begin` on, `count` × width. They stand in memory of the source's, which stays
 ///   as it is for the call, or in `room`, which has space for them without gaps and is the caller's for so long.
 /// - A piece ends after a multiple of 16 rows of a tile of 64, or the tile is copied; one without memory says the same.
+/// - At least one row is asked for, and never rows on both sides of a jump of positions.
 /// - The same rows are given whenever they are asked for. No output of the call and no workspace is memory of theirs.
 /// - Keys are features of the attention's score: of a score that maps keys (additive, general, cosine), what it would
 ///   make of them.
@@ -127,11 +128,13 @@ public:
             return source_.held_value_rows(rows_.sequence, rows_.head, begin, count);
         }
         void soon([[maybe_unused]] ReadAhead& ahead, [[maybe_unused]] Index begin, [[maybe_unused]] Index count) const {
-            if constexpr (HoldsRows<S>) ahead.soon(map(held_values(begin, count)), map(held_keys(begin, count)));
+            if constexpr (HoldsRows<S>)
+                if (count > 0) ahead.soon(map(held_values(begin, count)), map(held_keys(begin, count)));
         }
         void later([[maybe_unused]] ReadAhead& ahead, [[maybe_unused]] Index begin,
                    [[maybe_unused]] Index count) const {
-            if constexpr (HoldsRows<S>) ahead.later(map(held_values(begin, count)), map(held_keys(begin, count)));
+            if constexpr (HoldsRows<S>)
+                if (count > 0) ahead.later(map(held_values(begin, count)), map(held_keys(begin, count)));
         }
         /// At most `most` keys.
         KeyRun run(Index begin, Index most) const {
