@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include <attend/call/block_rows.hpp>
 #include <attend/core/read_ahead.hpp>
 #include <attend/engine/products.hpp>
 #include <attend/engine/rows.hpp>

@@ -72,6 +72,13 @@ concept Tiny = std::same_as<T, X> && std::same_as<typename A::EngineType, Fastes
                A::ModifierChain::count == 0 &&
                A::ScoreFunctor::pairing == Pairing::dot&& requires { requires A::NormalizerFunctor::packs_alike; };
 
+// GCC 12 takes strides of matrices of fixed sizes for ones that no memory has, in code that is never reached, and
+// warns.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Waggressive-loop-optimizations"
+#endif
+
 template <class T, class A, class Head>
 class TinyForward {
 public:
@@ -259,6 +266,10 @@ private:
     const Head& x_;
     Index group_;  ///< lanes of a query
 };
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 /// One code for all sizes.
 template <class T, class A>
