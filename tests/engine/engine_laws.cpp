@@ -98,6 +98,14 @@ void check_laws(const E& engine) {
         alone.factor = x.factor.middleCols(lane, x.w);
         for (Index k = 0; k < x.depth; ++k) alone.at(0, k) = x.view()(row, k);
         CHECK(same_bits(alone.by(engine, true), RowMatrix<T>(onto.row(row).middleCols(lane, x.w))));
+        // A packet of lanes where it stands.
+        if constexpr (LaneRangeEngine<E, T>) {
+            RowMatrix<T> result = x.c, expected = x.c;
+            engine.multiply(x.view(), x.rows, x.depth, x.b.data() + lane, x.w, result.data() + lane,
+                            ProductOptions<T>{.factor = x.factor.data() + lane, .apart = x.lanes});
+            expected.middleCols(lane, x.w) = onto.middleCols(lane, x.w);
+            CHECK(same_bits(result, expected));
+        }
     });
     // What is not finite reaches its row and its lane, and no bit of another; what stands in C does not show unless it
     // is scaled.

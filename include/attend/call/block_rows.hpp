@@ -17,6 +17,14 @@ inline constexpr Index key_block = 64;
 template <class T>
 using StridedBlock = Eigen::Map<RowMatrix<T>, Eigen::Unaligned, Eigen::OuterStride<>>;
 
+/// Some of the lanes of a block, whole packets.
+struct LaneRange {
+    Index begin, end;
+
+    Index count() const { return end - begin; }
+    bool has(Index lane) const { return begin <= lane && lane < end; }
+};
+
 /// The queries of a block, in lanes.
 template <class T, class X>
 class BlockRows {
@@ -55,14 +63,23 @@ public:
         return rows_of(problem, view, block, h);
     }
 
-    /// Calls `f(lane, positions)` for packets of queries of each head.
+    LaneRange all() const { return {0, lanes}; }
+    /// Whether the positions of each packet follow each other, so that a range of lanes holds whole packets of rows.
+    bool is_one_run() const { return block.heads == 1 && following(0) == block.rows; }
+
+    /// Calls `f(lane, positions)` for packets of queries of each head, those that begin in a range of lanes.
     template <class F>
     void for_each_packet(Index key, F&& f) const {
+        for_each_packet(key, all(), f);
+    }
+    template <class F>
+    void for_each_packet(Index key, const LaneRange& range, F&& f) const {
         for (Index h = 0; h < block.heads; ++h) {
             for (Index begin = 0; begin < block.rows;) {
                 const RowRun run = this->run(begin);
                 const RowPosition first = problem.row_position(block.sequence, block.head + h, block.row + begin);
                 for (Index i = 0; i < run.rows; i += w) {
+                    if (!range.has(h * block.rows + begin + i)) continue;
                     const Index count = std::min(w, run.rows - i);
                     const LanePosition<T> p{{first.query + i * run.step, run.step, count},
                                             key,
@@ -91,13 +108,17 @@ public:
 
     /// Multiplies the weights of a tile, or their gradients, by the factors of dropout.
     void drop(Index begin, Index keys, T* weights, const ScoreStrides& apart) const {
+        drop(begin, keys, weights, apart, all());
+    }
+    /// Those of a range of lanes, where queries stand in lanes.
+    void drop(Index begin, Index keys, T* weights, const ScoreStrides& apart, const LaneRange& range) const {
         if (!problem.dropout) return;
         if (apart.key == 1) {
             return for_each_row(begin, [&](Index lane, const Position& p) {
                 problem.dropout.apply(weights + lane * apart.query, keys, p);
             });
         }
-        for_each_packet(begin, [&](Index lane, const LanePosition<T>& p) {
+        for_each_packet(begin, range, [&](Index lane, const LanePosition<T>& p) {
             problem.dropout.apply(weights + lane, apart.key, keys, p);
         });
     }

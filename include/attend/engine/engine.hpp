@@ -38,6 +38,7 @@ template <class T>
 struct ProductOptions {
     const T* factor = nullptr;           ///< by lane: factor ∘ C is added; none: nothing
     T* largest = nullptr;                ///< by lane: raised to the largest result
+    Index apart = 0;                     ///< how far rows of B and rows of C are from each other; 0: `lanes`
     detail::ReadAhead* ahead = nullptr;  ///< what to ask for by the way
 };
 
@@ -46,6 +47,11 @@ template <class E, class T>
 concept EngineOf =
     OfKind<E, Kind::engine> && requires(const E& e, const StridedMatrix<T>& a, Index n, const T* b, T* c,
                                         const ProductOptions<T>& options) { e.multiply(a, n, n, b, n, c, options); };
+
+/// One that multiplies some lanes of its operands, whose rows are `options.apart` from each other then. Others are
+/// never given that.
+template <class E, class T>
+concept LaneRangeEngine = EngineOf<E, T> && requires { requires E::takes_lane_ranges; };
 
 /// A (rows × depth) of a product, as it is and, where an engine packs, as it packed it.
 template <class T>

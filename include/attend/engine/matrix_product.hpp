@@ -145,7 +145,7 @@ ATTEND_NOINLINE void add_panel(const ProductSide<T>& rows, const Panel<T>& panel
         if (!in_place) load_tile(at, row_stride, column_stride, count, panel.columns, c, panel.lanes);
         for (Index d = 0; d < panel.depth; d += stage) {
             multiply<T>({rows.data + r * rows.line_stride + d * rows.depth_stride, rows.line_stride, rows.depth_stride},
-                        count, std::min(stage, panel.depth - d), panel.data + d * panel.lanes, panel.lanes,
+                        count, std::min(stage, panel.depth - d), panel.data + d * panel.lanes, panel.lanes, panel.lanes,
                         in_place ? at : c, in_place ? row_stride : panel.lanes, {.factor = ones});
         }
         if (!in_place) store_tile(c, panel.lanes, count, panel.columns, at, row_stride, column_stride);

@@ -25,9 +25,9 @@ ATTEND_ALWAYS_INLINE inline void add_each(P (&sum)[n], const P* a, const P& x) {
     repeat<n>([&](auto i) ATTEND_ALWAYS_INLINE { sum[i] = simd::madd(a[i], x, sum[i]); });
 }
 
-/// `rows` rows of C, `vectors` packets wide; rows of B are `lanes` apart, and those of C `stride`.
+/// `rows` rows of C, `vectors` packets wide; rows of B are `b_apart` from each other, and those of C `apart`.
 template <int rows, int vectors, class T>
-ATTEND_NOINLINE void micro_tile(const StridedMatrix<T>& a, Index depth, const T* b, Index lanes, T* c, Index stride,
+ATTEND_NOINLINE void micro_tile(const StridedMatrix<T>& a, Index depth, const T* b, Index b_apart, T* c, Index apart,
                                 const ProductOptions<T>& options) {
     constexpr Index w = simd::width<T>;
     using P = simd::Packet<T>;
@@ -40,7 +40,7 @@ ATTEND_NOINLINE void micro_tile(const StridedMatrix<T>& a, Index depth, const T*
     const T* row[rows];
     repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { row[r] = a.data + r * a.row_stride; });
     const Index step = a.depth_stride;
-    for (Index k = 0; k < depth; ++k, b += lanes) {
+    for (Index k = 0; k < depth; ++k, b += b_apart) {
         P b_k[vectors];
         repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { b_k[v] = simd::load(b + v * w); });
         repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { add_each(tile[r], b_k, simd::broadcast(row[r][k * step])); });
@@ -48,10 +48,10 @@ ATTEND_NOINLINE void micro_tile(const StridedMatrix<T>& a, Index depth, const T*
     if (options.factor != nullptr) {
         // Added last: many short sums are more exact than a long one.
         each([&](P& x, int r, int v) ATTEND_ALWAYS_INLINE {
-            x = simd::madd(simd::load(options.factor + v * w), simd::load(c + r * stride + v * w), x);
+            x = simd::madd(simd::load(options.factor + v * w), simd::load(c + r * apart + v * w), x);
         });
     }
-    each([&](const P& x, int r, int v) ATTEND_ALWAYS_INLINE { simd::store(c + r * stride + v * w, x); });
+    each([&](const P& x, int r, int v) ATTEND_ALWAYS_INLINE { simd::store(c + r * apart + v * w, x); });
     if (options.largest == nullptr) return;
     P largest[vectors];
     repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { largest[v] = simd::load(options.largest + v * w); });
@@ -64,26 +64,25 @@ inline constexpr Index lines_of_tile = 24;
 
 /// `rows` rows of C by micro-tiles of `most` rows, the rest by ever smaller ones.
 template <int most, int vectors, class T>
-void multiply_rows(StridedMatrix<T> a, Index rows, Index depth, const T* b, Index lanes, T* c, Index stride,
+void multiply_rows(StridedMatrix<T> a, Index rows, Index depth, const T* b, Index b_apart, T* c, Index apart,
                    const ProductOptions<T>& options) {
     // Eight or nine rows are better taken as four and four than as six and some that each wait for themselves.
     for (; rows >= most && !(most == 6 && (rows == 8 || rows == 9)); rows -= most) {
-        micro_tile<most, vectors>(a, depth, b, lanes, c, stride, options);
+        micro_tile<most, vectors>(a, depth, b, b_apart, c, apart, options);
         if (options.ahead != nullptr) options.ahead->some(lines_of_tile);
         a.data += most * a.row_stride;
-        c += most * stride;
+        c += most * apart;
     }
     if constexpr (most > 1) {
         constexpr int next = most > 4 ? 4 : 1;
-        if (rows > 0) multiply_rows<next, vectors>(a, rows, depth, b, lanes, c, stride, options);
+        if (rows > 0) multiply_rows<next, vectors>(a, rows, depth, b, b_apart, c, apart, options);
     }
 }
 
 /// C (rows × lanes) = factor ∘ C + A (rows × depth) · B (depth × lanes); `lanes` is a multiple of the packet's width.
-/// Rows of C are `stride` apart.
 template <class T>
-void multiply(const StridedMatrix<T>& a, Index rows, Index depth, const T* b, Index lanes, T* c, Index stride,
-              ProductOptions<T> options) {
+void multiply(const StridedMatrix<T>& a, Index rows, Index depth, const T* b, Index b_apart, Index lanes, T* c,
+              Index apart, ProductOptions<T> options) {
     constexpr Index w = simd::width<T>;
     constexpr int most = Registers<T>::vectors, tall = Registers<T>::rows;
     Index lane = 0;
@@ -93,23 +92,25 @@ void multiply(const StridedMatrix<T>& a, Index rows, Index depth, const T* b, In
         if (options.largest != nullptr) options.largest += count;
     };
     while (lane + most * w <= lanes) {
-        multiply_rows<tall, most>(a, rows, depth, b + lane, lanes, c + lane, stride, options);
+        multiply_rows<tall, most>(a, rows, depth, b + lane, b_apart, c + lane, apart, options);
         advance(most * w);
     }
     // Fewer vectors: more rows, so that enough sums run at a time to hide the latency of each.
     if constexpr (most > 2) {
         if (lane + 2 * w <= lanes) {
-            multiply_rows<2 * tall, 2>(a, rows, depth, b + lane, lanes, c + lane, stride, options);
+            multiply_rows<2 * tall, 2>(a, rows, depth, b + lane, b_apart, c + lane, apart, options);
             advance(2 * w);
         }
     }
-    if (lane < lanes) multiply_rows<2 * tall, 1>(a, rows, depth, b + lane, lanes, c + lane, stride, options);
+    if (lane < lanes) multiply_rows<2 * tall, 1>(a, rows, depth, b + lane, b_apart, c + lane, apart, options);
 }
 
+/// As an engine multiplies.
 template <class T>
 void multiply(const StridedMatrix<T>& a, Index rows, Index depth, const T* b, Index lanes, T* c,
               const ProductOptions<T>& options = {}) {
-    multiply(a, rows, depth, b, lanes, c, lanes, options);
+    const Index apart = options.apart == 0 ? lanes : options.apart;
+    multiply(a, rows, depth, b, apart, lanes, c, apart, options);
 }
 
 }  // namespace attend::detail

@@ -80,6 +80,21 @@ public:
         }
         engine.multiply(a.matrix, rows, depth, b.data, lanes, c, options);
     }
+    /// The same of a range of lanes, where products are not packed and the engine takes such, or of all.
+    template <class Range>
+    void multiply(const RowOperand<T>& a, Index rows, Index depth, const LaneOperand<T>& b, Index lanes,
+                  const Range& range, T* c, ProductOptions<T> options = {}) const {
+        if constexpr (LaneRangeEngine<E, T>) {
+            if (range.count() != lanes) {
+                options.apart = lanes;
+                if (options.factor != nullptr) options.factor += range.begin;
+                if (options.largest != nullptr) options.largest += range.begin;
+                return engine.multiply(a.matrix, rows, depth, b.data + range.begin, range.count(), c + range.begin,
+                                       options);
+            }
+        }
+        multiply(a, rows, depth, b, lanes, c, options);
+    }
     /// For queries that are few: see `RowEngine`.
     template <class Rows = RowBlock<T>>
     void row_scores([[maybe_unused]] const Rows& k, [[maybe_unused]] const T* q, [[maybe_unused]] Index count,

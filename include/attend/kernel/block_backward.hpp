@@ -69,13 +69,13 @@ public:
         products.prepare(a, count, rows.block.count(), z.packed_weights);
         products.multiply(a, count, rows.block.count(), operand, stride, to, {.factor = add});
     }
-    /// dq = add ∘ dq + ds · k of a tile, which a mask may cut.
-    ATTEND_NOINLINE void add_to_queries(const StridedMatrix<T>& k, Index begin, Index count, bool cut, const T* ds,
-                                        const T* add, const PairTest& sees) const {
+    /// dq = add ∘ dq + ds · k of a tile, which a mask may cut, and a range of lanes.
+    ATTEND_NOINLINE void add_to_queries(const StridedMatrix<T>& k, Index begin, Index count, const LaneRange& range,
+                                        bool cut, T* ds, const T* add, const PairTest& sees) const {
         if (cut && !all_finite(k, count, width)) [[unlikely]]
             return add_visible_keys(k, begin, count, ds, add, sees);
-        products.engine.multiply(StridedMatrix<T>{k.data, k.depth_stride, k.row_stride}, width, count, ds, rows.lanes,
-                                 z.dq, ProductOptions<T>{.factor = add});
+        products.multiply({{k.data, k.depth_stride, k.row_stride}}, width, count, {ds}, rows.lanes, range, z.dq,
+                          {.factor = add});
     }
     /// What is not finite of the queries and of dout, for the keys that these queries see.
     ATTEND_NOINLINE void add_visible_rows(Index begin, Index count, const T* p, const T* ds, T* dk, T* dv, bool dot,
@@ -146,36 +146,46 @@ public:
         scores_.load_queries(true);
         products_.load(gradients_.dout, gradients_.lse);
         bool first = true;
-        score_gradients_.for_each_tile([&](Index begin, Index keys, Cover cover, const T* p, const T* ds) {
-            add_products(begin, keys, cover, p, ds, first);
-            first = false;
-        });
+        score_gradients_.for_each_tile(
+            Scores::dot && products_.finite,
+            [&](Index begin, Index keys, Cover cover, const LaneRange& range, T* ds) {
+                if constexpr (!Scores::dot) return;
+                if (first && range.count() < rows_.lanes) {
+                    std::fill_n(z_.dq, products_.width * rows_.lanes, T(0));
+                    first = false;
+                }
+                products_.add_to_queries(score_gradients_.keys_of_tile(begin, keys), begin, keys, range,
+                                         cover == Cover::some, ds, first ? nullptr : z_.ones,
+                                         PairTest(attention_.mask));
+            },
+            [&](Index begin, Index keys, const T* p, const T* ds) {
+                add_to_keys(begin, keys, p, ds, first);
+                first = false;
+            });
         if (!first) add_query_gradients();
     }
 
 private:
     using Scores = BlockScores<T, A, X>;
 
-    /// dv += p · dout, dk += ds · q and dq += ds · k of a tile.
-    void add_products(Index begin, Index keys, Cover cover, const T* p, const T* ds, bool first) {
+    /// dv += p · dout and dk += ds · q of a tile; where features are paired one by one, their gradients.
+    void add_to_keys(Index begin, Index keys, const T* p, const T* ds, [[maybe_unused]] bool first) {
         bool& touched = keys_.touched[begin / key_block];
         const T* const add = touched ? z_.ones : nullptr;
         touched = true;
         T *const dk = keys_.dk + begin * keys_.dk_stride, *const dv = keys_.dv + begin * keys_.dv_stride;
         products_.add_product(p, keys, products_.dout, keys_.dv_stride, dv, add);
-        const StridedMatrix<T> k = score_gradients_.keys_of_tile(begin, keys);
-        const PairTest sees(attention_.mask);
         if constexpr (Scores::dot) {
             products_.add_product(ds, keys, products_.q, keys_.dk_stride, dk, add);
-            products_.add_to_queries(k, begin, keys, cover == Cover::some, ds, first ? nullptr : z_.ones, sees);
         } else {
             if (first) std::fill_n(z_.dq, products_.width * rows_.lanes, T(0));
             if (add == nullptr) std::fill_n(dk, keys * keys_.dk_stride, T(0));
+            const StridedMatrix<T> k = score_gradients_.keys_of_tile(begin, keys);
             add_pair_gradients(attention_.score(), scores_.pair_tiles(k, keys), keys, ds, z_.dq, dk, keys_.dk_stride,
                                parameters_.score);
         }
         if (!products_.finite) [[unlikely]]
-            products_.add_visible_rows(begin, keys, p, ds, dk, dv, Scores::dot, sees);
+            products_.add_visible_rows(begin, keys, p, ds, dk, dv, Scores::dot, PairTest(attention_.mask));
     }
 
     /// The gradients of the features into those of the queries.

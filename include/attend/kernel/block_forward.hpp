@@ -45,22 +45,15 @@ public:
     }
     Cover cover_of_tile(Index begin, Index keys) const { return scores_.cover_of_tile(begin, keys); }
     /// Takes in a tile of keys. A normalizer that needs a row whole only keeps its scores.
-    void take(KeyTile<T>& tile, Cover cover, [[maybe_unused]] bool wants_lse) {
+    void take(KeyTile<T>& tile, Cover cover, bool wants_lse) {
         if (by_rows_ && cover == Cover::some) tile.keys = scores_.seen_keys(tile.position, tile.keys);
         if (cover == Cover::none || tile.keys == 0) return;
-        T* const s = scores_of(tile);
-        score_tile(tile, cover, s);
-        if constexpr (RowNormalizer<N>) hide_behind(tile.keys, s);
-        LaneOperand<T> weights{s};
-        if constexpr (Fold<N>) {
-            weigh(tile.keys, weights);
-        } else if constexpr (PairNormalizer<N>) {
-            if (wants_lse) by_rows_ ? states_.see_rows(z_.s, tile.keys, apart_.query) : states_.see(z_.s, tile.keys);
-            weigh_pairs(tile.keys);
+        if (cover == Cover::some && scores_.has_ranges() && has_finite_values(tile)) {
+            take_ranges(tile, wants_lse);
         } else {
-            return;
+            take(tile, cover, rows_.all(), wants_lse);
         }
-        add_weighted_values(tile, cover, weights);
+        output_.first = output_.first && RowNormalizer<N>;
     }
     /// Takes in what another task has seen of the block's keys.
     void merge(const Partial<T>& other) {
@@ -73,7 +66,9 @@ public:
             normalize_rows();
             walk_keys(rows_.block.key_begin, rows_.block.key_end, [&](KeyTile<T>& tile, Cover cover) {
                 LaneOperand<T> weights{scores_of(tile)};
-                if (cover != Cover::none) add_weighted_values(tile, cover, weights);
+                if (cover == Cover::none) return;
+                add_weighted_values(tile, cover, rows_.all(), weights);
+                output_.first = false;
             });
         }
         output_.end();
@@ -106,28 +101,60 @@ private:
             output_.keys, begin, end, [&](auto&& each) { each(scores_); },
             [&](auto&, KeyTile<T>& tile, Cover cover) { f(tile, cover); });
     }
+    /// Takes in a tile for a range of lanes.
+    void take(KeyTile<T>& tile, Cover cover, const LaneRange& range, [[maybe_unused]] bool wants_lse) {
+        T* const s = scores_of(tile);
+        score_tile(tile, cover, range, s);
+        if constexpr (RowNormalizer<N>) hide_behind(tile.keys, s);
+        LaneOperand<T> weights{s};
+        if constexpr (Fold<N>) {
+            weigh(tile.keys, range, weights);
+        } else if constexpr (PairNormalizer<N>) {
+            if (wants_lse)
+                by_rows_ ? states_.see_rows(z_.s, tile.keys, apart_.query) : states_.see(z_.s, tile.keys, range);
+            weigh_pairs(tile.keys, range);
+        } else {
+            return;
+        }
+        add_weighted_values(tile, cover, range, weights);
+    }
+    /// Takes in a tile that is hidden in part, of finite values: for each range of lanes the keys that these may see.
+    ATTEND_NOINLINE void take_ranges(KeyTile<T>& tile, bool wants_lse) {
+        read_keys(tile);
+        scores_.for_each_range(tile.position, tile.keys, [&](const LaneRange& range, Index begin, Index end) {
+            if (begin == end) {
+                if (output_.first) output_.clear(range);
+                return;
+            }
+            KeyTile<T> part = tile.part(begin, end - begin);
+            take(part, Cover::some, range, wants_lse);
+        });
+    }
+    bool has_finite_values(KeyTile<T>& tile) const { return RowNormalizer<N> || output_.has_finite_values(tile); }
     /// Where the scores of a tile stand.
     T* scores_of(const KeyTile<T>& tile) const { return RowNormalizer<N> ? z_.s + tile.begin * apart_.key : z_.s; }
 
     /// The final scores of a tile, and the largest.
-    void score_tile(KeyTile<T>& tile, Cover cover, T* s) {
+    void score_tile(KeyTile<T>& tile, Cover cover, const LaneRange& range, T* s) {
         if constexpr (Scores::dot && ReadsHeldRows<Head, E, T>) {
             if (by_rows_) {
                 const auto get = [&](Index begin, Index count) { return output_.keys.held_keys(begin, count); };
                 HeldRows<decltype(get(0, 0))> held(tile.begin, tile.keys, rows_.block.key_end, rows_.streams(), get);
-                if (held) return scores_.score(held, tile.position, tile.keys, cover, s, {});
+                if (held) return scores_.score(held, tile.position, tile.keys, cover, s, {.lanes = range});
             }
         }
-        if (!tile.has_k) {
-            tile.has_k = true;
-            // In place: a copy would wait for what has just been written.
-            ::new (&tile.k) RowOperand<T>{
-                output_.keys.keys(tile.begin, tile.keys, z_.scores.k, by_rows_ ? Reading::row_by_row : Reading::once)};
-            const Index begin = tile.begin + tile.keys, next = std::min(key_block, rows_.block.key_end - begin);
-            if (next > 0 && rows_.block.first) output_.keys.soon(output_.ahead, begin, next);
-        }
+        read_keys(tile);
         scores_.score(tile.k, tile.position, tile.keys, cover, s,
-                      {.largest = z_.rows.largest, .ahead = &output_.ahead});
+                      {.lanes = range, .largest = z_.rows.largest, .ahead = &output_.ahead});
+    }
+    void read_keys(KeyTile<T>& tile) {
+        if (tile.has_k) return;
+        tile.has_k = true;
+        // In place: a copy would wait for what has just been written.
+        ::new (&tile.k) RowOperand<T>{
+            output_.keys.keys(tile.begin, tile.keys, z_.scores.k, by_rows_ ? Reading::row_by_row : Reading::once)};
+        const Index begin = tile.begin + tile.keys, next = std::min(key_block, rows_.block.key_end - begin);
+        if (next > 0 && rows_.block.first) output_.keys.soon(output_.ahead, begin, next);
     }
 
     /// Products fill whole packets: what stands behind a tile's keys is no score, even if the next tile is not looked
@@ -140,7 +167,7 @@ private:
         }
     }
     /// Scores into weights, packed already where the engine packs what is made.
-    void weigh(Index keys, [[maybe_unused]] LaneOperand<T>& weights) {
+    void weigh(Index keys, const LaneRange& range, [[maybe_unused]] LaneOperand<T>& weights) {
         if (by_rows_) return states_.take_rows(z_.s, keys, apart_.query);
         if constexpr (may_pack<T, A> && PacksWhatIsMade<E, T>) {
             if (engine().packs(keys)) {
@@ -149,11 +176,11 @@ private:
                 return;
             }
         }
-        states_.take(z_.s, keys);
+        states_.take(z_.s, keys, range);
     }
     /// Scores into weights, each by itself.
-    void weigh_pairs(Index keys) {
-        set_lanes(z_.rows.factor, rows_.lanes, T(1));
+    void weigh_pairs(Index keys, const LaneRange& range) {
+        set_lanes(z_.rows.factor + range.begin, range.count(), T(1));
         if (by_rows_) {
             return rows_.for_each_row(0, [&](Index lane, const Position& p) {
                 RowScores<T>(z_.s + lane * apart_.query, keys).replace([&](const Lanes<T>& s) ATTEND_ALWAYS_INLINE {
@@ -163,7 +190,7 @@ private:
         }
         for (Index j = 0; j < keys; ++j) {
             T* const s = z_.s + j * apart_.key;
-            rows_.for_each_packet(j, [&](Index lane, const LanePosition<T>& p) {
+            rows_.for_each_packet(j, range, [&](Index lane, const LanePosition<T>& p) {
                 const Index count = p.query.count;
                 const auto scores = Lanes<T>::of(simd::load(s + lane, count, T(0)));
                 simd::store<T>(s + lane, attention_.normalizer.weight(scores, p.head).packet, count);
@@ -183,13 +210,13 @@ private:
         });
         set_lanes(z_.rows.factor, rows_.lanes, T(1));
     }
-    void add_weighted_values(KeyTile<T>& tile, Cover cover, LaneOperand<T>& weights) {
-        output_.add_weighted_values(tile, cover, weights, apart_, engine(), PairTest(attention_.mask));
+    void add_weighted_values(KeyTile<T>& tile, Cover cover, const LaneRange& range, LaneOperand<T>& weights) {
+        output_.add_weighted_values(tile, cover, range, weights, apart_, engine(), PairTest(attention_.mask));
     }
 
     /// The scores of a tile, beside the weights that take their place.
     void keep_scores(KeyTile<T>& tile, Cover cover, const T* s) {
-        if (RowNormalizer<N>) return score_tile(tile, cover, z_.seen);
+        if (RowNormalizer<N>) return score_tile(tile, cover, rows_.all(), z_.seen);
         const Index lines = by_rows_ ? rows_.block.count() : tile.keys, apart = by_rows_ ? apart_.query : apart_.key;
         for (Index i = 0; i < lines * apart; i += apart) std::copy_n(s + i, by_rows_ ? tile.keys : apart, z_.seen + i);
     }
@@ -204,11 +231,11 @@ private:
                 return;
             }
             T* const s = scores_of(tile);
-            if constexpr (!RowNormalizer<N>) score_tile(tile, cover, s);
+            if constexpr (!RowNormalizer<N>) score_tile(tile, cover, rows_.all(), s);
             if (insight != nullptr && z_.seen != nullptr) keep_scores(tile, cover, s);
             if constexpr (!RowNormalizer<N>) {
                 if constexpr (PairNormalizer<N>) {
-                    weigh_pairs(tile.keys);
+                    weigh_pairs(tile.keys, rows_.all());
                 } else {
                     by_rows_ ? states_.weigh_rows(s, tile.keys, apart_.query) : states_.weigh(s, tile.keys);
                 }

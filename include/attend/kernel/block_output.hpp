@@ -66,27 +66,39 @@ public:
         for (Index h = 0; h < (by_rows ? 0 : rows.block.heads); ++h) ahead.later(rows.of(out, h));
     }
 
-    /// o = factor ∘ o + weights after dropout · values. `sees` tells who sees values that are not finite.
-    ATTEND_NOINLINE void add_weighted_values(KeyTile<T>& tile, Cover cover, LaneOperand<T>& weights,
-                                             const ScoreStrides& apart, const Products<T, E>& products,
-                                             const PairTest& sees) {
-        rows.drop(tile.position, tile.keys, weights.data, apart);
+    /// Values of a tile, read as the products of its blocks take them.
+    void read_values(KeyTile<T>& tile) const {
+        if (tile.has_v) return;
+        tile.has_v = true;
+        ::new (&tile.rows) StridedMatrix<T>(keys.values(tile.begin, tile.keys, z.v, reading()));
+        if (!by_rows) tile.v = {{tile.rows.data, tile.rows.depth_stride, tile.rows.row_stride}};
+    }
+    /// o = factor ∘ o + weights after dropout · values, in a range of lanes; of the first tile without what stood in o.
+    /// `sees` tells who sees values that are not finite.
+    ATTEND_NOINLINE void add_weighted_values(KeyTile<T>& tile, Cover cover, const LaneRange& range,
+                                             LaneOperand<T>& weights, const ScoreStrides& apart,
+                                             const Products<T, E>& products, const PairTest& sees) {
+        rows.drop(tile.position, tile.keys, weights.data, apart, range);
         const T* const factor = first ? nullptr : z.rows.factor;
-        first = false;
         if constexpr (ReadsHeldRows<Head, E, T>) {
             if (by_rows && add_held_values(tile, cover, weights.data, factor, apart, products)) return;
         }
-        if (!tile.has_v) {
-            tile.has_v = true;
-            ::new (&tile.rows) StridedMatrix<T>(keys.values(tile.begin, tile.keys, z.v, reading()));
-            if (!by_rows) tile.v = {{tile.rows.data, tile.rows.depth_stride, tile.rows.row_stride}};
-        }
-        if (cover == Cover::some && !all_finite(tile.rows, tile.keys, d_v)) [[unlikely]] {
+        read_values(tile);
+        if (cover == Cover::some && !has_finite_values(tile)) [[unlikely]] {
             add_visible_values(tile, weights, factor, apart, products, sees);
             tile.has_v = false;
         } else {
-            add_values(tile, weights, factor, apart, products);
+            add_values(tile, range, weights, factor, apart, products);
         }
+    }
+    bool has_finite_values(KeyTile<T>& tile) const {
+        read_values(tile);
+        if (!tile.is_finite) tile.is_finite = all_finite(tile.rows, tile.keys, d_v);
+        return *tile.is_finite;
+    }
+    /// The output of no keys, in lanes.
+    void clear(const LaneRange& range) const {
+        for (Index a = 0; a < d_v; ++a) std::fill_n(z.o + a * rows.lanes + range.begin, range.count(), T(0));
     }
     /// The output of no keys where there was no tile.
     void end() const {
@@ -213,8 +225,8 @@ private:
                 f(slice.row(i), h * rows.block.rows + output.rows[static_cast<std::size_t>(i)] - start);
         }
     }
-    void add_values(KeyTile<T>& tile, LaneOperand<T>& weights, const T* factor, const ScoreStrides& apart,
-                    const Products<T, E>& products) const {
+    void add_values(KeyTile<T>& tile, const LaneRange& range, LaneOperand<T>& weights, const T* factor,
+                    const ScoreStrides& apart, const Products<T, E>& products) const {
         const Index count = tile.keys;
         if (by_rows) {
             products.add_row_values({tile.rows.data, tile.rows.row_stride, count, d_v, rows.streams()}, weights.data,
@@ -225,7 +237,7 @@ private:
                 products.prepare(values, d_v, count, z.packed_v);
                 products.prepare(weights, count, rows.lanes, z.packed_weights);
             }
-            products.multiply(values, d_v, count, weights, rows.lanes, z.o, {.factor = factor, .ahead = &ahead});
+            products.multiply(values, d_v, count, weights, rows.lanes, range, z.o, {.factor = factor, .ahead = &ahead});
         }
     }
     /// The same of values as they are held. False, and nothing is done, where they cannot be read so.
@@ -262,7 +274,7 @@ private:
             }
         }
         without.v = {{z.v, without.rows.depth_stride, without.rows.row_stride}};
-        add_values(without, weights, factor, apart, products);
+        add_values(without, rows.all(), weights, factor, apart, products);
         const StridedMatrix<T> values = keys.values(tile.begin, tile.keys, z.v, reading());
         for (Index j = 0; j < tile.keys; ++j) {
             for (Index a = 0; a < d_v; ++a) {

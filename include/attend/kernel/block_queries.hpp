@@ -110,10 +110,11 @@ public:
         pack();
     }
 
-    /// s = q · kᵀ of a tile, and `largest`, by lane, is raised to the largest.
-    ATTEND_NOINLINE void multiply(RowOperand<T>& k, Index keys, T* s, T* largest, ReadAhead* ahead) const {
+    /// s = q · kᵀ of a tile and a range of lanes, and `largest`, by lane, is raised to the largest.
+    ATTEND_NOINLINE void multiply(RowOperand<T>& k, Index keys, const LaneRange& range, T* s, T* largest,
+                                  ReadAhead* ahead) const {
         if (products.packs(keys)) products.prepare(k, keys, width, z.packed_k);
-        products.multiply(k, keys, width, operand, rows.lanes, s, {.largest = largest, .ahead = ahead});
+        products.multiply(k, keys, width, operand, rows.lanes, range, s, {.largest = largest, .ahead = ahead});
     }
 
 private:

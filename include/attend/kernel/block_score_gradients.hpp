@@ -33,37 +33,55 @@ public:
           keys_(keys),
           fold_(fold_of<N>(attention.normalizer), rows, scratch) {}
 
-    /// Calls `f(begin, keys, cover, p, ds)` for the tiles of keys that the mask does not hide: with the weights after
-    /// dropout and the gradients of the products that became scores, key after key. Adds the gradients of the modifiers
-    /// and of the normalizer.
-    template <class F>
-    void for_each_tile(F&& f) {
-        const auto finish = [&](Index begin, Index keys, Cover cover) {
-            clear_idle_lanes(begin, keys);
+    /// For the tiles of keys that the mask does not hide forms the weights, after dropout, and the gradients of the
+    /// products that became scores, key after key, and those of the modifiers and of the normalizer. `by_ranges`:
+    /// whether a tile that is hidden in part may be taken a range of lanes at a time, each with the keys that it sees.
+    /// Calls `of_range(begin, keys, cover, lanes, ds)` for what is taken at a time, and then `of_tile(begin, keys, p,
+    /// ds)`, where what no range sees is 0.
+    template <class OfRange, class OfTile>
+    void for_each_tile(bool by_ranges, OfRange&& of_range, OfTile&& of_tile) {
+        const auto finish = [&](Index tile, Index begin, Index keys, Cover cover, const LaneRange& range) {
+            clear_idle_lanes(tile, begin, keys);
             if constexpr (modifies) {
                 auto* const gradient = parameters_.wanted() ? &parameters_.modifiers->each : nullptr;
-                modifiers_backward(attention_.modifiers.each, rows_, {begin, keys}, z_.raw + at(begin),
-                                   z_.ds + at(begin), z_.kept, gradient);
+                modifiers_backward(attention_.modifiers.each, rows_, {begin, keys, range}, z_.raw + at(tile, begin),
+                                   z_.ds + at(tile, begin), z_.kept, gradient);
             }
-            rows_.drop(begin, keys, z_.p + at(begin), {1, rows_.lanes});
-            f(begin, keys, cover, z_.p + at(begin), z_.ds + at(begin));
+            rows_.drop(begin, keys, z_.p + at(tile, begin), {1, rows_.lanes}, range);
+            of_range(begin, keys, cover, range, z_.ds + at(tile, begin));
         };
         if constexpr (RowNormalizer<N>) {
             std::fill(z_.p, z_.p + rows_.block.key_end * rows_.lanes, -infinity);
             std::fill(z_.ds, z_.ds + rows_.block.key_end * rows_.lanes, T(0));
             visible_tiles([&](Index begin, Index keys, Cover cover) { score_tile(begin, keys, cover); });
             normalize_rows();
-            visible_tiles(finish);
+            visible_tiles([&](Index begin, Index keys, Cover cover) {
+                finish(begin, begin, keys, cover, rows_.all());
+                of_tile(begin, keys, z_.p + at(begin), z_.ds + at(begin));
+            });
         } else {
             if constexpr (Fold<N>) load_rows();
-            visible_tiles([&](Index begin, Index keys, Cover cover) {
-                score_tile(begin, keys, cover);
-                if constexpr (Fold<N>) {
-                    fold_.backward(keys, parameters_.normalizer);
+            visible_tiles([&](Index tile, Index keys, Cover cover) {
+                const auto take = [&](const LaneRange& range, Index from, Index end) {
+                    const Index begin = tile + from, count = end - from;
+                    if (count > 0) {
+                        score_part(tile, begin, count, cover, range);
+                        if constexpr (Fold<N>) {
+                            fold_.backward(from, count, range, parameters_.normalizer);
+                        } else {
+                            weigh_pairs(tile, begin, count, range);
+                        }
+                        finish(tile, begin, count, cover, range);
+                    }
+                    clear(range, 0, from);
+                    clear(range, end, keys);
+                };
+                if (cover == Cover::some && by_ranges && may_split(tile, keys)) {
+                    scores_.for_each_range(tile, keys, take);
                 } else {
-                    weigh_pairs(begin, keys);
+                    take(rows_.all(), 0, keys);
                 }
-                finish(begin, keys, cover);
+                of_tile(tile, keys, z_.p, z_.ds);
             });
         }
     }
@@ -77,8 +95,22 @@ private:
     static constexpr T infinity = std::numeric_limits<T>::infinity();
     static constexpr bool modifies = A::ModifierChain::count > 0;
 
-    /// Where a tile of scores stands in `z_`.
-    Index at(Index begin) const { return RowNormalizer<N> ? begin * rows_.lanes : 0; }
+    /// Where a tile of scores stands in `z_`, and in that what begins with another key.
+    Index at(Index tile) const { return RowNormalizer<N> ? tile * rows_.lanes : 0; }
+    Index at(Index tile, Index begin) const { return at(tile) + (begin - tile) * rows_.lanes; }
+    /// Neither weights nor gradients.
+    void clear(const LaneRange& range, Index from, Index end) const {
+        for (Index j = from; j < end; ++j) {
+            set_lanes(z_.p + j * rows_.lanes + range.begin, range.count(), T(0));
+            set_lanes(z_.ds + j * rows_.lanes + range.begin, range.count(), T(0));
+        }
+    }
+
+    /// Whether the ranges of lanes of a tile that is hidden in part may be taken one by one.
+    bool may_split(Index begin, Index keys) const {
+        return scores_.has_ranges() && gradients_.dweights.data == nullptr &&
+               all_finite(keys_of_tile(begin, keys), keys, rows_.problem.shape.d_k);
+    }
 
     template <class F>
     void visible_tiles(F&& f) const {
@@ -90,11 +122,11 @@ private:
     }
 
     /// Lanes without a query made weights of whatever a formula makes of features that are 0, but must not give any.
-    void clear_idle_lanes(Index begin, Index keys) const {
+    void clear_idle_lanes(Index tile, Index begin, Index keys) const {
         const Index idle = rows_.lanes - rows_.block.count();
         if (idle == 0) return;
         for (Index j = 0; j < keys; ++j) {
-            const Index first = at(begin) + j * rows_.lanes + rows_.block.count();
+            const Index first = at(tile, begin) + j * rows_.lanes + rows_.block.count();
             std::fill_n(z_.p + first, idle, T(0));
             std::fill_n(z_.ds + first, idle, T(0));
         }
@@ -106,7 +138,7 @@ private:
         if (fold_.sees_again()) [[unlikely]] {
             fold_.start_seeing();
             visible_tiles([&](Index begin, Index keys, Cover cover) {
-                final_scores(begin, keys, cover);
+                final_scores(begin, begin, keys, cover, rows_.all());
                 fold_.see(z_.p + at(begin), keys);
             });
             fold_.end_seeing();
@@ -125,21 +157,23 @@ private:
         fold_.add_row_gradients(parameters_.normalizer);
     }
 
-    /// The final scores of a tile.
-    void final_scores(Index begin, Index keys, Cover cover) {
+    /// The final scores of keys of a tile, and a range of lanes.
+    void final_scores(Index tile, Index begin, Index keys, Cover cover, const LaneRange& range) {
         RowOperand<T> k{keys_of_tile(begin, keys)};
-        scores_.score(k, begin, keys, cover, z_.p + at(begin), {.raw = modifies ? z_.raw + at(begin) : nullptr});
+        scores_.score(k, begin, keys, cover, z_.p + at(tile, begin),
+                      {.lanes = range, .raw = modifies ? z_.raw + at(tile, begin) : nullptr});
     }
     /// Those, and the gradients of their weights.
-    ATTEND_NOINLINE void score_tile(Index begin, Index keys, Cover cover) {
-        final_scores(begin, keys, cover);
-        const StridedMatrix<T> v = keys_.values(begin, keys, z_.v, Reading::once);
-        scores_.engine().engine.multiply(v, keys, rows_.problem.shape.d_v, z_.dout, rows_.lanes, z_.ds + at(begin),
-                                         ProductOptions<T>());
+    ATTEND_NOINLINE void score_part(Index tile, Index begin, Index keys, Cover cover, const LaneRange& range) {
+        final_scores(tile, begin, keys, cover, range);
+        T* const ds = z_.ds + at(tile, begin);
+        const RowOperand<T> v{keys_.values(begin, keys, z_.v, Reading::once)};
+        scores_.engine().multiply(v, keys, rows_.problem.shape.d_v, {z_.dout}, rows_.lanes, range, ds);
         if (gradients_.dweights.data != nullptr) [[unlikely]]
             add_weight_gradients(begin, keys);
-        rows_.drop(begin, keys, z_.ds + at(begin), {1, rows_.lanes});
+        rows_.drop(begin, keys, ds, {1, rows_.lanes}, range);
     }
+    void score_tile(Index begin, Index keys, Cover cover) { score_part(begin, begin, keys, cover, rows_.all()); }
     /// Adds the gradients of a tile's weights that the loss reads itself.
     void add_weight_gradients(Index begin, Index keys) const {
         for (Index h = 0; h < rows_.block.heads; ++h) {
@@ -151,12 +185,13 @@ private:
         }
     }
 
-    void weigh_pairs(Index begin, Index keys) const {
+    void weigh_pairs(Index tile, Index begin, Index keys, const LaneRange& range) const {
         auto* const gradient = parameters_.normalizer;
         const auto zero = simd::broadcast(T(0));
         for (Index j = 0; j < keys; ++j) {
-            T *const s = z_.p + j * rows_.lanes, *const ds = z_.ds + j * rows_.lanes;
-            rows_.for_each_packet(begin + j, [&](Index lane, const LanePosition<T>& p) {
+            const Index key = at(tile, begin) + j * rows_.lanes;
+            T *const s = z_.p + key, *const ds = z_.ds + key;
+            rows_.for_each_packet(begin + j, range, [&](Index lane, const LanePosition<T>& p) {
                 const Index count = p.query.count;
                 const auto scores = simd::load(s + lane, count, -infinity);
                 auto weights = attention_.normalizer.weight(Lanes<T>::of(scores), p.head);

@@ -17,6 +17,7 @@ namespace attend::inline ATTEND_ABI::detail::fused {
 /// What else is wanted of the scores of a tile.
 template <class T>
 struct ScoreOptions {
+    LaneRange lanes;             ///< of which lanes, where queries stand in lanes
     T* largest = nullptr;        ///< becomes the largest by lane, where queries stand in lanes
     T* raw = nullptr;            ///< becomes what the modifiers are given
     ReadAhead* ahead = nullptr;  ///< what to ask for by the way
@@ -87,14 +88,39 @@ public:
             seen = (seen - 1) / step * step;
         return seen;
     }
+    /// Whether products of a range of lanes are less than those of all.
+    bool has_ranges() const {
+        return dot && LaneRangeEngine<E, T> && !queries_.by_rows && !engine().packs() && rows_.is_one_run();
+    }
+    /// Of a tile that is hidden in part, calls `f(lanes, begin, end)` for ranges of lanes and the keys, counted within
+    /// the tile, before and behind which they see none; begin = end where there is none at all. Packets that see about
+    /// the same go together, as wider products are faster.
+    template <class F>
+    void for_each_range(Index position, Index keys, F&& f) const {
+        Index from = 0, seen = 0;  // of the packets in hand: the first lane, and how many keys each sees, added up
+        KeyRange range{0, 0};
+        for (Index lane = 0; lane < rows_.lanes; lane += w) {
+            const KeyRange here = seen_by(lane, position, keys);
+            const KeyRange both = range.with(here);
+            const Index packets = (lane - from) / w + 1, together = packets * both.count();
+            if (lane > 0 && 3 * together > 4 * (seen + here.count())) {
+                f(LaneRange{from, lane}, range.begin, range.end);
+                from = lane, seen = here.count(), range = here;
+            } else {
+                seen += here.count(), range = both;
+            }
+        }
+        f(LaneRange{from, rows_.lanes}, range.begin, range.end);
+    }
     /// The final scores of a tile of keys, whose features are `k`: products or sums over pairs, modified and masked. Of
     /// few queries `k` may also be rows as they are held.
     template <class Keys>
     void score(Keys& k, Index begin, Index keys, Cover cover, T* s, const ScoreOptions<T>& options) {
         T* const largest = queries_.by_rows ? nullptr : options.largest;
-        if (largest != nullptr) set_lanes(largest, rows_.lanes, std::numeric_limits<T>::lowest());
+        if (largest != nullptr)
+            set_lanes(largest + options.lanes.begin, options.lanes.count(), std::numeric_limits<T>::lowest());
         const bool final = products_are_final && cover == Cover::all;
-        products(k, keys, s, final ? largest : nullptr, options.ahead);
+        products(k, keys, options.lanes, s, final ? largest : nullptr, options.ahead);
         if (options.raw != nullptr) std::copy(s, s + keys * rows_.lanes, options.raw);
         if (final) return;
         if (queries_.by_rows) {
@@ -102,7 +128,7 @@ public:
                 finish_row(attention_, p, keys, cover, s + lane * apart_.query);
             });
         } else {
-            finish(begin, keys, cover, s, largest);
+            finish(begin, keys, cover, options.lanes, s, largest);
         }
     }
     /// The features of a tile of keys and of the queries, where they are paired one by one.
@@ -115,31 +141,56 @@ public:
     }
 
 private:
+    struct KeyRange {
+        Index begin, end;
+
+        Index count() const { return end - begin; }
+        KeyRange with(const KeyRange& other) const {
+            if (count() == 0) return other;
+            if (other.count() == 0) return *this;
+            return {std::min(begin, other.begin), std::max(end, other.end)};
+        }
+    };
+
     static constexpr Index w = simd::width<T>;
+    static constexpr Index few_keys = 8;  ///< which products go by, in ranges of lanes
     static constexpr bool modifies_tiles = tile_modifiers<decltype(A::modifiers.each), T>() > 0;
 
+    /// Before and behind which keys of a tile the queries of a packet see none.
+    KeyRange seen_by(Index lane, Index position, Index keys) const {
+        const Index count = std::min(w, rows_.block.rows - lane);
+        const auto hidden = [&](Index begin, Index end) {
+            return cover_of(attention_.mask, rows_.tile(0, lane, count, position + begin, end - begin)) == Cover::none;
+        };
+        KeyRange range{0, keys};
+        const auto last = [&] { return (range.end - 1) / few_keys * few_keys; };
+        while (range.end > 0 && hidden(last(), range.end)) range.end = last();
+        while (range.begin < range.end && hidden(range.begin, std::min(range.begin + few_keys, range.end)))
+            range.begin += few_keys;
+        return range;
+    }
     /// s = the products of a tile's pairs, before modifiers and mask; `largest`, by lane, is raised to the largest.
-    void products(RowOperand<T>& k, Index keys, T* s, T* largest, ReadAhead* ahead) {
+    void products(RowOperand<T>& k, Index keys, const LaneRange& range, T* s, T* largest, ReadAhead* ahead) {
         if (queries_.by_rows) {
             engine().row_scores({k.matrix.data, k.matrix.row_stride, keys, queries_.width, rows_.streams()}, z_.mapped,
                                 rows_.block.count(), s, apart_);
         } else if constexpr (dot) {
-            queries_.multiply(k, keys, s, largest, ahead);
+            queries_.multiply(k, keys, range, s, largest, ahead);
         } else {
             pair_tile(k.matrix, keys, s);
         }
     }
     template <class Rows>
-    void products(const HeldRows<Rows>& k, Index, T* s, T*, ReadAhead*) {
+    void products(const HeldRows<Rows>& k, Index, const LaneRange&, T* s, T*, ReadAhead*) {
         k.for_each([&](const Rows& rows, Index begin) {
             engine().row_scores(rows, z_.mapped, rows_.block.count(), s + begin * apart_.key, apart_);
         });
     }
     /// Products into final scores: modifies and masks those of a tile, and raises `largest` if there is one.
-    void finish(Index begin, Index keys, Cover cover, T* s, T* largest) {
-        if constexpr (modifies_tiles) modify_tile(s, begin, keys);
-        Index whole = rows_.lanes;  // the lanes before the first packet that is cut
-        rows_.for_each_packet(begin, [&](Index lane, const LanePosition<T>& p) {
+    void finish(Index begin, Index keys, Cover cover, const LaneRange& range, T* s, T* largest) {
+        if constexpr (modifies_tiles) modify_tile(s, begin, keys, range);
+        Index whole = range.end;  // the lanes before the first packet that is cut
+        rows_.for_each_packet(begin, range, [&](Index lane, const LanePosition<T>& p) {
             if (p.query.count == w) {
                 const auto most = finish_packet<true>(s + lane, keys, p, cover);
                 if (largest != nullptr) simd::store(largest + lane, most);
@@ -149,7 +200,7 @@ private:
             finish_packet<false>(s + lane, keys, p, cover);
         });
         if (largest == nullptr) return;
-        for (Index i = whole / w * w; i < rows_.lanes; i += w) {
+        for (Index i = whole / w * w; i < range.end; i += w) {
             for (Index j = 0; j < keys; ++j)
                 simd::store(largest + i, simd::max(simd::load(largest + i), simd::load(s + j * apart_.key + i)));
         }
@@ -182,22 +233,22 @@ private:
         if constexpr (ExponentialScore<S, T>) add_exponentials(score, tiles.exponentials, keys, tiles.all, to);
     }
 
-    void modify(T* s, Index key, const auto& modifiers) {
-        rows_.for_each_packet(key, [&](Index lane, const LanePosition<T>& p) {
+    void modify(T* s, Index key, const LaneRange& range, const auto& modifiers) {
+        rows_.for_each_packet(key, range, [&](Index lane, const LanePosition<T>& p) {
             const Index count = p.query.count;
             const auto scores = Lanes<T>::of(simd::load(s + lane, count, T(0)));
             simd::store<T>(s + lane, on_lanes(modifiers, scores, p).packet, count);
         });
     }
     /// One modifier after the other, where one of them wants more than a key at a time.
-    void modify_tile(T* s, Index begin, Index keys) {
+    void modify_tile(T* s, Index begin, Index keys, const LaneRange& range) {
         const auto one = [&](const auto& modifier) {
             if constexpr (TileModifier<std::remove_cvref_t<decltype(modifier)>, T>) {
-                rows_.for_each_packet(begin, [&](Index lane, const LanePosition<T>& p) {
+                rows_.for_each_packet(begin, range, [&](Index lane, const LanePosition<T>& p) {
                     modifier.on_tile(s + lane, apart_.key, keys, p);
                 });
             } else {
-                for (Index j = 0; j < keys; ++j) modify(s + j * apart_.key, begin + j, modifier);
+                for (Index j = 0; j < keys; ++j) modify(s + j * apart_.key, begin + j, range, modifier);
             }
         };
         std::apply([&](const auto&... modifier) { (one(modifier), ...); }, attention_.modifiers.each);

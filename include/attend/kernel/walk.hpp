@@ -3,6 +3,7 @@
 /// The walk over the keys of a block, tile by tile, that forward, backward and the weights share.
 
 #include <algorithm>
+#include <optional>
 
 #include <attend/call/block_rows.hpp>
 #include <attend/engine/engine.hpp>
@@ -18,8 +19,25 @@ struct KeyTile {
     StridedMatrix<T> rows;  ///< values, keys × d_v
     RowOperand<T> v;        ///< the same as operand of a product, d_v × keys
     bool has_k = false, has_v = false;
+    std::optional<bool> is_finite;  ///< whether all values are, where that has been asked
 
     KeyTile(Index begin_, const KeyRun& run) : begin(begin_), keys(run.keys), position(run.position) {}
+
+    /// Some of its keys, of one whose operands have been read and are not packed.
+    KeyTile part(Index from, Index count) const {
+        KeyTile part(begin + from, {position + from, count});
+        part.k = {from_row(k.matrix, from)};
+        part.rows = from_row(rows, from);
+        part.v = {{part.rows.data, rows.depth_stride, rows.row_stride}};
+        part.has_k = has_k, part.has_v = has_v, part.is_finite = is_finite;
+        return part;
+    }
+
+private:
+    static StridedMatrix<T> from_row(StridedMatrix<T> matrix, Index row) {
+        matrix.data += row * matrix.row_stride;
+        return matrix;
+    }
 };
 
 /// Keys that stand at the positions that they are counted by.

@@ -66,7 +66,7 @@ public:
                 simd::store(z_.rows.largest + i,
                             simd::max(simd::load(z_.rows.largest + i), simd::load(s + j * rows_.lanes + i)));
         }
-        states_.take(s, keys);
+        states_.take(s, keys, rows_.all());
     }
     /// Leaves in `factor` that of the rows whose weights go by what was seen, and 0 of all others.
     ATTEND_NOINLINE void end_seeing() const {
@@ -130,12 +130,13 @@ public:
         }
     }
 
-    /// Of a tile, scores into weights, in `p`, and the weights' gradients into the scores', in `ds`.
-    ATTEND_NOINLINE void backward(Index keys, F* gradient) const {
-        states_.for_each_packet([&](auto whole, Index lane, Index count, Index head) ATTEND_ALWAYS_INLINE {
+    /// Of some keys of a tile and a range of lanes, scores into weights, in `p`, and the weights' gradients into the
+    /// scores', in `ds`.
+    ATTEND_NOINLINE void backward(Index from, Index keys, const LaneRange& range, F* gradient) const {
+        states_.for_each_packet(range, [&](auto whole, Index lane, Index count, Index head) ATTEND_ALWAYS_INLINE {
             const Weights<decltype(whole)> weights(*this, whole, lane, count, head);
             const auto delta = weights.load(z_.delta);
-            for (Index j = 0; j < keys; ++j) {
+            for (Index j = from; j < from + keys; ++j) {
                 const Index at = j * rows_.lanes;
                 const Lanes<T> s = weights.load(z_.p + at), p = weights(s), dp = weights.load(z_.ds + at);
                 weights.store(p, z_.p + at);

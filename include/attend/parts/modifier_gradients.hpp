@@ -11,9 +11,10 @@
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
-/// The keys of a tile.
-struct KeyRange {
+/// The keys of a tile, and which lanes see them.
+struct TileRange {
     Index begin, count;
+    LaneRange lanes;
 };
 
 /// Calls `f(m, gradient, tile)` for each modifier of whole tiles; `tile` counts them.
@@ -33,27 +34,27 @@ void for_each_tile_modifier(const std::tuple<Ms...>& modifiers, std::tuple<Ms...
 /// gradients of the modifiers' parameters, where they are wanted. `kept` has room for a tile for each modifier of whole
 /// tiles: for the gradients of what it made.
 template <class T, class X, class... Ms>
-void modifiers_backward(const std::tuple<Ms...>& modifiers, const BlockRows<T, X>& rows, const KeyRange& keys,
+void modifiers_backward(const std::tuple<Ms...>& modifiers, const BlockRows<T, X>& rows, const TileRange& tile,
                         const T* raw, T* ds, T* kept, std::tuple<Ms...>* gradient) {
     const Index lanes = rows.lanes;
-    for (Index j = 0; j < keys.count; ++j, raw += lanes) {
-        rows.for_each_packet(keys.begin + j, [&](Index lane, const LanePosition<T>& p) {
+    for (Index j = 0; j < tile.count; ++j, raw += lanes) {
+        rows.for_each_packet(tile.begin + j, tile.lanes, [&](Index lane, const LanePosition<T>& p) {
             const Index count = p.query.count;
             T* const at = ds + j * lanes + lane;
             const auto s = Lanes<T>::of(simd::load(raw + lane, count, T(0)));
             const auto ds_out = Lanes<T>::of(simd::load(at, count, T(0)));
             const auto keep = [&]<std::size_t i>(std::integral_constant<std::size_t, i>, const Lanes<T>& d) {
-                const auto tile = static_cast<Index>(tile_modifiers<std::tuple<Ms...>, T>(i));
-                simd::store<T>(kept + (tile * key_block + j) * lanes + lane, d.packet, count);
+                const auto which = static_cast<Index>(tile_modifiers<std::tuple<Ms...>, T>(i));
+                simd::store<T>(kept + (which * key_block + j) * lanes + lane, d.packet, count);
             };
             const auto ds_in = backward_on_lanes(modifiers, s, p, ds_out, gradient, keep);
             simd::store<T>(at, ds_in.packet, count);
         });
     }
     if (gradient == nullptr) return;
-    for_each_tile_modifier<T>(modifiers, *gradient, [&](const auto& m, auto& of_m, Index tile) {
-        rows.for_each_packet(keys.begin, [&](Index lane, const LanePosition<T>& p) {
-            m.backward_on_tile(kept + tile * key_block * lanes + lane, lanes, keys.count, p, of_m);
+    for_each_tile_modifier<T>(modifiers, *gradient, [&](const auto& m, auto& of_m, Index which) {
+        rows.for_each_packet(tile.begin, tile.lanes, [&](Index lane, const LanePosition<T>& p) {
+            m.backward_on_tile(kept + which * key_block * lanes + lane, lanes, tile.count, p, of_m);
         });
     });
 }

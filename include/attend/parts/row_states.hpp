@@ -83,8 +83,8 @@ public:
         for (Index m = 0; m < members; ++m) set_lanes(z_.states + m * lanes_, lanes_, values[m]);
     }
     /// Scores of a tile, keys × lanes, into weights; `factor` is left to rescale the output by.
-    void take(T* s, Index keys) const {
-        for_each_packet([&](auto whole, Index lane, Index count, Index head) ATTEND_ALWAYS_INLINE {
+    void take(T* s, Index keys, const LaneRange& range) const {
+        for_each_packet(range, [&](auto whole, Index lane, Index count, Index head) ATTEND_ALWAYS_INLINE {
             take(LaneScores<T, whole>(s + lane, lanes_, keys, z_.largest + lane, count), whole, lane, count, head);
         });
     }
@@ -98,8 +98,8 @@ public:
         });
     }
     /// The same without the weights, for an LSE that nobody else needs.
-    void see(const T* s, Index keys) const {
-        for_each_packet([&](auto whole, Index lane, Index count, Index head) ATTEND_ALWAYS_INLINE {
+    void see(const T* s, Index keys, const LaneRange& range) const {
+        for_each_packet(range, [&](auto whole, Index lane, Index count, Index head) ATTEND_ALWAYS_INLINE {
             take(SeenLaneScores<T>(s + lane, lanes_, keys, z_.largest + lane), whole, lane, count, head);
         });
     }
@@ -168,10 +168,15 @@ public:
     /// by head.
     template <class Each>
     ATTEND_ALWAYS_INLINE void for_each_packet(Each&& f) const {
+        for_each_packet(LaneRange{0, lanes_}, f);
+    }
+    /// Those of a range of lanes, which is all of them where a block has several heads.
+    template <class Each>
+    ATTEND_ALWAYS_INLINE void for_each_packet(const LaneRange& range, Each&& f) const {
         constexpr Index w = simd::width<T>;
         constexpr bool alike = requires { requires F::heads_alike; };
         if (alike || block_.heads == 1) {
-            for (Index i = 0; i < lanes_; i += w) f(std::true_type(), i, w, block_.head);
+            for (Index i = range.begin; i < range.end; i += w) f(std::true_type(), i, w, block_.head);
         } else if constexpr (!alike) {
             for (Index h = 0; h < block_.heads; ++h) {
                 for (Index i = 0; i < block_.rows; i += w)
