@@ -78,14 +78,19 @@ void save_safetensors(std::ostream& to, const Value& value, const TensorNames& n
         layout.for_each_part(value, [&](const detail::TensorPart& part, const auto& matrix) {
             if (part.tensor != tensor) return;
             using T = typename std::remove_cvref_t<decltype(matrix)>::Scalar;
-            std::array<char, sizeof(T)> bytes;
+            std::string bytes;
+            const auto flush = [&] {
+                to.write(bytes.data(), static_cast<std::streamsize>(bytes.size())), bytes.clear();
+            };
             for (Index i = 0; i < part.rows; ++i) {
                 for (Index j = 0; j < part.columns; ++j) {
                     const T number = part.transposed ? matrix.coeff(j, i) : matrix.coeff(i, j);
-                    detail::to_little_endian(number, bytes.data());
-                    to.write(bytes.data(), bytes.size());
+                    bytes.resize(bytes.size() + sizeof(T));
+                    detail::to_little_endian(number, &bytes[bytes.size() - sizeof(T)]);
+                    if (bytes.size() >= 65536) flush();
                 }
             }
+            flush();
         });
     }
     detail::require(static_cast<bool>(to), "save_safetensors: the file cannot be written to its end");

@@ -13,10 +13,12 @@
 #include <istream>
 #include <limits>
 #include <memory>
+#include <ranges>
 #include <span>
 #include <streambuf>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -82,6 +84,15 @@ public:
     explicit Safetensors(std::span<const std::byte> bytes)
         : where_("safetensors, from memory"), own_(std::make_unique<detail::MemoryStream>(bytes)) {
         open();
+    }
+
+    /// Memory that is gone before it is read is refused in words.
+    template <class Bytes>
+        requires(std::is_convertible_v<Bytes, std::span<const std::byte>> && !std::is_lvalue_reference_v<Bytes> &&
+                 !std::ranges::enable_borrowed_range<std::remove_cvref_t<Bytes>>)
+    explicit Safetensors(Bytes&&) {
+        static_assert(sizeof(Bytes) == 0,
+                      "attend: the bytes of this file are a temporary, gone before they are read: give them a name");
     }
 
     const Tensors& tensors() const { return tensors_; }

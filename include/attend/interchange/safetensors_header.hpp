@@ -30,11 +30,13 @@ struct TensorInfo {
 
 namespace detail {
 
-/// Sizes as errors name them: `[2, 3]`.
+/// Sizes as errors name them, `[2, 3]`, of many the first ones.
 inline std::string text_of_sizes(std::span<const Index> sizes) {
+    constexpr std::size_t most = 8;
     std::string text = "[";
-    for (const Index size : sizes) (text += text.size() > 1 ? ", " : "") += std::to_string(size);
-    return text += ']';
+    for (const Index size : sizes.first(std::min(sizes.size(), most)))
+        (text += text.size() > 1 ? ", " : "") += std::to_string(size);
+    return text += sizes.size() > most ? ", ...]" : "]";
 }
 
 /// The product of sizes; −1 where that is more than any memory.
@@ -118,10 +120,9 @@ private:
         const bool whole = all >= 0 && all <= most && all * bits % 8 == 0;
         const auto bytes = static_cast<std::uint64_t>(whole ? all * bits / 8 : 0);
         if (!whole || tensor.end < tensor.begin || tensor.end - tensor.begin != bytes)
-            refuse(
-                where_, ": tensor ", in_quotes(name), " of ", tensor.type, " and shape ",
-                in_quotes(text_of_sizes(std::span(tensor.shape).first(std::min<std::size_t>(tensor.shape.size(), 8)))),
-                " cannot stand in bytes ", std::to_string(tensor.begin), " to ", std::to_string(tensor.end));
+            refuse(where_, ": tensor ", in_quotes(name), " of ", tensor.type, " and shape ",
+                   text_of_sizes(tensor.shape), " cannot stand in bytes ", std::to_string(tensor.begin), " to ",
+                   std::to_string(tensor.end));
     }
     /// Tensors follow each other without gaps, from the header to the end of the file.
     void check_places(std::uint64_t bytes) const {

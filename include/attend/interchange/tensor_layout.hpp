@@ -138,6 +138,7 @@ private:
             tensors_.push_back({name, std::string(type), std::string(own), shape});
         } else {
             LaidOutTensor& tensor = tensors_[part.tensor];
+            require(static_cast<bool>(names_.place), "two parameters are called ", in_quotes(own), ": which is which?");
             const bool fits = !shape.empty() && shape.size() == tensor.shape.size() && type == tensor.type &&
                               std::equal(shape.begin() + 1, shape.end(), tensor.shape.begin() + 1);
             require(fits, "parameter ", own, ", of ", type, " and shape ", text_of_sizes(shape),

@@ -57,8 +57,8 @@ public:
     }
     void check(const Shape& shape) const {
         static constexpr C somewhere{};
-        const StridedView<const C> q{&somewhere, 1, shape.heads, 0, shape.d_q},
-            k{&somewhere, 1, shape.kv_heads, 0, shape.d_k};
+        const StridedView<const C> q{&somewhere, 1, shape.heads, shape.queries, shape.d_q},
+            k{&somewhere, 1, shape.kv_heads, shape.keys, shape.d_k};
         detail::check_call(attention, shape, q, k);
         if (bias_k.size() == 0 && bias_v.size() == 0) return;
         detail::require(bias_k.size() == shape.kv_heads * shape.d_k && bias_v.size() == shape.kv_heads * shape.d_v,
@@ -98,8 +98,9 @@ public:
                 auto y_rows = problem.query_slice(y, s, h);
                 auto lses = problem.query_slice(lse, s, h);
                 for (Index i = 0; i < q_rows.rows(); ++i) {
-                    const C score = bias_score(q_rows.row(i), kv_head), all = joined_lse(lses(i, 0), score),
-                            own = std::exp(lses(i, 0) - all);
+                    const C score = bias_score(q_rows.row(i), kv_head), all = joined_lse(lses(i, 0), score);
+                    if (all == -std::numeric_limits<C>::infinity()) continue;  // there is no key at all
+                    const C own = std::exp(lses(i, 0) - all);
                     lses(i, 0) = all;
                     auto y_row = y_rows.row(i);
                     if (bias_k.size() == 0) {
