@@ -255,12 +255,18 @@ TEST_CASE("files on disk are replaced whole") {
     CHECK(std::distance(std::filesystem::directory_iterator(folder), {}) == 1);
     CHECK(refusal([&] { save_safetensors(folder / "none" / "x", block); }).find("cannot be opened") !=
           std::string::npos);
+    std::filesystem::create_directory(folder / "folder");
+    std::ofstream(folder / "folder" / "file").put('x');
+    CHECK(
+        refusal([&] { save_safetensors(folder / "folder", block); }).ends_with("cannot be written, or not to its end"));
+    CHECK_FALSE(refusal([&] { save_safetensors(folder / "x", Twins()); }).empty());
+    CHECK(std::distance(std::filesystem::directory_iterator(folder), {}) == 2);  // nothing was left behind
     std::filesystem::remove_all(folder);
 
     std::ostringstream full;
     full.setstate(std::ios::badbit);
     CHECK(refusal([&] { save_safetensors(static_cast<std::ostream&>(full), block); }) ==
-          "save_safetensors: the file cannot be written to its end");
+          "save_safetensors: the stream takes no more");
 }
 
 }  // namespace test_safetensors

@@ -15,7 +15,8 @@ namespace attend::inline ATTEND_ABI::detail {
 /// A piece of a foreign text, as an error shows it: not at any length, and without what a terminal would obey.
 inline std::string in_quotes(std::string_view text) {
     constexpr std::size_t most = 100;
-    std::string quoted = "'" + std::string(text.substr(0, most)) + (text.size() > most ? "...'" : "'");
+    std::string quoted = "'";
+    quoted.append(text.substr(0, most)).append(text.size() > most ? "...'" : "'");
     for (char& c : quoted) {
         if (static_cast<unsigned char>(c) < 0x20U || c == '\x7f') c = '?';
     }

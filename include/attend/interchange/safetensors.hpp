@@ -62,52 +62,62 @@ void load_safetensors(From&& from, Value& value, const TensorNames& names = {}) 
     load_safetensors(Safetensors(from), value, names);
 }
 
-/// Writes the parameters of `value`, each in its own scalar type: the same bytes for the same parameters, numbers of
-/// more bits first and then by name. Throws `std::invalid_argument`, before anything
-/// is written, where names do not fit, and where the stream takes no more.
+namespace detail {
+
 template <class Value>
-void save_safetensors(std::ostream& to, const Value& value, const TensorNames& names = {}) {
-    const detail::TensorLayout layout(value, names);
+void write_safetensors(std::ostream& to, const Value& value, const TensorLayout& layout) {
     const std::vector<std::size_t> order = layout.file_order();
     const std::string header = layout.header(order);
     std::array<char, 8> length;
-    detail::to_little_endian(static_cast<std::uint64_t>(header.size()), length.data());
+    to_little_endian(static_cast<std::uint64_t>(header.size()), length.data());
     to.write(length.data(), length.size());
     to.write(header.data(), static_cast<std::streamsize>(header.size()));
+    std::string bytes;
+    const auto flush = [&] { to.write(bytes.data(), static_cast<std::streamsize>(bytes.size())), bytes.clear(); };
     for (const std::size_t tensor : order) {
-        layout.for_each_part(value, [&](const detail::TensorPart& part, const auto& matrix) {
+        layout.for_each_part(value, [&](const TensorPart& part, const auto& matrix) {
             if (part.tensor != tensor) return;
             using T = typename std::remove_cvref_t<decltype(matrix)>::Scalar;
-            std::string bytes;
-            const auto flush = [&] {
-                to.write(bytes.data(), static_cast<std::streamsize>(bytes.size())), bytes.clear();
-            };
             for (Index i = 0; i < part.rows; ++i) {
                 for (Index j = 0; j < part.columns; ++j) {
                     const T number = part.transposed ? matrix.coeff(j, i) : matrix.coeff(i, j);
                     bytes.resize(bytes.size() + sizeof(T));
-                    detail::to_little_endian(number, &bytes[bytes.size() - sizeof(T)]);
+                    to_little_endian(number, &bytes[bytes.size() - sizeof(T)]);
                     if (bytes.size() >= 65536) flush();
                 }
             }
-            flush();
         });
     }
-    detail::require(static_cast<bool>(to), "save_safetensors: the file cannot be written to its end");
+    flush();
+    to.flush();
+}
+
+}  // namespace detail
+
+/// Writes the parameters of `value`, each in its own scalar type: the same bytes for the same parameters, numbers of
+/// more bits first and then by name. Throws `std::invalid_argument`, before anything is written, where names do not
+/// fit, and where the stream takes no more.
+template <class Value>
+void save_safetensors(std::ostream& to, const Value& value, const TensorNames& names = {}) {
+    detail::write_safetensors(to, value, detail::TensorLayout(value, names));
+    detail::require(static_cast<bool>(to), "save_safetensors: the stream takes no more");
 }
 /// Into a file, which is replaced once all of the new one stands beside it.
 template <class Value>
 void save_safetensors(const std::filesystem::path& file, const Value& value, const TensorNames& names = {}) {
+    const detail::TensorLayout layout(value, names);
     std::filesystem::path part = file;
     part += ".part";
     std::ofstream to(part, std::ios::binary | std::ios::trunc);
     detail::require(to.is_open(), "save_safetensors: ", detail::in_quotes(part.string()), " cannot be opened");
-    save_safetensors(static_cast<std::ostream&>(to), value, names);
+    detail::write_safetensors(to, value, layout);
     to.close();
     std::error_code error;
-    if (to) std::filesystem::rename(part, file, error);
-    detail::require(static_cast<bool>(to) && !error, "save_safetensors: ", detail::in_quotes(file.string()),
-                    " cannot be written to its end");
+    const bool written = static_cast<bool>(to);
+    if (written) std::filesystem::rename(part, file, error);
+    if (written && !error) return;
+    std::filesystem::remove(part, error);
+    detail::refuse("save_safetensors: ", detail::in_quotes(file.string()), " cannot be written, or not to its end");
 }
 
 }  // namespace attend

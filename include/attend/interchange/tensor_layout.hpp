@@ -36,7 +36,7 @@ public:
     template <class Value>
     TensorLayout(Value& value, const TensorNames& names) : names_(names) {
         const auto place = [this](const ParameterName& parameter, const auto& matrix) {
-            add(parameter.text(), matrix);
+            this->add(parameter.text(), matrix);
         };
         walk_parameters(value, {}, place);
     }

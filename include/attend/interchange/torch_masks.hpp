@@ -3,8 +3,8 @@
 /// PyTorch's masks of `nn.MultiheadAttention`. In its boolean masks true means absent, where attend's say what to keep:
 /// what goes in by these names has PyTorch's meaning.
 
+#include <limits>
 #include <type_traits>
-#include <utility>
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/errors.hpp>
@@ -70,21 +70,39 @@ struct TorchAddedMask {
     auto operator()(auto s, const Position& p) const { return s + decltype(s)(values(p.row, p.key)); }
 };
 
+namespace detail {
+
+template <class T>
+consteval bool is_torch_mask() {
+    constexpr bool known = std::is_same_v<T, bool> || !std::numeric_limits<Compute<T>>::is_integer;
+    static_assert(known,
+                  "attend: torch_attn_mask takes booleans, true where a pair is absent, or floating-point numbers that "
+                  "are added to the scores: which of both are these integers?");
+    return known;
+}
+
+}  // namespace detail
+
 /// `attn_mask` for all heads and sequences, n_q × n_kv, copied: a mask of booleans, true where a pair is absent, which
 /// stands where masks do; or a modifier of numbers that are added to the scores, −∞ where a pair is absent.
 template <detail::Dense X>
 auto torch_attn_mask(const X& mask) {
-    if constexpr (std::is_same_v<typename X::Scalar, bool>) {
+    using T = typename X::Scalar;
+    if constexpr (!detail::is_torch_mask<T>()) {
+        return;
+    } else if constexpr (std::is_same_v<T, bool>) {
         return dense_mask(!mask.array());
     } else {
-        return TorchAddedMask<typename X::Scalar>{mask.matrix()};
+        return TorchAddedMask<T>{mask.matrix()};
     }
 }
 /// The same in PyTorch's memory, which must outlive the attention's calls: `strided(p, {sequences, heads, n_q, n_kv},
 /// {…})`, where a size of 1 serves all.
 template <class T>
 auto torch_attn_mask(const StridedView<T>& mask) {
-    if constexpr (std::is_same_v<std::remove_const_t<T>, bool>) {
+    if constexpr (!detail::is_torch_mask<std::remove_const_t<T>>()) {
+        return;
+    } else if constexpr (std::is_same_v<std::remove_const_t<T>, bool>) {
         return ~dense_mask(mask);
     } else {
         return bias(mask);
