@@ -2,6 +2,8 @@
 // says: all of it can be read, and what is written of it is read as the same. Anything else stops the program. Built by
 // fuzz.sh.
 
+#include <algorithm>
+#include <array>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -12,6 +14,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <attend/interchange/llama_names.hpp>
 #include <attend/interchange/safetensors.hpp>
@@ -53,7 +56,7 @@ bool same_bits(const RowMatrix<double>& a, const RowMatrix<double>& b) {
            (a.size() == 0 || std::memcmp(a.data(), b.data(), sizeof(double) * static_cast<std::size_t>(a.size())) == 0);
 }
 
-/// Reads all that is there, writes it as doubles and reads that.
+/// Reads all that is there, which takes so many bytes, writes it as doubles and reads that.
 void read_and_write(const Safetensors& file, std::uint64_t bytes) {
     Tensors all;
     std::uint64_t in_all = 0;
@@ -63,11 +66,11 @@ void read_and_write(const Safetensors& file, std::uint64_t bytes) {
         const bool numbers =
             tensor.type == "F64" || tensor.type == "F32" || tensor.type == "F16" || tensor.type == "BF16";
         if (is_refused(read) == numbers) stop("tensor " + name + " of " + tensor.type + " is read or not");
-        Index elements = 1;
-        for (const Index size : tensor.shape) elements = size == 0 || elements == 0 ? 0 : elements * size;
+        Index elements = std::count(tensor.shape.begin(), tensor.shape.end(), 0) > 0 ? 0 : 1;
+        for (const Index size : tensor.shape) elements = elements == 0 ? 0 : elements * size;
         if (numbers && all.matrices[name].size() != elements) stop("tensor " + name + " has another size");
     }
-    if (in_all > bytes) stop("tensors have more bytes than the file");
+    if (in_all != bytes) stop("tensors have other bytes than those behind the header");
     std::stringstream written;
     if (is_refused([&] { attend::save_safetensors(static_cast<std::ostream&>(written), all); })) {
         stop("what was read is not written");
@@ -117,17 +120,115 @@ std::string good_file(unsigned which) {
     return bytes.str();
 }
 
+std::string with_length(const std::string& header) {
+    std::string length(8, '\0');
+    attend::detail::to_little_endian(static_cast<std::uint64_t>(header.size()), length.data());
+    return length + header;
+}
+
+/// Decisions, from the fuzzer's bytes; zeros when there are none left.
+class Bytes {
+public:
+    explicit Bytes(std::span<const std::uint8_t> bytes) : left_(bytes) {}
+    unsigned byte() {
+        if (left_.empty()) return 0;
+        const unsigned first = left_[0];
+        left_ = left_.subspan(1);
+        return first;
+    }
+    template <class Values>
+    auto one_of(const Values& values) {
+        return values[byte() % std::size(values)];
+    }
+    /// Seldom a little more or less.
+    std::uint64_t altered(std::uint64_t x) {
+        const unsigned how = byte();
+        return how < 240 ? x : x + how - 248;
+    }
+
+private:
+    std::span<const std::uint8_t> left_;
+};
+
+struct Chosen {
+    std::string name, type;
+    std::vector<std::uint64_t> shape;
+};
+constexpr std::array names{"query_weight",  "query_bias",      "output_bias",     "in_proj_weight", "in_proj_bias",
+                           "out_proj.bias", "a.q_proj_weight", "a.q_proj.weight", "a.in_proj_bias", "a.x"};
+constexpr std::array types{"F64", "F32", "F16", "BF16", "I64", "U8", "F4", "F6_E2M3"};
+constexpr std::uint64_t one = 1;
+constexpr std::array sizes{one,        2 * one,    3 * one,    4 * one,          6 * one,          0 * one,    8 * one,
+                           one << 31U, one << 32U, one << 61U, (one << 63U) - 1, (one << 32U) + 1, one << 62U, 5 * one};
+
+std::vector<Chosen> any_tensors(Bytes& bytes) {
+    std::vector<Chosen> tensors(bytes.byte() % 9U);
+    for (Chosen& tensor : tensors) {
+        tensor = {bytes.one_of(names), bytes.one_of(types), {}};
+        tensor.shape.resize(bytes.byte() % 4U);
+        for (std::uint64_t& size : tensor.shape) size = bytes.one_of(sizes);
+    }
+    return tensors;
+}
+/// Those of a file that fits a block, a few of them changed.
+std::vector<Chosen> fitting_tensors(Bytes& bytes) {
+    const std::string good = good_file(bytes.byte() % 4U);
+    std::vector<Chosen> tensors;
+    const Safetensors file(std::as_bytes(std::span(good)));
+    for (const auto& [name, info] : file.tensors())
+        tensors.push_back({name, info.type, {info.shape.begin(), info.shape.end()}});
+    for (unsigned changes = bytes.byte() % 4U; changes > 0 && !tensors.empty(); --changes) {
+        const std::size_t which = bytes.byte() % tensors.size();
+        Chosen& tensor = tensors[which];
+        const unsigned how = bytes.byte() % 8U;
+        if (how == 0) std::reverse(tensor.shape.begin(), tensor.shape.end());
+        if (how == 1) tensor.shape.insert(tensor.shape.begin(), 1);
+        if (how == 2 && !tensor.shape.empty()) tensor.shape.pop_back();
+        if (how == 3 && !tensor.shape.empty()) tensor.shape[bytes.byte() % tensor.shape.size()] = bytes.one_of(sizes);
+        if (how == 4) tensor.type = bytes.one_of(types);
+        if (how == 5) tensor.name = bytes.one_of(names);
+        if (how == 6) tensors.erase(tensors.begin() + static_cast<std::ptrdiff_t>(which));
+        if (how == 7) tensors.push_back({bytes.one_of(names), bytes.one_of(types), {}});
+    }
+    return tensors;
+}
+/// A file of tensors, mostly as the format wants it: what no check of another would stop.
+std::string file_of_tensors(const std::vector<Chosen>& tensors, Bytes& bytes) {
+    std::string header = "{";
+    std::uint64_t at = 0;
+    for (const Chosen& tensor : tensors) {
+        (header += header.size() > 1 ? ",\"" : "\"") += tensor.name;
+        (header += "\":{\"dtype\":\"") += tensor.type;
+        header += "\",\"shape\":[";
+        auto bits = static_cast<std::uint64_t>(attend::detail::bits_of_tensor_type(tensor.type));
+        for (std::size_t d = 0; d < tensor.shape.size(); ++d) {
+            bits *= tensor.shape[d];  // wraps, as it might in a reader
+            (header += d > 0 ? "," : "") += std::to_string(tensor.shape[d]);
+        }
+        const std::uint64_t begin = bytes.altered(at), end = bytes.altered(begin + bits / 8);
+        header += "],\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(end) + "]}";
+        at = end;
+    }
+    std::string file = with_length(header + "}");
+    const std::uint64_t numbers = std::min<std::uint64_t>(bytes.altered(at), 4096);
+    for (std::uint64_t i = 0; i < numbers; ++i) file += static_cast<char>(bytes.byte());
+    return file;
+}
+
 /// The file that the fuzzer's bytes stand for, by the first of them: those bytes; a header and numbers, in front of
-/// which the length belongs, since mutations rarely keep it right; or a good file with a few changes.
+/// which the length belongs, since mutations rarely keep it right; a good file with a few changes; or tensors of its
+/// choice.
 std::string file_of(std::span<const std::uint8_t> data) {
-    const unsigned kind = data[0] % 8U;
+    const unsigned kind = data[0] % 16U;
     std::string bytes(reinterpret_cast<const char*>(data.data()) + 1, data.size() - 1);
     if (kind == 0) return bytes;
     if (kind < 4) {
         const std::size_t header = std::min(bytes.find('\0'), bytes.size());
-        std::string length(8, '\0');
-        attend::detail::to_little_endian(static_cast<std::uint64_t>(header), length.data());
-        return length + bytes;
+        return with_length(bytes.substr(0, header)) + bytes.substr(header);
+    }
+    if (kind >= 8) {
+        Bytes decisions(data.subspan(1));
+        return file_of_tensors(kind < 12 ? any_tensors(decisions) : fitting_tensors(decisions), decisions);
     }
     std::string file = good_file(kind - 4);
     for (std::size_t i = 0; i + 3 < bytes.size(); i += 4) {
@@ -150,7 +251,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto memory = std::as_bytes(std::span(bytes));
     if (is_refused([&] { const Safetensors file(memory); })) return 0;
     const Safetensors file(memory);
-    read_and_write(file, bytes.size());
+    const auto header = attend::detail::from_little_endian<std::uint64_t>(bytes.data());
+    read_and_write(file, bytes.size() - 8 - header);
     load(file, block, {});
     load(file, block, attend::torch_names(block));
     load(file, two_memories, attend::torch_names(two_memories, "a."));
