@@ -1,6 +1,8 @@
 // Parameters of attentions and blocks to files and back, under names of their own and of others.
 
 #include <filesystem>
+#include <fstream>
+#include <random>
 #include <sstream>
 
 #include <attend/attend.hpp>
@@ -243,7 +245,8 @@ TEST_CASE("names that do not fit are refused before anything is written") {
 }
 
 TEST_CASE("files on disk are replaced whole") {
-    const std::filesystem::path folder = std::filesystem::temp_directory_path() / "attend_test_safetensors";
+    const std::filesystem::path folder =
+        std::filesystem::temp_directory_path() / ("attend_test_" + std::to_string(std::random_device()()));
     std::filesystem::create_directories(folder);
     const std::filesystem::path file = folder / "block.safetensors";
     auto block = block_of<float>(1), other = block_of<float>(2);

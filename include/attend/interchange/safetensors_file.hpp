@@ -63,10 +63,10 @@ private:
 }  // namespace detail
 
 /// A file of tensors. Opening it reads and checks the header, O(header); a tensor's numbers are read when they are
-/// asked for. Throws `std::invalid_argument` for whatever is not in the format: files cut short, headers longer than
-/// the file or than 100 MB, names that stand there twice, types that the format does not have, tensors that overlap,
-/// leave gaps, or are not as long as their shape says. No more memory is taken than such a file has bytes, and a few
-/// times its header. Calls on one object must not run at the same time.
+/// asked for, and the file stays open. Throws `std::invalid_argument` for whatever is not in the format: files cut
+/// short, headers longer than the file or than 100 MB, names that stand there twice, types that the format does not
+/// have, tensors that overlap, leave gaps, or are not as long as their shape says. No memory is taken for numbers that
+/// a file only claims to have. Calls on one object must not run at the same time.
 class Safetensors {
 public:
     using Tensors = std::map<std::string, TensorInfo, std::less<>>;
