@@ -16,6 +16,7 @@ namespace attend::inline ATTEND_ABI {
 /// there; in_proj_weight holds those of queries, keys and values below each other where all have one width. What
 /// parameters the block's attention has besides, PyTorch has no names for: they keep their own, and where the file has
 /// none, `without("attention.", …)` leaves them as they are. Throws where the block's shape is none of that module.
+/// Its averaged weights are those of `mean_weights`, as `.insight` of a call; those of heads are `.weights`.
 template <class Block>
 TensorNames torch_names(const Block& block, std::string prefix = {}) {
     const auto& shape = block.shape();
