@@ -106,50 +106,42 @@ public:
             out.qk_matmul_output = OnnxTensor<Compute<T>>({q_.sequences, q_.heads, q_.rows, k_.rows}, 0);
         }
 
-        const auto valid = [&](Index sequence) {
-            return in.nonpad_kv_seqlen ? in.nonpad_kv_seqlen.values[sequence] : k_.rows;
-        };
-        const auto query_offset = [&](Index sequence) {
-            return in.past_key ? in.past_key.shape[2] : in.nonpad_kv_seqlen ? valid(sequence) - q_.rows : 0;
-        };
-        // A call has one offset: sequences that follow each other with the same one share a call.
-        for (Index first = 0, end = 0; first < q_.sequences; first = end) {
-            std::vector<Index> keys;
-            for (; end < q_.sequences && query_offset(end) == query_offset(first); ++end) keys.push_back(valid(end));
-            attend_to(first, std::move(keys), query_offset(first));
+        std::vector<Index> valid, positions;
+        for (Index sequence = 0; sequence < q_.sequences; ++sequence) {
+            valid.push_back(in.nonpad_kv_seqlen ? in.nonpad_kv_seqlen.values[sequence] : k_.rows);
+            const Index offset = in.past_key ? in.past_key.shape[2] : in.nonpad_kv_seqlen ? valid.back() - q_.rows : 0;
+            for (Index row = 0; row < q_.rows; ++row) positions.push_back(offset + row);
         }
+        compute(std::move(valid), positions);
     }
 
     OnnxOutputs<T> out;
 
 private:
     /// Every part is always there. What the node does not ask for is a part that changes nothing.
-    void attend_to(Index first, std::vector<Index> valid, Index query_offset) {
-        const Index count = std::ssize(valid);
+    void compute(std::vector<Index> valid, const std::vector<Index>& positions) {
         // Causal is a window that ends at the query itself.
         const auto visible =
-            dense_mask(sequences_of(broadcast(keep_), first, count)) & lengths(std::move(valid)) &
+            dense_mask(broadcast(keep_)) & lengths(std::move(valid)) &
             sliding_window(attributes_.left_window_size, attributes_.is_causal ? 0 : attributes_.right_window_size);
-        const auto added = bias(sequences_of(broadcast(bias_), first, count));
-        const auto q = sequences_of(q_, first, count), k = sequences_of(k_, first, count),
-                   v = sequences_of(v_, first, count);
-        const auto y = sequences_of(by_heads(out.Y, q.heads), first, count);
+        const auto added = bias(broadcast(bias_));
+        const auto y = by_heads(out.Y, q_.heads);
         const auto mode = attributes_.qk_matmul_output_mode;
-        const auto qk = mode ? Output<Compute<T>>(sequences_of(by_heads(out.qk_matmul_output, q.heads), first, count))
-                             : Output<Compute<T>>();
+        const auto qk = mode ? Output<Compute<T>>(by_heads(out.qk_matmul_output, q_.heads)) : Output<Compute<T>>();
 
         const auto run = [&](const auto& scores) {
             const auto attention = scores >> added >> visible;
-            if (mode == 3) return attention(q, k, v, y, {.weights = qk, .query_offset = query_offset});
-            attention(q, k, v, y, {.query_offset = query_offset});
+            if (mode == 3) return attention(q_, k_, v_, y, {.weights = qk, .query_positions = positions});
+            attention(q_, k_, v_, y, {.query_positions = positions});
             if (!mode) return;
             // The other modes ask for scores: a second call, whose values have no columns.
-            const auto no_values = strided(v.data, {v.sequences, v.heads, v.rows, 0}, {0, 0, 0, 1});
+            const auto no_values = strided(v_.data, {v_.sequences, v_.heads, v_.rows, 0}, {0, 0, 0, 1});
             RowMatrix<T> no_output;
             if (mode == 2) {
-                (attention >> KeepScores{})(q, k, no_values, no_output, {.weights = qk, .query_offset = query_offset});
+                (attention >> KeepScores{})(q_, k_, no_values, no_output,
+                                            {.weights = qk, .query_positions = positions});
             } else {
-                (scores >> KeepScores{})(q, k, no_values, no_output, {.weights = qk});
+                (scores >> KeepScores{})(q_, k_, no_values, no_output, {.weights = qk});
             }
         };
         const auto scaled = attributes_.scale ? ScaledDotProductAttention(*attributes_.scale) : scaled_dot_product;

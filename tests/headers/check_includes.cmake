@@ -15,8 +15,9 @@ set(floors  # lowest first
     "prefixed_cache.hpp"
     "mixer"
     "layer"
+    "interchange"
     "attend.hpp")
-set(may_include_own_kind core softmax engine source call insight parts kernel mixer layer)
+set(may_include_own_kind core softmax engine source call insight parts kernel mixer layer interchange)
 set(may_be_included_by_own_kind mask/algebra.hpp)
 set(may_name_eigen_internal core/simd.hpp)
 

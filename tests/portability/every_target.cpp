@@ -1,12 +1,15 @@
 // One program for every compiler and processor: attentions of several scores, forward and backward, in float, double
-// and bfloat16, and a multi-head block, against plain loops in double. It needs nothing but attend, says nothing where
-// all is well, and names what is off where it is not.
+// and bfloat16, and a multi-head block, against plain loops in double; and a file of parameters, byte by byte. It needs
+// nothing but attend, says nothing where all is well, and names what is off where it is not.
 #include <attend/attend.hpp>
+#include <attend/interchange/safetensors.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <limits>
+#include <sstream>
+#include <string>
 #include <type_traits>
 
 using namespace attend;
@@ -200,9 +203,34 @@ void check_block() {
     compare<T>("a block", "the gradient of output_weight", gradient.output_weight, context.transpose() * wide(dy));
 }
 
+struct Parameters {
+    Eigen::Matrix<Eigen::bfloat16, 2, 1> brief{Eigen::bfloat16(1), Eigen::bfloat16(-2)};
+    float number = 0.5f;
+    double exact = 3;
+
+    static void parameters(auto& self, auto&& visit) {
+        visit("brief", self.brief), visit("number", self.number), visit("exact", self.exact);
+    }
+};
+
+/// Its lowest bytes stand first, whatever the processor's order.
+void check_file() {
+    std::stringstream file;
+    save_safetensors(file, Parameters());
+    const std::string bytes = file.str(), numbers("\0\0\0\0\0\0\x08\x40\0\0\0\x3f\x80\x3f\0\xc0", 16);
+    Parameters loaded{.brief = {}, .number = 0, .exact = 0};
+    load_safetensors(file, loaded);
+    const bool right = bytes.ends_with(numbers) && bytes[0] != '\0' && bytes[7] == '\0' &&
+                       loaded.brief == Parameters().brief && loaded.number == 0.5f && loaded.exact == 3;
+    if (right) return;
+    std::printf("a file of parameters has other bytes\n");
+    ++failures;
+}
+
 }  // namespace
 
 int main() {
+    check_file();
     check_dot_products<float>();
     check_dot_products<double>();
     check_dot_products<Eigen::bfloat16>();
