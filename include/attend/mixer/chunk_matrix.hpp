@@ -45,8 +45,8 @@ struct ChunkMatrix {
 /// the bits of a row depend on nothing but the row and b.
 template <class C>
 void chunk_product(const ChunkMatrix<C>& y, const StridedMatrix<C>& a, Index depth, const ChunkMatrix<C>& b,
-                   const C* ones = nullptr) {
-    multiply<C>(a, y.rows, depth, b.data, b.lanes, y.data, y.lanes, {.factor = ones});
+                   const C* ones = nullptr, ReadAhead* ahead = nullptr) {
+    multiply<C>(a, y.rows, depth, b.data, b.lanes, y.data, y.lanes, {.factor = ones, .ahead = ahead});
 }
 
 }  // namespace attend::detail

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include <attend/core/read_ahead.hpp>
 #include <attend/mixer/recurrent_head.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
@@ -94,6 +95,7 @@ public:
         };
         for (Index begin = 0; begin < keys; begin += tokens()) {
             load_keys(begin, std::min(tokens(), keys - begin));
+            read_ahead(begin + tokens(), keys, out);
             for_each_piece(begin, std::min(tokens(), keys - begin), [&](Index key, Index count) {
                 const Index query = first_query(key);
                 take(chunk_of(begin, key, count, query, first_query(key + count) - query), query);
@@ -122,6 +124,7 @@ public:
             scratch_.before(begin / tokens()) = state;
             if (begin == last && first_query(keys) == queries_) break;  // nobody reads the state behind it
             load_keys(begin, std::min(tokens(), keys - begin));
+            ahead_.soon(some_keys(k_, begin + tokens(), keys), some_keys(v_, begin + tokens(), keys));
             for_each_piece(begin, std::min(tokens(), keys - begin),
                            [&](Index key, Index count) { absorb(begin, key, count, state); });
         }
@@ -132,6 +135,9 @@ public:
         for (Index begin = last; begin >= 0; begin -= tokens()) {
             const Index count = std::min(tokens(), keys - begin);
             load_keys(begin, count);
+            read_ahead(begin - tokens(), keys, gradients.dout, gradients.dq);
+            ahead_.later(some_keys(key_rows(gradients.dk), begin - tokens(), keys),
+                         some_keys(key_rows(gradients.dv), begin - tokens(), keys));
             for (Index end = begin + count; end > begin;) {
                 Index key = begin, length = 0;
                 state = scratch_.before(begin / tokens());
@@ -187,7 +193,8 @@ private:
                 .heads = group_,
                 .k = {k.data() + from * k.cols(), keys, k.cols()},
                 .v = {v.data() + from * v.cols(), keys, v.cols()},
-                .q = in(q)};
+                .q = in(q),
+                .ahead = &ahead_};
     }
     void add_gradients(const MixerChunk<C>& chunk, Index key, Index query, const MixerState<C>& before,
                        const RecurrentGradients<X>& to, MixerState<C>& dstate, M* gradient) const {
@@ -212,7 +219,23 @@ private:
             row += rows;
         });
     }
+    auto some_keys(const auto& rows, Index begin, Index keys) const {
+        const Index from = std::clamp<Index>(begin, 0, keys);
+        return rows.middleRows(from, std::clamp<Index>(begin + tokens(), 0, keys) - from);
+    }
+    /// The next chunk's rows, of its queries also those of these.
+    void read_ahead(Index begin, Index keys, const auto&... of_queries) const {
+        ahead_.soon(some_keys(k_, begin, keys), some_keys(v_, begin, keys));
+        const Index from = first_query(std::clamp<Index>(begin, 0, keys)),
+                    count = first_query(std::clamp<Index>(begin + tokens(), 0, keys)) - from;
+        for_each_head([&](Index head) {
+            ahead_.later(queries(problem_.q, head).middleRows(from, count),
+                         queries(of_queries, head).middleRows(from, count)...);
+        });
+    }
+
     const Scratch& scratch_;
+    mutable ReadAhead ahead_;
 };
 
 }  // namespace attend::detail

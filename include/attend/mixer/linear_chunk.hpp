@@ -53,11 +53,17 @@ public:
     std::size_t bytes() const { return bytes_; }
 
     void forward(MixerState<C>& state, MixerState<C>& out) {
-        start(MixerStateIn<C>(state.data(), state.rows(), state.cols()));
+        const bool in_place = state.cols() == state_.lanes;
+        if (in_place) {
+            state_.data = state.data();
+        } else {
+            state_.set(state);
+        }
+        start();
         for (Index h = 0; chunk_.queries > 0 && h < chunk_.heads; ++h) {
             load_queries(h);
             queries_since(x_.some(0, chunk_.queries));
-            chunk_product(y_, x_.plain(), d_, state_);
+            chunk_product<C>(y_, x_.plain(), d_, state_, nullptr, chunk_.ahead);
             for (Index r = 0; chunk_.keys > 0 && r < chunk_.queries; r += block) {  // none behind the last that is seen
                 const Matrix some = y_.some(r, std::min(block, chunk_.queries - r));
                 chunk_product(some, s_.some(r, some.rows).plain(), chunk_.seen(r + some.rows - 1), u_, ones_);
@@ -67,14 +73,15 @@ public:
         if (chunk_.keys == 0) return;
         decay_state(state_);
         keys_until(x_.some(0, chunk_.keys));
-        chunk_product(state_, x_.transposed(), chunk_.keys, u_, ones_);
-        state.array() = state_.all().leftCols(state.cols());
+        chunk_product(state_, x_.transposed(), chunk_.keys, u_, ones_, chunk_.ahead);
+        if (!in_place) state.array() = state_.all().leftCols(state.cols());
     }
 
     /// `state` is that before the chunk; dstate comes as the gradient of the state behind it, and leaves as that of it.
     void backward(const MixerStateIn<C>& state, const MixerStateIn<C>& dout, MixerState<C>& dstate,
                   MixerChunkGradients<C>& d) {
-        start(state);
+        state_.set(state);
+        start();
         state_t_.set_transposed(state_), ut_.set_transposed(u_);
         dstate_.set(dstate);
         dk_.all().setZero(), du_.all().setZero();
@@ -87,10 +94,9 @@ public:
 
 private:
     /// From the operands to what the tokens write.
-    void start(const MixerStateIn<C>& state) {
+    void start() {
         const Index n = chunk_.keys;
         std::fill_n(ones_, std::max({k_.lanes, u_.lanes, kt_.lanes}), C(1));
-        state_.set(state);
         k_.all().setZero(), u_.set(chunk_.v);
         decay_->factor.all().setOnes();
         for (Index j = 0; j < n; ++j) {
@@ -111,7 +117,7 @@ private:
         within_.all() = -within_.all();
         e_.all() = u_.all();
         x_.some(0, n).all() = -k_.all() * decay_->since.some(1, n).all();
-        chunk_product(e_, x_.plain(), d_, state_, ones_);
+        chunk_product(e_, x_.plain(), d_, state_, ones_, chunk_.ahead);
         for (Index begin = 0; begin < n; begin += block) {
             const Index end = std::min(begin + block, n);
             const Matrix some = e_.some(begin, end - begin);
@@ -147,7 +153,7 @@ private:
         dstate_t_.set_transposed(dstate_);
         keys_until(x);
         chunk_product(du_, x.plain(), d_, dstate_);
-        chunk_product(dx, u_.plain(), u_.columns, dstate_t_);
+        chunk_product<C>(dx, u_.plain(), u_.columns, dstate_t_, nullptr, chunk_.ahead);
         dk_.all() = dx.all() * decay_->until.all();
         for (Index j = 0; j < n; ++j) decay_->add_until(j, x.row(j), dx.row(j));
         for (Index c = 0; c < d_; ++c) dx(0, c) = (state_.row(c) * dstate_.row(c)).sum();
@@ -160,8 +166,8 @@ private:
         load_queries(head);
         y_.set(dout.middleRows(head * p, p));
         queries_since(x);
-        chunk_product(dx, y_.plain(), y_.columns, state_t_);
-        chunk_product(dstate_, x.transposed(), p, y_, ones_);
+        chunk_product<C>(dx, y_.plain(), y_.columns, state_t_, nullptr, chunk_.ahead);
+        chunk_product(dstate_, x.transposed(), p, y_, ones_, chunk_.ahead);
         for (Index r = 0; r < p; ++r) {
             decay_->add_since(chunk_.seen(r), x.row(r), dx.row(r));
             dx.row(r) *= decay_->since.row(chunk_.seen(r));

@@ -36,6 +36,7 @@
 #include <attend/core/concepts.hpp>
 #include <attend/core/operands.hpp>
 #include <attend/core/options.hpp>
+#include <attend/core/read_ahead.hpp>
 #include <attend/kernel/run.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -104,6 +105,7 @@ struct MixerChunk {
     Index first = 0;  ///< query i of a head stands at key first + i; of no keys all read the state
     Index heads = 1;
     MixerStateIn<C> k{nullptr, 0, 0}, v{nullptr, 0, 0}, q{nullptr, 0, 0};
+    detail::ReadAhead* ahead = nullptr;  ///< rows of the next chunk, for products to ask for by the way
 
     /// How many keys of the chunk a query sees.
     Index seen(Index query) const { return keys == 0 ? 0 : first + query + 1; }
