@@ -15,7 +15,7 @@ namespace attend::inline ATTEND_ABI {
 /// What a cache of states holds.
 struct RecurrentCacheShape {
     Index heads = 1;      ///< key/value heads
-    StateShape state;     ///< of each, as the mixer's `state` says
+    StateShape state{};   ///< of each, as the mixer's `state` says
     Index sequences = 1;  ///< each with a number of tokens of its own
 };
 
