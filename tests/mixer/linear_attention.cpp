@@ -357,7 +357,14 @@ TEST_CASE("what does not fit is refused by name") {
           "dstates are the very states that the call started from");
     CHECK(refusal([&] { some.backward(q, k, v, cache, v, dq, dk, dv, two); }) ==
           "dstates holds 2 sequences with 1 states of 3x2, but the call has 1 with 1 of 3x2");
-    CHECK((cache.tokens() == 0 && cache.state(0, 0).isZero(0) && out.size() == 0 && dq.size() == 0));
+    auto narrow = recurrent(LinearAttention{}).cache<double>({.d_q = 3, .d_k = 3, .d_v = 2});
+    const auto states = narrow.state(0, 0);
+    CHECK(refusal([&] { linear_attention(q.topRows(3), q.topRows(3), v.topRows(3), narrow, narrow.state(0, 0)); }) ==
+          "out (3x2) aliases the cache (3x2): give the call memory of its own to write to");
+    CHECK(refusal([&] { linear_attention(q.topRows(3), q.topRows(3), states, narrow, out); }) ==
+          "the cache (3x2) aliases v (3x2): give the call memory of its own to write to");
+    CHECK((narrow.tokens() == 0 && cache.tokens() == 0 && cache.state(0, 0).isZero(0) && out.size() == 0 &&
+           dq.size() == 0));
     CHECK(refusal([&] { cache.state(0, 1); }) == "recurrent cache: state of head 1, but there are 1");
     CHECK(refusal([&] { cache.reset(1); }) == "recurrent cache: reset of sequence 1, but there are 1");
     CHECK(refusal([&] {

@@ -136,6 +136,9 @@ private:
             const detail::Problem problem =
                 problem_of(q_operand, k_operand, v_operand, kept, options, options.query_positions);
             detail::check_outputs(problem, out, options);
+            kept.check_outputs(detail::Place(out, "out"));
+            kept.check_inputs(detail::Place(problem.q, "q"), detail::Place(problem.k, "k"),
+                              detail::Place(problem.v, "v"));
             detail::with_scratch(
                 options.workspace, scratch_bytes<T>(problem.shape, options.executor.concurrency(), Pass::forward),
                 [&](std::byte* memory) {
@@ -167,6 +170,9 @@ private:
                 .lse = {},
                 .dlse = {},
                 .dweights = {}};
+            kept.check_outputs(detail::Place(dq, "dq"), detail::Place(dk, "dk"), detail::Place(dv, "dv"));
+            kept.check_inputs(detail::Place(problem.q, "q"), detail::Place(problem.k, "k"),
+                              detail::Place(problem.v, "v"), detail::Place(inputs.dout, "dout"));
             if (out == nullptr) return add_gradients(problem, inputs, kept.states(), dq, dk, dv, options);
             const detail::Operand out_operand(*out);
             inputs.out = problem.query_input(out_operand.view(), "out", problem.v.columns);

@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <vector>
 
+#include <attend/call/places.hpp>
 #include <attend/mixer/recurrent_head.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -124,6 +125,16 @@ struct KeptTokens {
             require(problem.queries(s) <= problem.keys(s), "sequence ", s, " has ", problem.queries(s),
                     " queries, but only ", problem.keys(s), " keys that they could stand at");
     }
+    /// Throws where an output is memory of the states.
+    void check_outputs(const auto&... outputs) const {
+        apart_from(past, "the cache", [&](const auto& place) { (require_apart(outputs, place), ...); });
+        apart_from(gradients, "dstates", [&](const auto& place) { (require_apart(outputs, place), ...); });
+    }
+    /// Throws where the call would write states over what it reads.
+    void check_inputs(const auto&... inputs) const {
+        apart_from(present, "the cache", [&](const auto& place) { (require_apart(place, inputs), ...); });
+        apart_from(gradients, "dstates", [&](const auto& place) { (require_apart(place, inputs), ...); });
+    }
     CarriedStates<C> states() const {
         if (past == nullptr) return {};
         return {past->data(), present == nullptr ? nullptr : present->data(),
@@ -135,6 +146,14 @@ struct KeptTokens {
     }
 
 private:
+    static void apart_from(const RecurrentCache<C>* cache, std::string_view name, const auto& check) {
+        if (cache == nullptr) return;
+        const RecurrentCacheShape& shape = cache->shape();
+        const Eigen::Map<const RowMatrix<C>> all(cache->data(), shape.sequences * shape.heads * shape.state.rows,
+                                                 shape.state.columns);
+        const StridedView<const C> view = view_of(all.data(), all);
+        check(Place<const C>(view, name));
+    }
     static void check_cache(const RecurrentCache<C>& cache, std::string_view name, const StateShape& state,
                             const Shape& shape) {
         const RecurrentCacheShape& held = cache.shape();
