@@ -365,14 +365,6 @@ TEST_CASE("what does not fit is refused by name") {
           "the cache (3x2) aliases v (3x2): give the call memory of its own to write to");
     CHECK((narrow.tokens() == 0 && cache.tokens() == 0 && cache.state(0, 0).isZero(0) && out.size() == 0 &&
            dq.size() == 0));
-    CHECK(refusal([&] { cache.state(0, 1); }) == "recurrent cache: state of head 1, but there are 1");
-    CHECK(refusal([&] { cache.reset(1); }) == "recurrent cache: reset of sequence 1, but there are 1");
-    CHECK(refusal([&] {
-              RecurrentCache<float>({.heads = 0});
-          }).starts_with("recurrent cache: sequences and heads must be above 0"));
-    CHECK(refusal([&] { join_keys(some.mixer, q, v, v); }) == "join_keys: decay (4x2) must be 4x3 to go with k (4x3)");
-    CHECK(refusal([&] { split_keys(some.mixer, q, 3); }) ==
-          "split_keys: keys (4x3) must have 7 columns, of 1 heads with 3 features");
 }
 
 TEST_CASE("backward holds a state for each chunk of 64 keys, forward one") {
