@@ -98,14 +98,15 @@ private:
         const Index n = chunk_.keys;
         std::fill_n(ones_, std::max({k_.lanes, u_.lanes, kt_.lanes}), C(1));
         k_.all().setZero(), u_.set(chunk_.v);
-        decay_->factor.all().setOnes();
+        decay_->factor.all().setZero();
         for (Index j = 0; j < n; ++j) {
             const auto row = chunk_.k.row(j);
             to_features(features_, row.head(d_).array(), k_.row(j).head(d_));
-            for (Index c = 0; c < decays_; ++c) decay_->factor(j, c) = decay_factor(gates_, row(d_ + c));
-            if (decays_ == 1) decay_->factor.row(j).setConstant(decay_->factor(j, 0));
+            if (decays_ == 1) decay_->factor.row(j).setConstant(row(d_));
+            if (decays_ > 1) decay_->factor.row(j).head(d_) = row.segment(d_, d_).array();
             if (delta_) beta_[j] = beta_of(gates_, row(d_ + decays_));
         }
+        decays_to_factors(decays_ == 0 ? KeyGates::given : gates_, decay_->factor.data, n * decay_->factor.lanes);
         decay_->prepare();
         kt_.set_transposed(k_);
         if (delta_ && n > 0) solve();

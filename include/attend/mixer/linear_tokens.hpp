@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include <attend/core/simd.hpp>
 #include <attend/mixer/mixer.hpp>
+#include <attend/softmax/exp.hpp>
 
 namespace attend::inline ATTEND_ABI {
 
@@ -57,10 +59,14 @@ C logistic(C x) {
     const C e = std::exp(-std::abs(x));
     return (x >= 0 ? C(1) : e) / (1 + e);
 }
-/// e^decay, of what stands behind a key.
+/// e^decay, of what stands behind keys, in place: whole packets.
 template <class C>
-C decay_factor(KeyGates gates, C x) {
-    return gates == KeyGates::given ? std::exp(x) : logistic(x);
+void decays_to_factors(KeyGates gates, C* x, Index count) {
+    const auto one = simd::broadcast(C(1)), sign = simd::broadcast(gates == KeyGates::given ? C(1) : C(-1));
+    for (Index i = 0; i < count; i += simd::width<C>) {
+        const auto e = exp_packet<C>(simd::mul(sign, simd::load(x + i)));
+        simd::store(x + i, gates == KeyGates::given ? e : simd::div(one, simd::add(one, e)));
+    }
 }
 /// The gradient of what stands there, given that of the decay.
 template <class C>

@@ -3,7 +3,6 @@
 /// Recurrent mixers: what has been seen is kept in a state of fixed size, which takes in one key and value after the
 /// other, and which queries read.
 
-#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -51,7 +50,7 @@ public:
         const auto size = [](Index n) { return static_cast<double>(n); };
         constexpr double most = static_cast<double>(std::numeric_limits<Index>::max() / 64);
         detail::require(state.rows >= 0 && state.columns >= 0 &&
-                            size(state.rows) * size(state.columns) * (std::sqrt(size(shape.keys)) + 2) < most,
+                            size(state.rows) * size(state.columns) * (size(shape.keys) + 2) < most,
                         "recurrent: the mixer's states of ", state.rows, "x", state.columns,
                         " have a negative size, or hold more than any memory");
     }
