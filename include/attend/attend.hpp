@@ -25,8 +25,11 @@
 #include <attend/mask/prefix.hpp>
 #include <attend/mask/sliding_window.hpp>
 #include <attend/mask/tree.hpp>
+#include <attend/mixer/key_gates.hpp>
+#include <attend/mixer/linear_attention.hpp>
 #include <attend/mixer/mixer.hpp>
 #include <attend/mixer/recurrent.hpp>
+#include <attend/mixer/recurrent_cache.hpp>
 #include <attend/modifier/adaptive_span.hpp>
 #include <attend/modifier/alibi.hpp>
 #include <attend/modifier/bias.hpp>

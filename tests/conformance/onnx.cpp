@@ -1,10 +1,11 @@
-// The ONNX standard's own cases of Attention and RotaryEmbedding, where they are present beside this project.
+// The ONNX standard's own cases of Attention, LinearAttention and RotaryEmbedding, where they are present beside this
+// project.
 
-#include <cstdio>
 #include <filesystem>
 #include <set>
 
 #include <conformance/onnx_attention.hpp>
+#include <conformance/onnx_linear_attention.hpp>
 #include <conformance/onnx_rotary_embedding.hpp>
 #include <support/catch.hpp>
 #include <support/compare.hpp>
@@ -104,6 +105,19 @@ void check_rotary_embedding(const Case& c) {
                         onnx_rotary_embedding(in, c.integer("num_heads", 1), c.integer("interleaved", 0) == 1));
 }
 
+void check_linear_attention(const Case& c) {
+    check_names(c, {"update_rule", "scale", "q_num_heads", "kv_num_heads"},
+                {"query", "key", "value", "past_state", "decay", "beta"});
+    const auto rule = c.attributes.find("update_rule");
+    const OnnxLinearOutputs<float> out =
+        onnx_linear_attention<float>({input<float>(c, "query"), input<float>(c, "key"), input<float>(c, "value"),
+                                      input<float>(c, "past_state"), input<float>(c, "decay"), input<float>(c, "beta")},
+                                     rule == c.attributes.end() ? "gated_delta" : rule->second, c.number("scale", 0),
+                                     c.integer("q_num_heads"), c.integer("kv_num_heads"));
+    check_output<float>(c, "output", out.output);
+    check_output<float>(c, "present_state", out.present_state);
+}
+
 }  // namespace
 
 TEST_CASE("the ONNX standard's cases") {
@@ -120,7 +134,7 @@ TEST_CASE("the ONNX standard's cases") {
         } else if (c.op == "RotaryEmbedding") {
             check_rotary_embedding(c);
         } else if (c.op == "LinearAttention") {
-            std::printf("NOT RUN: %s: attend has no linear attention yet\n", c.name.c_str());
+            check_linear_attention(c);
         } else {
             FAIL("no adapter for " << c.op << " of " << c.in("Q").type);
         }

@@ -2,6 +2,7 @@
 
 #include <attend/layer/multi_head.hpp>
 #include <attend/mask/causal.hpp>
+#include <attend/mixer/linear_attention.hpp>
 #include <attend/mixer/recurrent.hpp>
 
 #include <cmath>
@@ -27,6 +28,10 @@ Matrix rows_of(Index rows, Index columns, std::uint64_t seed) {
 }
 MeanBlock mean_block(const MultiHeadShape& shape, bool causal = true) {
     return MeanBlock(shape, recurrent(RunningMean{.causal = causal, .decay = 0.25}), 1);
+}
+/// Its keys hold a decay of each feature and a beta, as logits.
+auto linear_block(const MultiHeadShape& shape) {
+    return multi_head<double>(shape, gated_delta_rule(Decay::feature, KeyGates::logits, FeatureMap::unit), 1);
 }
 MemoryBlock memory_block(const MultiHeadShape& shape) {
     return MemoryBlock(shape, recurrent(GatedMemory{.gate = Eigen::Vector3d(0.5, -0.3, 0.8)}), 1);
@@ -165,7 +170,10 @@ TEST_CASE("gradients of a block and of its mixer's parameters: self, cross, ragg
     check_gradients_of_block(mean_block(shape), self);
     check_gradients_of_block(memory_block(shape), self);
     check_gradients_of_block(memory_block(shape), ragged);
+    check_gradients_of_block(linear_block(shape), self);
+    check_gradients_of_block(linear_block(shape), ragged);
     check_gradients_of_block(memory_block(turned), cross);
+    check_gradients_of_block(linear_block(turned), cross);
     check_gradients_of_block(mean_block(turned, false), cross);
     cross.sequences = {0, 2, 5}, cross.key_sequences = {0, 5, 8};
     check_gradients_of_block(memory_block(turned), cross);

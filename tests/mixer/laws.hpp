@@ -75,9 +75,10 @@ Gradients<T, M> mix_backward(const M& mixer, const Operands<T>& x, attend::detai
 }
 
 /// The shapes that laws are asked of: groups of heads, lengths that differ, sequences without queries, without keys,
-/// without either. The widths are those that all mixers of these tests take.
-inline std::vector<Layout> layouts_of_mixers() {
-    const Layout one{.queries = 7, .keys = 7, .d_q = 3, .d_k = 3, .d_v = 2};
+/// without either. Queries have the width that all mixers of these tests take, and keys the one that belongs to it.
+template <class M>
+std::vector<Layout> layouts_of_mixers(const M& mixer) {
+    const Layout one{.queries = 7, .keys = 7, .d_q = 3, .d_k = attend::detail::key_width(mixer, Index(3)), .d_v = 2};
     Layout groups = one, cross = one, ragged = one;
     groups.heads = 4, groups.kv_heads = 2;
     cross.queries = 5, cross.keys = 12, cross.query_offset = 3, cross.heads = 2;
@@ -86,9 +87,9 @@ inline std::vector<Layout> layouts_of_mixers() {
     ragged.sequences = {0, 4, 4, 6, 6, 12}, ragged.key_sequences = {0, 5, 7, 7, 7, 15};
     return {one, groups, cross, ragged};
 }
-inline const Layout& ragged_layout() {
-    static const Layout layout = layouts_of_mixers().back();
-    return layout;
+template <class M>
+Layout ragged_layout(const M& mixer) {
+    return layouts_of_mixers(mixer).back();
 }
 
 template <class T>
@@ -104,7 +105,7 @@ Operands<T> rows_of(const Operands<T>& x, Index q, Index queries, Index k, Index
 /// Law 2: a sequence's bits are its own; those of the parameters' gradients no thread changes.
 template <class T, class M>
 void check_that_sequences_are_calls(const M& mixer) {
-    const Operands<T> x = random_operands<T>(ragged_layout(), 2);
+    const Operands<T> x = random_operands<T>(ragged_layout(mixer), 2);
     const Mixed<T> y = mix(mixer, x);
     const Gradients<T, M> d = mix_backward(mixer, x);
     for (std::size_t s = 0; s + 1 < x.layout.sequences.size(); ++s) {
@@ -130,7 +131,8 @@ void check_that_sequences_are_calls(const M& mixer) {
 template <class M>
 void check_batches_and_workspaces(const M& mixer) {
     constexpr Index n = 5, sequences = 3, heads = 2, width = 3, values = 2;
-    Layout layout{.queries = sequences * n, .keys = sequences * n, .d_q = width, .d_k = width, .d_v = values};
+    const Index keys = attend::detail::key_width(mixer, width);
+    Layout layout{.queries = sequences * n, .keys = sequences * n, .d_q = width, .d_k = keys, .d_v = values};
     layout.heads = layout.kv_heads = heads;
     layout.sequences = layout.key_sequences = {0, n, 2 * n, 3 * n};
     const Operands<double> x = random_operands<double>(layout, 3);
@@ -139,7 +141,7 @@ void check_batches_and_workspaces(const M& mixer) {
         return strided(rows.data(), {sequences, heads, n, d}, {n * heads * d, d, heads * d, 1});
     };
     RowMatrix<double> out;
-    mixer(batch(x.q, width), batch(x.k, width), batch(x.v, values), out, {});
+    mixer(batch(x.q, width), batch(x.k, keys), batch(x.v, values), out, {});
     CHECK(same_bits(out, y.out));
 
     const Gradients<double, M> d = mix_backward(mixer, x);
@@ -149,7 +151,7 @@ void check_batches_and_workspaces(const M& mixer) {
                       .queries = n,
                       .keys = n,
                       .d_q = width,
-                      .d_k = width,
+                      .d_k = keys,
                       .d_v = values};
     for (const Index workers : {1, 3}) {
         for (const Pass pass : {Pass::forward, Pass::backward}) {
@@ -169,7 +171,7 @@ void check_batches_and_workspaces(const M& mixer) {
 /// Law 3: query head h mixes the rows of key/value head h / group.
 template <class M>
 void check_that_heads_are_calls(const M& mixer) {
-    const Layout& layout = ragged_layout();
+    const Layout layout = ragged_layout(mixer);
     const Operands<double> x = random_operands<double>(layout, 4);
     const Mixed<double> y = mix(mixer, x);
     const Gradients<double, M> d = mix_backward(mixer, x);
@@ -200,7 +202,8 @@ template <class M>
 void check_positions(const M& mixer, bool causal) {
     for (const Index offset : {-2, 0, 4, 40}) {
         CAPTURE(offset);
-        Layout layout{.queries = 6, .keys = 9, .d_q = 3, .d_k = 3, .d_v = 2, .query_offset = offset};
+        Layout layout = layouts_of_mixers(mixer).front();
+        layout.queries = 6, layout.keys = 9, layout.query_offset = offset;
         const Operands<double> x = random_operands<double>(layout, 5);
         const Mixed<double> y = mix(mixer, x);
         for (Index i = 0; i < layout.queries; ++i) {
@@ -228,7 +231,8 @@ void check_queries_without_keys(const M& mixer, bool causal) {
         return mix(mixer, x).out.isZero(0) && d.dq.isZero(0) && d.dk.isZero(0) && d.dv.isZero(0) &&
                parameters_of(d.parameters).isZero(0);
     };
-    Layout layout{.queries = 3, .keys = 0, .d_q = 3, .d_k = 3, .d_v = 2, .heads = 2};
+    Layout layout = layouts_of_mixers(mixer).front();
+    layout.queries = 3, layout.keys = 0, layout.heads = layout.kv_heads = 2;
     CHECK(gives_nothing(random_operands(layout, 6)));
     layout.queries = 0, layout.keys = 4;
     CHECK(gives_nothing(random_operands(layout, 6)));
@@ -239,7 +243,7 @@ void check_queries_without_keys(const M& mixer, bool causal) {
 /// Law 6, and that backward adds.
 template <class M>
 void check_gradients_of_mixer(M mixer) {
-    for (const Layout& layout : layouts_of_mixers()) {
+    for (const Layout& layout : layouts_of_mixers(mixer)) {
         CAPTURE(layout.queries, layout.keys, layout.heads, layout.sequences.size());
         Operands<double> x = random_operands<double>(layout, 7);
         Gradients<double, M> d = mix_backward(mixer, x);
@@ -272,16 +276,20 @@ void check_gradients_of_mixer(M mixer) {
 /// Law 1: what does not fit is refused by name, with nothing written.
 template <class M>
 void check_refusals(const M& mixer) {
-    const Operands<double> x = random_operands<double>({.queries = 4, .keys = 6, .d_q = 3, .d_k = 3, .d_v = 2}, 8);
+    Layout layout = layouts_of_mixers(mixer).front();
+    layout.queries = 4, layout.keys = 6;
+    const Operands<double> x = random_operands<double>(layout, 8);
+    const std::string k_shape = "k (6x" + std::to_string(layout.d_k) + ")", dk_shape = k_shape.substr(3, 3);
     RowMatrix<double> out = RowMatrix<double>::Constant(4, 2, 7), dq, dk, dv, small(3, 2);
     const auto refused = [&](const auto& q, const auto& k, const auto& v, ForwardOptions<double> options = {}) {
         const std::string text = refusal([&] { mixer(q, k, v, out, options); });
         CHECK((out.array() == 7).all());
         return text;
     };
-    CHECK(refused(x.q, x.k.topRows(5), x.v) == "k (5x3) and v (6x2) must have one row each for every key");
+    CHECK(refused(x.q, x.k.topRows(5), x.v) ==
+          "k (5x" + std::to_string(layout.d_k) + ") and v (6x2) must have one row each for every key");
     CHECK(!refused(RowMatrix<double>(x.q.leftCols(2)), x.k, x.v).empty());
-    CHECK(refused(x.q, heads(x.k, 3), heads(x.v, 2)) ==
+    CHECK(refused(x.q, heads(RowMatrix<double>(x.k.leftCols(3)), 3), heads(x.v, 2)) ==
           "k (3 heads x 6x1) and v (2 heads x 6x1) must have the same number of heads");
     CHECK(refused(x.q, x.k, x.v, {.sequences = sequences({0, 3})}) ==
           "sequences must end at the 4 rows of q (4x3), not at 3");
@@ -289,7 +297,7 @@ void check_refusals(const M& mixer) {
     CHECK(refusal([&] { mixer(x.q, x.k, x.v, Output<double>(), {}); }) == "the output must be given");
     RowMatrix<double> keys = x.k;
     CHECK(refusal([&] { mixer(x.q, keys, x.v, keys.block(0, 1, 4, 2), {}); }) ==
-          "out (4x2) aliases k (6x3): give the call memory of its own to write to");
+          "out (4x2) aliases " + k_shape + ": give the call memory of its own to write to");
     CHECK(same_bits(keys, x.k));
 
     const Mixed<double> y = mix(mixer, x);
@@ -301,7 +309,7 @@ void check_refusals(const M& mixer) {
         return text;
     };
     CHECK(refused_backward(small, dk) == "dout (3x2) must be 4x2 to go with q (4x3)");
-    CHECK(refused_backward(x.dout, small) == "dk (3x2) must be 6x3, or empty to be resized");
+    CHECK(refused_backward(x.dout, small) == "dk (3x2) must be " + dk_shape + ", or empty to be resized");
     CHECK(refused_backward(x.dout, dv) == "dk (0x0) aliases dv (0x0): give the call memory of its own to write to");
     CHECK(refused_backward(x.dout, dk, {.gradient = const_cast<M*>(&mixer)}) ==
           "gradient is the very value that it is asked of: make one by zero_gradient");

@@ -44,7 +44,7 @@ public:
         if constexpr (tells) {
             Shape whole = call;
             whole.heads = shape().heads, whole.kv_heads = shape().kv_heads;
-            whole.d_q = whole.d_k = whole.d_v = shape().d_head;
+            whole.d_q = whole.d_v = shape().d_head, whole.d_k = shape().d_key;
             std::size_t most = attention.template workspace_bytes<T>(whole, workers, pass);
             while (--whole.queries > 0)  // fewer may take more: their keys are cut into more parts
                 most = std::max(most, attention.template workspace_bytes<T>(whole, workers, pass));
@@ -65,15 +65,17 @@ protected:
                   "that absorbs and reads");
 
     MultiHeadCall(const MultiHeadShape& block, std::remove_const_t<M>&& attention_, std::uint64_t seed)
-        : Checks(block, seed), attention(std::move(attention_)) {}
+        : Checks(block, seed, [&](Index d_head) { return detail::key_width(attention_, d_head); }),
+          attention(std::move(attention_)) {}
 
     /// What the mixer will be called on, checked before its operands are computed.
     detail::Problem<T> problem_of(Index rows, Index keys, Index query_offset, const detail::SequencesRef& sequences,
                                   const detail::SequencesRef& key_sequences, const Dropout& dropout) const {
         static constexpr T somewhere{};
         const StridedView<const T> q{&somewhere, 1, shape().heads, rows, shape().d_head},
-            k{&somewhere, 1, shape().kv_heads, keys, shape().d_head};
-        const detail::Problem<T> problem(q, k, k, query_offset, sequences, key_sequences, dropout);
+            k{&somewhere, 1, shape().kv_heads, keys, shape().d_key},
+            v{&somewhere, 1, shape().kv_heads, keys, shape().d_head};
+        const detail::Problem<T> problem(q, k, v, query_offset, sequences, key_sequences, dropout);
         detail::check_mixer(attention, problem);
         return problem;
     }

@@ -55,14 +55,15 @@ protected:
     }
     /// Users may have assigned other ones.
     void check_parameters() const {
-        const Index q = this->query_width(), kv = this->key_width(), one = shape().bias ? 1 : 0;
+        const Index q = this->query_width(), keys = this->key_width(), values = this->value_width(),
+                    one = shape().bias ? 1 : 0;
         check_parameter(query_weight, "query_weight", shape().d_model, q);
-        check_parameter(key_weight, "key_weight", shape().d_memory, kv);
-        check_parameter(value_weight, "value_weight", shape().d_value_memory, kv);
+        check_parameter(key_weight, "key_weight", shape().d_memory, keys);
+        check_parameter(value_weight, "value_weight", shape().d_value_memory, values);
         check_parameter(output_weight, "output_weight", q, shape().d_model);
         check_parameter(query_bias, "query_bias", one * q, 1);
-        check_parameter(key_bias, "key_bias", one * kv, 1);
-        check_parameter(value_bias, "value_bias", one * kv, 1);
+        check_parameter(key_bias, "key_bias", one * keys, 1);
+        check_parameter(value_bias, "value_bias", one * values, 1);
         check_parameter(output_bias, "output_bias", one * shape().d_model, 1);
     }
     /// Throws where keys and values cannot come from one input.
@@ -112,7 +113,7 @@ protected:
     /// LSE.
     void check_tape(const Tape& tape, Index keys, Index lse_columns) const {
         detail::require(tape.call != BlockCall::step, "backward: the tape was a step's, which records nothing");
-        const Index rows = tape.x.rows(), q = this->query_width(), kv = this->key_width();
+        const Index rows = tape.x.rows(), q = this->query_width();
         const auto held = [](const auto& matrix, std::string_view name, Index wanted_rows, Index wanted_columns) {
             if (matrix.rows() != wanted_rows || matrix.cols() != wanted_columns)
                 detail::refuse("backward: the tape holds no call of this block: its ",
@@ -124,7 +125,10 @@ protected:
         if (crosses) held(tape.memory, "memory", keys, shape().d_memory);
         if (tape.call == BlockCall::memories) held(tape.value_memory, "value_memory", keys, shape().d_value_memory);
         held(tape.q, "q", rows, q);
-        if (crosses || tape.call == BlockCall::self) held(tape.k, "k", keys, kv), held(tape.v, "v", keys, kv);
+        if (crosses || tape.call == BlockCall::self) {
+            held(tape.k, "k", keys, this->key_width());
+            held(tape.v, "v", keys, this->value_width());
+        }
         held(tape.context, "context", rows, q), held(tape.lse, "lse", rows, lse_columns);
     }
     /// What `backward` is given, and where it adds gradients; `check_apart` says what these must not share.

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <attend/layer/multi_head_steps.hpp>
+#include <attend/layer/multi_head_recurrence.hpp>
 #include <attend/prepared.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -71,9 +71,9 @@ private:
 /// The calls of a block on a prepared memory, if its mixer is an attention. They are templates in B, which is A, so
 /// that blocks of other mixers do not have to know what a memory is.
 template <class T, class A>
-class MultiHeadOnMemory : public MultiHeadSteps<T, A> {
+class MultiHeadOnMemory : public MultiHeadRecurrence<T, A> {
     using Call = MultiHeadCall<T, A>;
-    using OnSource = MultiHeadSteps<T, A>;
+    using OnSource = MultiHeadRecurrence<T, A>;
 
 public:
     using Memory = MultiHeadMemory<T, A>;

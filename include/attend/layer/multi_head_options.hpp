@@ -18,6 +18,7 @@ struct MultiHeadShape {
     Index heads = 1;           ///< query heads
     Index kv_heads = 0;        ///< key/value heads, which divide the query heads; 0: as many
     Index d_head = 0;          ///< width of a head; 0: d_model / heads
+    Index d_key = 0;           ///< width of a head's keys, which the mixer says: wider than d_head by its gates
     Index d_memory = 0;        ///< width of the memory that keys and values come from; 0: d_model
     Index d_value_memory = 0;  ///< width of the memory that values come from, if that is another one; 0: d_memory
     bool bias = true;

@@ -210,7 +210,8 @@ private:
         const bool whole = !sequences;
         for (Index s = 0; s < (whole ? 1 : sequences.count()); ++s) {
             const Index begin = whole ? 0 : sequences.begin(s), rows = whole ? x.rows() : sequences.length(s);
-            const auto view = heads(x.middleRows(begin, rows), count);
+            auto view = heads(x.middleRows(begin, rows), count);
+            view.columns = shape().d_head;  // what gates a key does not turn
             back ? shape().rope->inverse(view, first(s)) : (*shape().rope)(view, first(s));
         }
     }

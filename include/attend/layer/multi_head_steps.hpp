@@ -91,30 +91,19 @@ public:
             detail::TapeOf<T> recorded(options);
             Tape& tape = recorded.tape;
             const detail::SequencesRef sequences = check_tokens_of("prefill", x, cache, options, tape);
-            const Index count = sequences.count();
-            auto& offsets = tape.asked_offsets;
-            offsets.assign(1, 0);
-            for (Index s = 0; s < count; ++s) offsets.push_back(offsets.back() + (sequences.length(s) > 0 ? 1 : 0));
-            const detail::SequencesRef asked = Call::sequences_of(offsets);
-            check_asked(sequences, asked, cache, y, count, options, tape);
+            const detail::SequencesRef asked = last_rows(sequences, tape);
+            check_asked(sequences, asked, cache, y, sequences.count(), options, tape);
             const auto rows = this->step_input(x, tape, Call::StepSlot::inputs);
-            auto last = this->kept(tape, Call::StepSlot::apart, asked.total(), shape().d_model);
-            for_each_of(asked, [&](Index s, Index row) { last.row(row) = rows.row(sequences.begin(s + 1) - 1); });
-            this->put(rows, rows, sequences, cache, options, tape);
-            const auto context = ask(last, asked, cache, options, tape);
-            Output<T> result(last);
-            this->project_step_back(context, asked, result, options.executor, options.packed);
-            auto to = Call::rows_of(y, count, shape().d_model);
-            for_each_of(asked, [&](Index s, Index row) { to.row(s) = last.row(row); });
+            project_last_rows(rows, sequences, asked, y, options, tape, [&](const auto& last) {
+                this->put(rows, rows, sequences, cache, options, tape);
+                return ask(last, asked, cache, options, tape);
+            });
         }
     }
 
 protected:
     using OnCache::OnCache;
-    using typename OnCache::Rows;
-
-private:
-    using typename Call::StepMatrix;
+    using typename Call::StepMatrix, typename OnCache::Rows;
 
     template <class X, class Cache>
     detail::SequencesRef check_tokens_of(std::string_view call, const X& x, const Cache& cache, const Options& options,
@@ -126,6 +115,28 @@ private:
         detail::check(options.dropout);
         return OnCache::check_tokens(call, x.rows(), "x", cache, options, tape);
     }
+    /// The last row of each sequence that has any.
+    static detail::SequencesRef last_rows(const detail::SequencesRef& sequences, Tape& tape) {
+        auto& offsets = tape.asked_offsets;
+        offsets.assign(1, 0);
+        for (Index s = 0; s < sequences.count(); ++s)
+            offsets.push_back(offsets.back() + (sequences.length(s) > 0 ? 1 : 0));
+        return Call::sequences_of(offsets);
+    }
+    /// y, a row for each sequence, from the heads' outputs `context_of(rows)` for those that are asked.
+    template <class Context>
+    void project_last_rows(const Rows& rows, const detail::SequencesRef& sequences, const detail::SequencesRef& asked,
+                           Output<T>& y, const Options& options, Tape& tape, const Context& context_of) const {
+        auto last = this->kept(tape, Call::StepSlot::apart, asked.total(), shape().d_model);
+        for_each_of(asked, [&](Index s, Index row) { last.row(row) = rows.row(sequences.begin(s + 1) - 1); });
+        const auto context = context_of(last);
+        Output<T> result(last);
+        this->project_step_back(context, asked, result, options.executor, options.packed);
+        auto to = Call::rows_of(y, sequences.count(), shape().d_model);
+        for_each_of(asked, [&](Index s, Index row) { to.row(s) = last.row(row); });
+    }
+
+private:
     /// The rest of what is asked before anything is written: of the sequences' rows `asked`, and a y of so many rows.
     template <class Cache>
     void check_asked(const detail::SequencesRef& sequences, const detail::SequencesRef& asked, const Cache& cache,

@@ -2,6 +2,7 @@
 /// \file
 /// The weights of a multi-head block: their shapes, their names, and where they come from.
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <string_view>
@@ -51,12 +52,12 @@ public:
     void import_torch(const Eigen::MatrixBase<InWeight>& in_proj_weight, const Eigen::MatrixBase<InBias>& in_proj_bias,
                       const Eigen::MatrixBase<OutWeight>& out_proj_weight,
                       const Eigen::MatrixBase<OutBias>& out_proj_bias) {
-        const Index q = query_width(), kv = key_width();
+        const Index q = query_width(), keys = key_width(), values = value_width();
         detail::require(shape_.d_memory == shape_.d_model && shape_.d_value_memory == shape_.d_model,
                         "import_torch: a packed in_proj_weight needs memories as wide as x, got d_model ",
                         shape_.d_model, ", d_memory ", shape_.d_memory, " and d_value_memory ", shape_.d_value_memory);
-        check_imported(in_proj_weight, "in_proj_weight", q + 2 * kv, shape_.d_model);
-        import_torch(in_proj_weight.topRows(q), in_proj_weight.middleRows(q, kv), in_proj_weight.bottomRows(kv),
+        check_imported(in_proj_weight, "in_proj_weight", q + keys + values, shape_.d_model);
+        import_torch(in_proj_weight.topRows(q), in_proj_weight.middleRows(q, keys), in_proj_weight.bottomRows(values),
                      in_proj_bias, out_proj_weight, out_proj_bias);
     }
     /// The same of a module with `kdim` and `vdim`, which are d_memory and d_value_memory here: it holds the three
@@ -66,12 +67,12 @@ public:
                       const Eigen::MatrixBase<VWeight>& v_proj_weight, const Eigen::MatrixBase<InBias>& in_proj_bias,
                       const Eigen::MatrixBase<OutWeight>& out_proj_weight,
                       const Eigen::MatrixBase<OutBias>& out_proj_bias) {
-        const Index q = query_width(), kv = key_width();
+        const Index q = query_width(), keys = key_width(), values = value_width();
         check_imported(q_proj_weight, "q_proj_weight", q, shape_.d_model);
-        check_imported(k_proj_weight, "k_proj_weight", kv, shape_.d_memory);
-        check_imported(v_proj_weight, "v_proj_weight", kv, shape_.d_value_memory);
+        check_imported(k_proj_weight, "k_proj_weight", keys, shape_.d_memory);
+        check_imported(v_proj_weight, "v_proj_weight", values, shape_.d_value_memory);
         check_imported(out_proj_weight, "out_proj_weight", shape_.d_model, q);
-        const Index in_bias = shape_.bias ? q + 2 * kv : 0, out_bias = shape_.bias ? shape_.d_model : 0;
+        const Index in_bias = shape_.bias ? q + keys + values : 0, out_bias = shape_.bias ? shape_.d_model : 0;
         detail::require(in_proj_bias.size() == in_bias && out_proj_bias.size() == out_bias, "in_proj_bias (",
                         in_proj_bias.size(), ") and out_proj_bias (", out_proj_bias.size(), ") must hold ", in_bias,
                         " and ", out_bias, " values");
@@ -82,30 +83,33 @@ public:
         if (!shape_.bias) return;
         const ColumnVector<T> packed = in_proj_bias.reshaped().template cast<T>();
         query_bias = packed.head(q);
-        key_bias = packed.segment(q, kv);
-        value_bias = packed.tail(kv);
+        key_bias = packed.segment(q, keys);
+        value_bias = packed.tail(values);
         output_bias = out_proj_bias.reshaped().template cast<T>();
     }
 
 protected:
-    /// Xavier-uniform weights from `seed`, biases 0.
-    explicit MultiHeadWeights(const MultiHeadShape& shape, std::uint64_t seed) : shape_(completed(shape)) {
+    /// Xavier-uniform weights from `seed`, biases 0. A head's keys have `key_width_of(d_head)` columns.
+    template <class KeyWidth>
+    MultiHeadWeights(const MultiHeadShape& shape, std::uint64_t seed, const KeyWidth& key_width_of)
+        : shape_(completed(shape, key_width_of)) {
         query_weight.resize(shape_.d_model, query_width());
         key_weight.resize(shape_.d_memory, key_width());
-        value_weight.resize(shape_.d_value_memory, key_width());
+        value_weight.resize(shape_.d_value_memory, value_width());
         output_weight.resize(query_width(), shape_.d_model);
         Random random(seed);
         for (Matrix* weight : {&query_weight, &key_weight, &value_weight, &output_weight}) fill_xavier(*weight, random);
         if (!shape_.bias) return;
         query_bias.setZero(query_width());
         key_bias.setZero(key_width());
-        value_bias.setZero(key_width());
+        value_bias.setZero(value_width());
         output_bias.setZero(shape_.d_model);
     }
 
-    /// Columns of the heads' queries, and of their keys or values, side by side.
+    /// Columns of the heads' queries, of their keys and of their values, side by side.
     Index query_width() const { return shape_.heads * shape_.d_head; }
-    Index key_width() const { return shape_.kv_heads * shape_.d_head; }
+    Index key_width() const { return shape_.kv_heads * shape_.d_key; }
+    Index value_width() const { return shape_.kv_heads * shape_.d_head; }
 
 private:
     template <class M>
@@ -113,7 +117,8 @@ private:
         detail::require(matrix.rows() == rows && matrix.cols() == columns,
                         detail::named(name, matrix.rows(), matrix.cols()), " must be ", rows, "x", columns);
     }
-    static MultiHeadShape completed(MultiHeadShape shape) {
+    template <class KeyWidth>
+    static MultiHeadShape completed(MultiHeadShape shape, const KeyWidth& key_width_of) {
         detail::require(shape.d_model > 0 && shape.heads > 0, "multi_head: d_model and heads must be above 0, got ",
                         shape.d_model, " and ", shape.heads);
         if (shape.kv_heads == 0) shape.kv_heads = shape.heads;
@@ -129,9 +134,14 @@ private:
         detail::require(shape.d_head > 0 && shape.d_memory > 0 && shape.d_value_memory > 0,
                         "multi_head: d_head and the widths of memories must be above 0, got d_head ", shape.d_head,
                         ", d_memory ", shape.d_memory, " and d_value_memory ", shape.d_value_memory);
+        const Index d_key = key_width_of(shape.d_head);
+        detail::require(shape.d_key == 0 || shape.d_key == d_key, "multi_head: the mixer's keys have ", d_key,
+                        " columns a head, not d_key ", shape.d_key, ": leave it out");
+        shape.d_key = d_key;
         const auto size = [](Index n) { return static_cast<double>(n); };
         const double widths = size(shape.d_model) + size(shape.d_memory) + size(shape.d_value_memory);
-        detail::require(size(shape.heads) * size(shape.d_head) * widths < size(std::numeric_limits<Index>::max() / 16),
+        detail::require(size(shape.heads) * size(std::max(shape.d_head, shape.d_key)) * widths <
+                            size(std::numeric_limits<Index>::max() / 16),
                         "multi_head: weights of ", shape.heads, " heads of ", shape.d_head, " features for widths ",
                         shape.d_model, ", ", shape.d_memory, " and ", shape.d_value_memory,
                         " hold more than any memory");

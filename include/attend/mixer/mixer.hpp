@@ -30,11 +30,13 @@
 /// key and value after the other, and queries read it. `recurrent(mixer)` of mixer/recurrent.hpp makes a mixer of it.
 
 #include <concepts>
+#include <cstddef>
 #include <type_traits>
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/operands.hpp>
 #include <attend/core/options.hpp>
+#include <attend/core/read_ahead.hpp>
 #include <attend/kernel/run.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -71,21 +73,74 @@ using MixerStateIn = Eigen::Map<const RowMatrix<C>>;
 /// - `absorb_backward(k, v, state, dstate, dk, dv, Self* gradient) const`: `state` is that before the row was absorbed.
 ///   dstate comes as the gradient of the state after, and leaves as that of the state before; dk and dv are added to;
 /// - `read_backward(q, state, dout, dq, dstate, Self* gradient) const`: adds to dq and dstate.
-/// Both add to the parameters' gradients, in `*gradient`, where there is one. Parameters are float or double. A `check`
-/// may say which widths do not fit; without one queries must be as wide as keys.
+/// Both add to the parameters' gradients, in `*gradient`, where there is one. Parameters are float or double.
+///
+/// Instead of the last four it may take tokens in chunks, as where matrix products make more of them:
+/// - `Index chunk_tokens() const`: the most keys of a chunk, and queries of a head;
+/// - `std::size_t chunk_bytes<C>(const Shape& most, Pass) const`: the scratch memory of one, `room` below;
+/// - `bool begins_chunk(k, v) const`: whether a token must be the first of a chunk. One that holds NaN must, where
+///   products with masked scores of 0 would carry it to tokens before;
+/// - `mix_chunk(const MixerChunk&, state, out, room) const`: the state becomes that after the chunk's keys, and out
+///   what its queries read on the way;
+/// - `mix_chunk_backward(const MixerChunk&, state, dout, dstate, MixerChunkGradients&, Self* gradient, room) const`:
+///   `state` is that before the chunk, dstate goes from the gradient after it to that before, and the others are added
+///   to.
+///
+/// A `check` may say which widths do not fit. `Index key_width(Index d_q) const` says how wide keys are, whatever
+/// stands in them beside features, for queries of a width; without both they are as wide as these.
+template <class M, class C>
+concept RowMixer = requires(const M& mixer, const MixerRowIn<C>& in, const MixerStateIn<C>& state, MixerRow<C>& row,
+                            MixerState<C>& changed, M* gradient) {
+    mixer.absorb(in, in, changed);
+    mixer.read(in, state, row);
+    mixer.absorb_backward(in, in, state, changed, row, row, gradient);
+    mixer.read_backward(in, state, in, row, changed, gradient);
+};
+
+/// A chunk of the tokens of one key/value head of a sequence, and the queries among them of the `heads` that read it,
+/// those of a head below those of the one before.
+template <class C>
+struct MixerChunk {
+    Index keys = 0, queries = 0;
+    Index first = 0;  ///< query i of a head stands at key first + i; of no keys all read the state
+    Index heads = 1;
+    MixerStateIn<C> k{nullptr, 0, 0}, v{nullptr, 0, 0}, q{nullptr, 0, 0};
+    detail::ReadAhead* ahead = nullptr;  ///< rows of the next chunk, for products to ask for by the way
+
+    /// How many keys of the chunk a query sees.
+    Index seen(Index query) const { return keys == 0 ? 0 : first + query + 1; }
+};
+template <class C>
+struct MixerChunkGradients {
+    MixerState<C> q, k, v;
+};
+
+template <class M, class C>
+concept ChunkMixer = requires(const M& mixer, const Shape& shape, const MixerRowIn<C>& in, const MixerChunk<C>& chunk,
+                              const MixerStateIn<C>& state, MixerState<C>& changed, MixerChunkGradients<C>& gradients,
+                              M* gradient, std::byte* room) {
+    { mixer.chunk_tokens() } -> std::convertible_to<Index>;
+    { mixer.template chunk_bytes<C>(shape, Pass::forward) } -> std::convertible_to<std::size_t>;
+    { mixer.begins_chunk(in, in) } -> std::convertible_to<bool>;
+    mixer.mix_chunk(chunk, changed, changed, room);
+    mixer.mix_chunk_backward(chunk, state, state, changed, gradients, gradient, room);
+};
+
 template <class M, class C>
 concept RecurrentMixer =
-    std::copyable<M> && requires(const M& mixer, const Shape& shape, const MixerRowIn<C>& in,
-                                 const MixerStateIn<C>& state, MixerRow<C>& row, MixerState<C>& changed, M* gradient) {
+    std::copyable<M> && (RowMixer<M, C> || ChunkMixer<M, C>)&&requires(const M& mixer, const Shape& shape) {
         { mixer.causal } -> std::convertible_to<bool>;
         { mixer.state(shape) } -> std::convertible_to<StateShape>;
-        mixer.absorb(in, in, changed);
-        mixer.read(in, state, row);
-        mixer.absorb_backward(in, in, state, changed, row, row, gradient);
-        mixer.read_backward(in, state, in, row, changed, gradient);
     };
 
 namespace detail {
+
+/// How wide a mixer's keys are.
+template <class M>
+Index key_width(const M& mixer, Index d_q) {
+    if constexpr (requires { mixer.key_width(d_q); }) return mixer.key_width(d_q);
+    return d_q;
+}
 
 template <class M>
 inline constexpr bool has_weights =

@@ -13,17 +13,17 @@ template <class C>
 class RecurrentScratch {
 public:
     /// On a null block nothing may be used.
-    RecurrentScratch(std::byte* block, const StateShape& state, const Shape& shape, bool backward)
-        : shape_(shape), state_(state), run_(backward ? run_of(shape.keys) : 0) {
+    RecurrentScratch(std::byte* block, const auto& mixer, const Shape& shape, Pass pass)
+        : shape_(shape), state_(mixer.state(shape)), run_(pass == Pass::backward ? run_of(shape.keys) : 0) {
         Arena arena(block);
         for (C** row : {&q_, &dq_}) *row = arena.take<C>(shape.d_q);
         for (C** row : {&k_, &dk_}) *row = arena.take<C>(shape.d_k);
         for (C** row : {&v_, &dv_, &out_}) *row = arena.take<C>(shape.d_v);
-        states_ = arena.take<C>((2 * run_ + 2) * state.rows * state.columns);
+        states_ = arena.take<C>((2 * run_ + 2) * state_.rows * state_.columns);
         bytes_ = arena.used();
     }
-    static std::size_t bytes(const StateShape& state, const Shape& shape, bool backward) {
-        return RecurrentScratch(nullptr, state, shape, backward).bytes_;
+    static std::size_t bytes(const auto& mixer, const Shape& shape, Pass pass) {
+        return RecurrentScratch(nullptr, mixer, shape, pass).bytes_;
     }
 
     /// √n rounded up: into runs of so many keys a backward walk cuts n keys.

@@ -6,39 +6,30 @@
 #include <type_traits>
 #include <vector>
 
+#include <attend/mixer/chunk_walk.hpp>
+#include <attend/mixer/recurrent_head.hpp>
 #include <attend/mixer/recurrent_scratch.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// What a backward call reads beside its operands, and where it adds.
-template <class X>
-struct RecurrentGradients {
-    StridedView<const X> dout;
-    StridedView<X> dq, dk, dv;
-};
-
 inline Index recurrent_tasks(const Shape& shape) { return shape.sequences * shape.kv_heads; }
 
-/// One key/value head of one sequence, and the query heads that read its state.
+/// One key/value head of one sequence, token by token, and the query heads that read its state.
 template <class M, class X>
-class RecurrentHead {
+class RowWalk : RecurrentHead<M, X> {
     using C = Compute<X>;
+    using Head = RecurrentHead<M, X>;
+    using Head::mixer_, Head::k_, Head::v_, Head::queries_, Head::carried_;
+    using Head::problem_, Head::add_rows, Head::for_each_head, Head::key_rows, Head::keys_of, Head::queries;
 
 public:
-    RecurrentHead(const M& mixer, const Problem<X>& problem, Index task, const RecurrentScratch<C>& scratch)
-        : mixer_(mixer),
-          problem_(problem),
-          scratch_(scratch),
-          sequence_(task / problem.shape.kv_heads),
-          head_(task % problem.shape.kv_heads),
-          group_(problem.shape.group()),
-          queries_(problem.queries(sequence_)),
-          k_(problem.key_slice(problem.k, sequence_, head_)),
-          v_(problem.key_slice(problem.v, sequence_, head_)) {}
+    using Scratch = RecurrentScratch<C>;
+
+    RowWalk(const Head& head, const Scratch& scratch) : Head(head), scratch_(scratch) {}
 
     void forward(const StridedView<X>& out) const {
-        MixerState<C> state = scratch_.state();
-        state.setZero();
+        MixerState<C> state = carried_ ? this->present() : scratch_.state();
+        if (!carried_) state.setZero();
         Index absorbed = 0;
         for (Index i = 0; i < queries_; ++i) {
             for (const Index sees = keys_of(i); absorbed < sees; ++absorbed) absorb(absorbed, state);
@@ -52,16 +43,18 @@ public:
                 queries(out, head).row(i) = row.template cast<X>();
             });
         }
+        for (; absorbed < this->absorbs(); ++absorbed) absorb(absorbed, state);
     }
 
     /// From the last key to the first. The states before each run of √n keys are kept from a walk forward; those
     /// between the keys of one run are made again when it is at hand.
     void backward(const RecurrentGradients<X>& gradients, M* gradient) const {
-        const Index seen = queries_ == 0 ? 0 : keys_of(queries_ - 1);
+        const Index seen = this->absorbs();
         if (seen == 0) return;
-        const Index run = RecurrentScratch<C>::run_of(seen), last_run = (seen - 1) / run * run;
-        MixerState<C> state = scratch_.state(), dstate = scratch_.gradient();
-        state.setZero(), dstate.setZero();
+        const Index run = Scratch::run_of(seen), last_run = (seen - 1) / run * run;
+        MixerState<C> state = scratch_.state(), dstate = carried_ ? this->carried_gradient() : scratch_.gradient();
+        this->start(state);
+        if (!carried_) dstate.setZero();
         for (Index j = 0; j < last_run; ++j) {
             if (j % run == 0) scratch_.before_run(j / run) = state;
             absorb(j, state);
@@ -85,20 +78,7 @@ public:
     }
 
 private:
-    /// How many keys query i sees. It never falls from query to query.
-    Index keys_of(Index i) const {
-        return mixer_.causal ? std::clamp<Index>(problem_.shape.query_offset + i + 1, 0, k_.rows()) : k_.rows();
-    }
     static MixerStateIn<C> read_only(const MixerState<C>& state) { return {state.data(), state.rows(), state.cols()}; }
-    template <class T>
-    Slice<T> queries(const StridedView<T>& view, Index head) const {
-        return problem_.query_slice(view, sequence_, head);
-    }
-    template <class F>
-    void for_each_head(const F& f) const {
-        for (Index head = head_ * group_; head < (head_ + 1) * group_; ++head) f(head);
-    }
-
     void absorb(Index j, MixerState<C>& state) const {
         const MixerRowIn<C> k = scratch_.k(k_, j), v = scratch_.v(v_, j);
         mixer_.absorb(k, v, state);
@@ -111,7 +91,7 @@ private:
             const MixerStateIn<C> read = read_only(state);
             MixerRow<C> dq = scratch_.dq();
             mixer_.read_backward(q, read, dout, dq, dstate, gradient);
-            add(dq, queries(gradients.dq, head), i);
+            add_rows(dq, queries(gradients.dq, head), i);
         });
     }
     void absorb_backward(Index j, const MixerState<C>& state, const RecurrentGradients<X>& gradients,
@@ -120,34 +100,30 @@ private:
         const MixerStateIn<C> before = read_only(state);
         MixerRow<C> dk = scratch_.dk(), dv = scratch_.dv();
         mixer_.absorb_backward(k, v, before, dstate, dk, dv, gradient);
-        add(dk, problem_.key_slice(gradients.dk, sequence_, head_), j);
-        add(dv, problem_.key_slice(gradients.dv, sequence_, head_), j);
-    }
-    /// 16-bit numbers are rounded once.
-    static void add(const MixerRow<C>& row, Slice<X> to, Index i) {
-        to.row(i) = (to.row(i).template cast<C>() + row).template cast<X>();
+        add_rows(dk, key_rows(gradients.dk), j);
+        add_rows(dv, key_rows(gradients.dv), j);
     }
 
-    const M& mixer_;
-    const Problem<X>& problem_;
-    const RecurrentScratch<C>& scratch_;
-    Index sequence_, head_, group_, queries_;
-    Slice<const X> k_, v_;
+    const Scratch& scratch_;
 };
 
-/// Calls `f(head, group)` for the tasks of a call, a key/value head of a sequence each. One worker does those of a
+/// How a mixer's tokens are walked through.
+template <class M, class X>
+using RecurrentWalk = std::conditional_t<ChunkMixer<M, Compute<X>>, ChunkWalk<M, X>, RowWalk<M, X>>;
+
+/// Calls `f(walk, group)` for the tasks of a call, a key/value head of a sequence each. One worker does those of a
 /// group in order; `memory` holds the scratch of as many workers as the executor has.
 template <class M, class X, class F>
-void for_each_recurrent_head(const M& mixer, const Problem<X>& problem, Index groups, bool backward, std::byte* memory,
-                             const ExecutorRef& executor, const F& f) {
-    using Scratch = RecurrentScratch<Compute<X>>;
-    const StateShape state = mixer.state(problem.shape);
-    const std::size_t bytes = Scratch::bytes(state, problem.shape, backward);
+void for_each_recurrent_head(const M& mixer, const Problem<X>& problem, const CarriedStates<Compute<X>>& carried,
+                             Index groups, Pass pass, std::byte* memory, const ExecutorRef& executor, const F& f) {
+    using Walk = RecurrentWalk<M, X>;
+    using Scratch = typename Walk::Scratch;
+    const std::size_t bytes = Scratch::bytes(mixer, problem.shape, pass);
     const Index tasks = recurrent_tasks(problem.shape);
     executor.for_each(groups, [&](Index group, Index worker) {
-        const Scratch scratch(memory + bytes * static_cast<std::size_t>(worker), state, problem.shape, backward);
+        const Scratch scratch(memory + bytes * static_cast<std::size_t>(worker), mixer, problem.shape, pass);
         for (Index task = group * tasks / groups; task < (group + 1) * tasks / groups; ++task)
-            f(RecurrentHead<M, X>(mixer, problem, task, scratch), group);
+            f(Walk(RecurrentHead<M, X>(mixer, problem, task, carried), scratch), group);
     });
 }
 
