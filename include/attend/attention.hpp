@@ -19,6 +19,7 @@
 #include <attend/score/dot.hpp>
 #include <attend/score/general.hpp>
 #include <attend/score/lambda.hpp>
+#include <attend/score/rms_norm.hpp>
 #include <attend/score/scaled_dot.hpp>
 #include <attend/softmax/attention_state.hpp>
 #include <attend/softmax/softmax.hpp>
@@ -412,6 +413,8 @@ template <class T>
 using GeneralAttention = Plain<GeneralScore<T>>;
 template <class T>
 using AdditiveAttention = Plain<AdditiveScore<T>>;
+template <class T>
+using RmsNormAttention = Plain<RmsNormScore<T>>;
 
 /// softmax(Q Kᵀ) V (Luong et al. 2015).
 inline constexpr DotProductAttention dot_product{};
