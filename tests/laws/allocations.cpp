@@ -271,6 +271,11 @@ TEST_CASE("a block with a tape and a workspace uses the heap once") {
     }
     check_block(MultiHeadAttention<float, A>({.d_model = 512, .heads = 8, .kv_heads = 2}, attention, 1), 512);
     check_block(MultiHeadAttention<double, A>({.d_model = 384, .heads = 6, .rope = Rope{}}, attention, 1), 270);
+    for (const OutputGate gate : {OutputGate::elementwise, OutputGate::headwise}) {
+        const MultiHeadShape normed{.d_model = 64, .heads = 4, .kv_heads = 2, .qk_norm = RmsNorm{}, .gate = gate};
+        check_block(MultiHeadAttention<float, A>(normed, attention, 1), 40);
+        check_block(MultiHeadAttention<Eigen::bfloat16, A>(normed, attention, 1), 20);
+    }
     check_block(MultiHeadAttention<Eigen::half, A>({.d_model = 64, .heads = 4, .bias = false}, attention, 1), 20);
     check_crossing_block(MultiHeadAttention<float, A>({.d_model = 320, .heads = 4, .d_memory = 200}, attention, 1), 90);
 }
@@ -278,7 +283,13 @@ TEST_CASE("a block with a tape and a workspace uses the heap once") {
 TEST_CASE("ten thousand steps of a stream use no heap once they are warm") {
     const auto attention = scaled_dot_product >> alibi(0.1) >> (causal & (sliding_window(60) | prefix(2)));
     using Block = MultiHeadAttention<float, std::remove_const_t<decltype(attention)>>;
-    const Block block({.d_model = 64, .heads = 4, .kv_heads = 2, .rope = Rope{}}, attention, 1);
+    const Block block({.d_model = 64,
+                       .heads = 4,
+                       .kv_heads = 2,
+                       .rope = Rope{},
+                       .qk_norm = RmsNorm{},
+                       .gate = OutputGate::elementwise},
+                      attention, 1);
     const auto packed = block.pack();
     RingCache<float> ring({.heads = 2, .d_k = 16, .keys = 64, .sinks = 2});
     Random random(9);

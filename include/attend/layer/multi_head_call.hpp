@@ -111,8 +111,7 @@ protected:
     /// What a forward call writes, for that problem, to a y of so many rows.
     void check_outputs(const detail::Problem<T>& problem, const Output<T>& y, Index rows, const Options& options,
                        const Tape& tape) const {
-        if (options.packed != nullptr)
-            options.packed->check(this->query_weight, this->key_weight, this->value_weight, this->output_weight);
+        this->check_packed(options.packed);
         detail::require(static_cast<bool>(y), "the output y must be given");
         y.check("y", 1, 1, rows, shape().d_model);
         problem.check_pair_output(options.weights, "weights", options.weight_rows);
