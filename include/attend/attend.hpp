@@ -31,6 +31,7 @@
 #include <attend/modifier/alibi.hpp>
 #include <attend/modifier/bias.hpp>
 #include <attend/modifier/lambda.hpp>
+#include <attend/modifier/local_p.hpp>
 #include <attend/modifier/relative_bias.hpp>
 #include <attend/modifier/scale.hpp>
 #include <attend/modifier/soft_cap.hpp>

@@ -33,6 +33,13 @@ TEST_CASE("RoPE in either layout, whole or partial, from any position on") {
     check_block(block, self);
 }
 
+TEST_CASE("RoPE by YaRN, whose magnitude has a gradient, and on the two axes of a grid") {
+    MultiHeadShape shape{.d_model = 8, .heads = 2, .rope = Rope::yarn(4, {.factor = 4, .original = 16}, 20.0)};
+    check_block(block_of(shape, scaled_dot_product >> causal), BlockInputs(shape, 5, 0));
+    shape.rope = Rope{.base = 20.0, .positions = grid_positions(2, 3)};
+    check_block(block_of(shape, scaled_dot_product), BlockInputs(shape, 6, 0));
+}
+
 TEST_CASE("queries and keys that are normed, alone and before RoPE") {
     MultiHeadShape shape{.d_model = 8, .heads = 2, .kv_heads = 1, .qk_norm = RmsNorm{.epsilon = 0.1}};
     BlockInputs self(shape, 5, 0), cross(shape, 3, 6);

@@ -69,6 +69,42 @@ TEST_CASE("queries and keys are normed head by head, and turned then") {
     CHECK(distance(y, context * block.output_weight) <= 1e-14 * magnitude(y));
 }
 
+TEST_CASE("any rope turns a block's queries and keys, of any table, magnitude and positions") {
+    const Index n = 6;
+    Rope yarn = Rope::yarn(4, {.factor = 4, .original = 32}), grid{.positions = grid_positions(2, 3)};
+    yarn.layout = RopeLayout::interleaved;
+    for (const Rope& rope : {Rope::llama3(d, {.factor = 8, .original = 32}, 50.0), yarn, Rope::linear(d, 3), grid}) {
+        const bool on_grid = rope.positions.size() > 0;
+        const Index width = on_grid ? 8 : d;
+        const auto block =
+            multi_head<double>({.d_model = 10, .heads = 2, .kv_heads = 1, .d_head = width, .bias = false, .rope = rope},
+                               scaled_dot_product, 1);
+        Random random(6);
+        const Matrix x = random_matrix<double>(random, n, 10);
+        Matrix q = x * block.query_weight, k = x * block.key_weight, v = x * block.value_weight, context;
+        rope(heads(q, 2)), rope(heads(k, 1));
+        scaled_dot_product(heads(q, 2), heads(k, 1), heads(v, 1), context);
+        const Matrix right = context * block.output_weight;
+        CHECK(distance(block(x), right) <= 1e-14 * magnitude(right));
+        KvCache<double> cache({.heads = 1, .d_k = width, .capacity = 10});
+        const auto stepping = multi_head<double>(block.shape(), scaled_dot_product >> causal, 1);
+        const Matrix whole = stepping(x);
+        Matrix y;
+        for (Index i = 0; i < n; ++i) {
+            stepping.step(x.row(i), cache, y);
+            CHECK(distance(y, whole.row(i)) <= 1e-14 * magnitude(whole));
+        }
+        if (!on_grid) continue;
+        Matrix again = whole;
+        CHECK(refusal([&] { stepping.step(x.row(0), cache, y); }) ==
+              "rope: positions (6x2) must have rows for tokens 6 to 6");
+        CHECK(cache.keys() == n);
+        CHECK(refusal([&] { stepping.forward(x, again, {.query_offset = 1}); }) ==
+              "rope: positions (6x2) must have rows for tokens 1 to 6");
+        CHECK(same_bits(again, whole));
+    }
+}
+
 TEST_CASE("of a normed block the size of the query and key weights does not matter, and scores stay in bounds") {
     auto block = multi_head<float>({.d_model = 16, .heads = 2, .bias = false, .qk_norm = RmsNorm{.epsilon = 0}},
                                    scaled_dot_product, 3);

@@ -107,6 +107,8 @@ protected:
         detail::check_weights<M, Compute<T>>({}, options.weights, options.insight, options.dropout);
         check_outputs(problem_of(rows, keys, options.query_offset, options.sequences, key_sequences, options.dropout),
                       y, rows, options, tape);
+        detail::check_tokens(shape(), rows, options.sequences, options.query_offset);
+        detail::check_tokens(shape(), keys, key_sequences, 0);
     }
     /// What a forward call writes, for that problem, to a y of so many rows.
     void check_outputs(const detail::Problem<T>& problem, const Output<T>& y, Index rows, const Options& options,

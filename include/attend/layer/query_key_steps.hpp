@@ -21,6 +21,13 @@ void rotate_heads(const MultiHeadShape& shape, X& x, Index count, const Sequence
     }
 }
 
+/// Throws unless tokens of those sequences, the first of each at `first`, stand somewhere.
+inline void check_tokens(const MultiHeadShape& shape, Index rows, const SequencesRef& sequences, Index first) {
+    if (!shape.rope) return;
+    if (!sequences) return shape.rope->check_tokens(first, rows);
+    for (Index s = 0; s < sequences.count(); ++s) shape.rope->check_tokens(first, sequences.length(s));
+}
+
 /// The steps, of what was projected to x, which may be the same. `gain`: of the norm.
 template <class T, class Projected, class X, class First>
 void to_heads(const MultiHeadShape& shape, const ColumnVector<T>& gain, const Projected& projected, X& x, Index count,
