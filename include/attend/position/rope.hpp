@@ -2,6 +2,7 @@
 /// \file
 /// Rotary position embedding.
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -25,9 +26,9 @@ inline void check_rope_width(Index width, Index columns) {
 }
 
 /// Turns the first `width` features of every row of every head, in place: pair (a, b) ↦ (a cos − b sin, a sin + b cos),
-/// with `angle(sequence, row, pair)` giving (cos, sin).
-template <class T, class Angle>
-void rotate_pairs(const StridedView<T>& x, Index width, RopeLayout layout, const Angle& angle) {
+/// with `turns(pair)(row)` giving (cos, sin) in every sequence.
+template <class T, class Turns>
+void rotate_pairs(const StridedView<T>& x, Index width, RopeLayout layout, const Turns& turns) {
     using C = Compute<T>;
     check_rope_width(width, x.columns);
     require(x.sequences >= 0 && x.heads >= 0 && x.rows >= 0, "rope: x (",
@@ -37,19 +38,24 @@ void rotate_pairs(const StridedView<T>& x, Index width, RopeLayout layout, const
     require(!may_repeat(x), "rope: x (", shape_words(x.sequences, x.heads, x.rows, x.columns),
             ") overlaps itself: by its strides two of its elements are one");
     const Index half = width / 2;
-    for (Index sequence = 0; sequence < x.sequences; ++sequence) {
-        for (Index row = 0; row < x.rows; ++row) {
-            T* const start = x.data + sequence * x.sequence_stride + row * x.row_stride;
-            for (Index pair = 0; pair < half; ++pair) {
-                const std::pair<C, C> turn = angle(sequence, row, pair);
-                T* const first = start + (layout == RopeLayout::half_split ? pair : 2 * pair) * x.column_stride;
-                T* const second =
-                    start + (layout == RopeLayout::half_split ? pair + half : 2 * pair + 1) * x.column_stride;
-                for (Index head = 0; head < x.heads; ++head) {  // innermost: an angle serves all heads
-                    const C a = static_cast<C>(first[head * x.head_stride]),
-                            b = static_cast<C>(second[head * x.head_stride]);
-                    first[head * x.head_stride] = static_cast<T>(a * turn.first - b * turn.second);
-                    second[head * x.head_stride] = static_cast<T>(a * turn.second + b * turn.first);
+    constexpr Index at_once = 16;  // rows, which a pair's frequency is found once for, and which stay in the cache
+    for (Index begin = 0; begin < x.rows; begin += at_once) {
+        const Index end = std::min(x.rows, begin + at_once);
+        for (Index pair = 0; pair < half; ++pair) {
+            const auto turn_at = turns(pair);
+            const Index first = layout == RopeLayout::half_split ? pair : 2 * pair,
+                        second = layout == RopeLayout::half_split ? pair + half : 2 * pair + 1;
+            for (Index row = begin; row < end; ++row) {
+                const std::pair<C, C> turn = turn_at(row);
+                for (Index sequence = 0; sequence < x.sequences; ++sequence) {
+                    T* const start = x.data + sequence * x.sequence_stride + row * x.row_stride;
+                    for (Index head = 0; head < x.heads; ++head) {  // innermost: an angle serves all heads
+                        T& to_a = start[head * x.head_stride + first * x.column_stride];
+                        T& to_b = start[head * x.head_stride + second * x.column_stride];
+                        const C a = static_cast<C>(to_a), b = static_cast<C>(to_b);
+                        to_a = static_cast<T>(a * turn.first - b * turn.second);
+                        to_b = static_cast<T>(a * turn.second + b * turn.first);
+                    }
                 }
             }
         }
@@ -168,12 +174,14 @@ private:
     void turn(const StridedView<T>& x, Index axes, double sense, const Position& position) const {
         using C = Compute<T>;
         const Index turned = width == 0 ? x.columns : width, share = turned / 2 / axes;
-        detail::rotate_pairs(x, turned, layout, [&](Index, Index row, Index pair) {
+        detail::rotate_pairs(x, turned, layout, [&](Index pair) {
             const double frequency = frequencies.empty() ? detail::rope_frequency(pair % share, 2 * share, base)
                                                          : frequencies[static_cast<std::size_t>(pair)];
-            const double angle = position(row, pair / share) * frequency;
-            return std::pair(static_cast<C>(magnitude * std::cos(angle)),
-                             static_cast<C>(magnitude * sense * std::sin(angle)));
+            return [&, frequency, axis = pair / share](Index row) {
+                const double angle = position(row, axis) * frequency;
+                return std::pair(static_cast<C>(magnitude * std::cos(angle)),
+                                 static_cast<C>(magnitude * sense * std::sin(angle)));
+            };
         });
     }
 };
@@ -199,9 +207,11 @@ void rotate(X&& x, const Eigen::DenseBase<Cosines>& cosines, const Eigen::DenseB
                     detail::named("sines", sines.rows(), sines.cols()), " must have a row for each of the ", view.rows,
                     " rows of x, and a column for each pair");
     using C = Compute<std::remove_pointer_t<decltype(view.data)>>;
-    detail::rotate_pairs(view, 2 * cosines.cols(), layout, [&](Index, Index row, Index pair) {
-        return std::pair(static_cast<C>(cosines.derived().coeff(row, pair)),
-                         static_cast<C>(sines.derived().coeff(row, pair)));
+    detail::rotate_pairs(view, 2 * cosines.cols(), layout, [&](Index pair) {
+        return [&, pair](Index row) {
+            return std::pair(static_cast<C>(cosines.derived().coeff(row, pair)),
+                             static_cast<C>(sines.derived().coeff(row, pair)));
+        };
     });
 }
 
