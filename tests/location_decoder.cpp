@@ -24,8 +24,8 @@ Matrix rows_of(Index rows, Index columns, std::uint64_t seed) {
 }
 /// Of any history, with parameters of which none is 0.
 LocationSensitiveAttention<double> attention_of(History history, Index filters, Index radius) {
-    LocationSensitiveAttention<double> attention(LocationScore<double>(
-        {.d_q = 3, .d_k = 4, .hidden = 5, .filters = filters, .radius = radius, .history = history}, 1));
+    LocationSensitiveAttention<double> attention(
+        {.d_q = 3, .d_k = 4, .hidden = 5, .filters = filters, .radius = radius, .history = history}, 1);
     Random random(2);
     visit_parameters(attention, [&](std::string_view, auto& matrix) {
         for (double& value : matrix.reshaped()) value = random_number(random, 1.5);

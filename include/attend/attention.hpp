@@ -428,8 +428,7 @@ constexpr CosineAttention cosine(double scale) { return CosineAttention(scale); 
 /// Additive attention whose decoder knows how much each key has been looked at (See et al. 2017): location_decoder.hpp.
 template <class T>
 LocationSensitiveAttention<T> coverage_attention(Index d_q, Index d_k, Index hidden, std::uint64_t seed) {
-    return LocationSensitiveAttention<T>(
-        LocationScore<T>({.d_q = d_q, .d_k = d_k, .hidden = hidden, .history = History::sum}, seed));
+    return LocationSensitiveAttention<T>({.d_q = d_q, .d_k = d_k, .hidden = hidden, .history = History::sum}, seed);
 }
 /// softmax(Σ_a f(q_a, k_a)) V for a formula `[](auto q, auto k) { … }`.
 template <class F>

@@ -2,7 +2,8 @@
 /// \file
 /// Decoders that look at keys step by step, each step knowing where those before it have looked.
 
-#include <algorithm>
+#include <concepts>
+#include <deque>
 #include <span>
 #include <string_view>
 #include <type_traits>
@@ -44,8 +45,7 @@ struct DecoderBackwardOptions {
 /// not fit; a call that throws from a functor of the attention leaves a decoder to be restarted.
 template <class A, class X>
 class LocationDecoder {
-    static constexpr bool locates =
-        requires(const typename A::ScoreFunctor& score) { static_cast<const LocationScore<X>&>(score); };
+    static constexpr bool locates = std::derived_from<typename A::ScoreFunctor, LocationScore<X>>;
     static_assert(locates,
                   "attend: a LocationDecoder needs a score that knows a history, in the scalar of the keys: "
                   "LocationSensitiveAttention or coverage_attention");
@@ -62,19 +62,7 @@ public:
           v_(v) {
         static_assert(std::is_same_v<typename Key::Scalar, X> && std::is_same_v<typename V::Scalar, X>,
                       "attend: keys and values of a decoder must have its scalar type");
-        const auto offsets = sequences.offsets();
-        key_offsets_.assign(offsets.begin(), offsets.end());
-        if (key_offsets_.empty()) key_offsets_ = {0, k_.rows()};
-        detail::require(k_.rows() == v_.rows(), detail::named("k", k_.rows(), k_.cols()), " and ",
-                        detail::named("v", v_.rows(), v_.cols()), " must have one row each for every key");
-        detail::require(key_offsets_.back() == k_.rows(), "sequences must end at the ", k_.rows(), " rows of ",
-                        detail::named("k", k_.rows(), k_.cols()), ", not at ", key_offsets_.back());
-        for (std::size_t s = 0; s < key_offsets_.size(); ++s) query_offsets_.push_back(static_cast<Index>(s));
-        attention_.score().check({.d_q = attention_.query_width(), .d_k = k_.cols()});
-        mapped_.resize(k_.rows(), hidden());
-        attention_.score().map_keys(k_, mapped_);
-        dmapped_.setZero(k_.rows(), hidden()), dv_.setZero(v_.rows(), v_.cols());
-        located_.resize(attention_.location_weight.rows(), k_.rows());
+        if constexpr (locates) prepare(sequences);
     }
 
     /// How many steps have been taken, and what the latest gave, sequences × keys of the longest.
@@ -173,6 +161,21 @@ private:
         RowMatrix<X> history;  ///< what it knew, sequences × keys of the longest
     };
 
+    void prepare(const detail::SequencesRef& sequences) {
+        const auto given = sequences.offsets();
+        key_offsets_.assign(given.begin(), given.end());
+        if (key_offsets_.empty()) key_offsets_ = {0, k_.rows()};
+        detail::require(k_.rows() == v_.rows(), detail::named("k", k_.rows(), k_.cols()), " and ",
+                        detail::named("v", v_.rows(), v_.cols()), " must have one row each for every key");
+        detail::require(key_offsets_.back() == k_.rows(), "sequences must end at the ", k_.rows(), " rows of ",
+                        detail::named("k", k_.rows(), k_.cols()), ", not at ", key_offsets_.back());
+        for (std::size_t s = 0; s < key_offsets_.size(); ++s) query_offsets_.push_back(static_cast<Index>(s));
+        attention_.score().check({.d_q = attention_.query_width(), .d_k = k_.cols()});
+        mapped_.resize(k_.rows(), hidden());
+        attention_.score().map_keys(k_, mapped_);
+        dmapped_.setZero(k_.rows(), hidden()), dv_.setZero(v_.rows(), v_.cols());
+        located_.resize(attention_.location_weight.rows(), k_.rows());
+    }
     Index sequences() const { return static_cast<Index>(key_offsets_.size()) - 1; }
     Index hidden() const { return attention_.score_weight.size(); }
     Index longest() const { return offsets(key_offsets_).longest(); }
@@ -252,7 +255,7 @@ private:
     Inner inner_, sums_;  ///< on keys as features, and the sums of its parameters' gradients
     RowMatrix<X> k_, v_, mapped_, dmapped_, dv_;
     std::vector<Index> key_offsets_, query_offsets_;
-    std::vector<Step> steps_;  ///< at least as many as were taken
+    std::deque<Step> steps_;  ///< at least as many as were taken; none moves, so that a step may be asked of another
     Index taken_ = 0;
     Index open_ = 0;                             ///< of them have not gone back
     RowMatrix<X> located_, dlocated_;            ///< features × keys
