@@ -64,6 +64,26 @@ struct Decoder {
     }
 };
 
+/// The same with a history: `times_prepared` is over steps without.
+void add_located(const std::string& name, const LocationShape& shape) {
+    add_benchmark("decoder/train_" + name + "_h128/steps30_k400_d256", [=](benchmark::State& state) {
+        Decoder plain;
+        LocationSensitiveAttention<float> attention(LocationScore<float>(shape, 1)),
+            gradient = zero_gradient(attention);
+        LocationDecoder decoder(attention, plain.k, plain.v);
+        const auto train = [&] {
+            decoder.restart();
+            for (Index i = 0; i < steps; ++i)
+                decoder.step(plain.q.row(i), plain.out.row(i), {.workspace = &plain.workspace});
+            for (Index i = steps - 1; i >= 0; --i)
+                decoder.backward(plain.dout.row(i), plain.dq.row(i), {.workspace = &plain.workspace});
+            decoder.add_gradients(plain.dk, plain.dv, &gradient);
+        };
+        timed(state, train);
+        state.counters["times_prepared"] = times_as_long(train, [&] { plain.train(true); });
+    });
+}
+
 template <class F>
 void add(const std::string& name, F f) {
     add_benchmark("decoder/" + name + "_additive_h128/steps30_k400_d256", [f](benchmark::State& state) {
@@ -77,6 +97,8 @@ void add(const std::string& name, F f) {
 const bool added = [] {
     add("forward", [](Decoder& decoder, bool prepared) { decoder.forward(prepared); });
     add("train", [](Decoder& decoder, bool prepared) { decoder.train(prepared); });
+    add_located("location", {.d_q = d, .d_k = d, .hidden = hidden, .filters = 10, .radius = 15});
+    add_located("coverage", {.d_q = d, .d_k = d, .hidden = hidden, .history = History::sum});
     return true;
 }();
 

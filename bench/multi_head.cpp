@@ -102,9 +102,30 @@ void add_training(const Size& size) {
     });
 }
 
+/// A block with more than projections and an attention: `times_plain` is over one without.
+void add_with(const std::string& what, MultiHeadShape shape, Index n) {
+    const Size size{shape.d_model, shape.heads, n};
+    add_benchmark(size.name("block_" + what), [=](benchmark::State& state) {
+        const Block block(shape, {}, 1), plain = size.block();
+        const RowMatrix<float> x = size.input();
+        RowMatrix<float> y;
+        Block::Tape tape;
+        Workspace workspace;
+        const auto call = [&](const Block& of) { of.forward(x, y, {.workspace = &workspace, .tape = &tape}); };
+        timed(state, [&] { call(block); });
+        state.counters["times_plain"] = times_as_long([&] { call(block); }, [&] { call(plain); });
+    });
+}
+
 const bool added = [] {
     for (const Index n : {32, 128, 512}) add({512, 8, n});
     add({768, 12, 197});
+    for (const Index n : {32, 512}) {
+        add_with("qk_norm", {.d_model = 512, .heads = 8, .qk_norm = RmsNorm{}}, n);
+        add_with("gate", {.d_model = 512, .heads = 8, .gate = OutputGate::elementwise}, n);
+        add_with("gate_by_head", {.d_model = 512, .heads = 8, .gate = OutputGate::headwise}, n);
+        add_with("rope", {.d_model = 512, .heads = 8, .rope = Rope{}}, n);
+    }
     add_training({512, 8, 128});
     add_training({512, 8, 512});
     return true;

@@ -46,10 +46,22 @@ void add_cosine() {
     });
 }
 
+void add_rms_norm() {
+    add("rms_norm", RmsNormAttention<float>(d), [](const auto& q, const auto& k, const Rows&) {
+        using T = typename std::decay_t<decltype(q)>::Scalar;
+        const auto normed = [](const auto& x) {
+            const auto squares = (x.array().square().rowwise().mean() + T(1e-6)).rsqrt().matrix().eval();
+            return Matrix<T>(squares.asDiagonal() * x);
+        };
+        return Matrix<T>(normed(q) * normed(k).transpose() / std::sqrt(T(d)));
+    });
+}
+
 const bool added = [] {
     add_additive();
     add_general();
     add_cosine();
+    add_rms_norm();
     return true;
 }();
 

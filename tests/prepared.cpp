@@ -10,6 +10,7 @@
 #include <attend/mask/lengths.hpp>
 #include <attend/modifier/alibi.hpp>
 #include <attend/modifier/bias.hpp>
+#include <attend/modifier/scale.hpp>
 #include <attend/modifier/soft_cap.hpp>
 #include <attend/normalizer/sink.hpp>
 #include <attend/normalizer/sparsemax.hpp>
@@ -107,6 +108,7 @@ TEST_CASE("a call on prepared keys has the bits of one on the keys, and gathered
     check<float>(AdditiveAttention<float>(5, 5, 7, 1), 1e-4);
     check<double>(GeneralAttention<double>(5, 5, 2) >> alibi(0.1) >> causal >> sparsemax, 1e-12);
     check<double>(cosine(3.0), 1e-12);
+    check<double>(RmsNormAttention<double>(5) >> scale(0.5), 1e-12);
     check<double>(scaled_dot_product >> causal, 1e-12);
 }
 

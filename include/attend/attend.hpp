@@ -14,6 +14,7 @@
 #include <attend/insight/top_keys.hpp>
 #include <attend/layer/cache_as_memory.hpp>
 #include <attend/layer/multi_head.hpp>
+#include <attend/location_decoder.hpp>
 #include <attend/mask/algebra.hpp>
 #include <attend/mask/block_sparse.hpp>
 #include <attend/mask/causal.hpp>
@@ -34,6 +35,7 @@
 #include <attend/modifier/alibi.hpp>
 #include <attend/modifier/bias.hpp>
 #include <attend/modifier/lambda.hpp>
+#include <attend/modifier/local_p.hpp>
 #include <attend/modifier/relative_bias.hpp>
 #include <attend/modifier/scale.hpp>
 #include <attend/modifier/soft_cap.hpp>

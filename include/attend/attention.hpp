@@ -19,6 +19,8 @@
 #include <attend/score/dot.hpp>
 #include <attend/score/general.hpp>
 #include <attend/score/lambda.hpp>
+#include <attend/score/location.hpp>
+#include <attend/score/rms_norm.hpp>
 #include <attend/score/scaled_dot.hpp>
 #include <attend/softmax/attention_state.hpp>
 #include <attend/softmax/softmax.hpp>
@@ -412,6 +414,10 @@ template <class T>
 using GeneralAttention = Plain<GeneralScore<T>>;
 template <class T>
 using AdditiveAttention = Plain<AdditiveScore<T>>;
+template <class T>
+using RmsNormAttention = Plain<RmsNormScore<T>>;
+template <class T>
+using LocationSensitiveAttention = Plain<LocationScore<T>>;
 
 /// softmax(Q Kᵀ) V (Luong et al. 2015).
 inline constexpr DotProductAttention dot_product{};
@@ -419,6 +425,11 @@ inline constexpr DotProductAttention dot_product{};
 inline constexpr ScaledDotProductAttention scaled_dot_product{};
 /// softmax(scale · cos(q, k)) V.
 constexpr CosineAttention cosine(double scale) { return CosineAttention(scale); }
+/// Additive attention whose decoder knows how much each key has been looked at (See et al. 2017): location_decoder.hpp.
+template <class T>
+LocationSensitiveAttention<T> coverage_attention(Index d_q, Index d_k, Index hidden, std::uint64_t seed) {
+    return LocationSensitiveAttention<T>({.d_q = d_q, .d_k = d_k, .hidden = hidden, .history = History::sum}, seed);
+}
 /// softmax(Σ_a f(q_a, k_a)) V for a formula `[](auto q, auto k) { … }`.
 template <class F>
 Plain<LambdaScore<F>> score(F formula) {

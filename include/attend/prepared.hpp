@@ -113,6 +113,18 @@ private:
     ColumnVector<X> values_;
 };
 
+/// Refuses gradients of parameters in the memory of those of keys and values.
+template <class X>
+auto apart_from(const Output<X>& dk, const Output<X>& dv) {
+    return [&dk, &dv](const auto& matrix, const ParameterName& name) {
+        if constexpr (DenseMemory<decltype(matrix)>) {
+            const auto view = view_of(matrix.data(), matrix);
+            if (may_overlap(view, dk.given()) || may_overlap(view, dv.given()))
+                refuse("gradient: ", name.text(), " has memory of dk or dv");
+        }
+    };
+}
+
 }  // namespace detail
 
 /// What `attention.prepare(k, v)` gives: copies of k and v, the features that the attention's score makes of the keys,
@@ -241,13 +253,7 @@ private:
         dv.check("dv", v.sequences, v.heads, v.rows, v.columns);
         detail::require_apart(detail::Place(dk, "dk"), detail::Place(dv, "dv"));
         if (gradient == nullptr) return;
-        const auto apart = [&](const auto& matrix, const detail::ParameterName& name) {
-            if constexpr (detail::DenseMemory<decltype(matrix)>) {
-                const auto view = detail::view_of(matrix.data(), matrix);
-                if (detail::may_overlap(view, dk.given()) || detail::may_overlap(view, dv.given()))
-                    detail::refuse("gradient: ", name.text(), " has memory of dk or dv");
-            }
-        };
+        const auto apart = detail::apart_from(dk, dv);
         detail::check_gradient(static_cast<const typename A::ScoreFunctor&>(inner_.score()), gradient->score(), apart);
         detail::check_gradient(inner_.modifiers, gradient->modifiers, apart);
         detail::check_gradient(inner_.normalizer, gradient->normalizer, apart);

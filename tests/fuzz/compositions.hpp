@@ -75,6 +75,11 @@ void add_modifiers() {
         auto b = a >> m.span();
         return b >> m.mask(m.two_sided_window());
     });
+    add<X>("rms norm>>scale of heads>>local p>>causal|prefix", any, [](auto& m) {
+        auto a = m.rms_norm() >> m.scale_of_heads();
+        auto b = a >> m.local_p();
+        return b >> m.mask(m.causal() | m.prefix());
+    });
     add<X>("general>>alibi>>span of heads>>odd keys", two_widths, [](auto& m) {
         auto a = m.general() >> m.alibi();
         auto b = a >> m.span_of_heads();
@@ -157,6 +162,10 @@ void add_some() {
         auto a = m.cosine() >> m.relative_bias(true);
         auto b = a >> m.mask(m.prefix());
         return b >> m.entmax15();
+    });
+    add<X>("rms norm>>scale of heads>>lengths", any, [](auto& m) {
+        auto a = m.rms_norm() >> m.scale_of_heads();
+        return a >> m.mask(m.lengths());
     });
     add<X>("distance>>alibi>>sigmoid", moderate, [](auto& m) {
         auto a = m.distance() >> m.alibi();

@@ -392,6 +392,8 @@ void multi_head(Bytes& bytes) {
                                      .d_memory = bytes.one_in(3) ? bytes.below(6) : 0,
                                      .bias = bytes.one_in(2)};
         if (bytes.one_in(2)) shape.rope = attend::Rope{.width = bytes.one_in(4) ? bytes.below(8) : 0};
+        if (bytes.one_in(2)) shape.qk_norm = attend::RmsNorm{};
+        shape.gate = static_cast<attend::OutputGate>(bytes.below(3));
         return shape;
     };
     std::unique_ptr<Block> block, other;

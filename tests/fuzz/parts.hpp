@@ -87,6 +87,13 @@ public:
         oracle_.score = std::make_shared<oracle::Cosine>(scale);
         return attend::cosine(scale);
     }
+    auto rms_norm() {
+        const double scale = 1 / std::sqrt(static_cast<double>(case_.d_k));
+        attend::RmsNormAttention<X> attention(case_.d_k, attend::RmsNorm{.epsilon = 0.01});
+        auto q = weight(attention.q_norm, 107).weight, k = weight(attention.k_norm, 108).weight;
+        oracle_.score = std::make_shared<oracle::RmsNormed>(0.01, scale, q, k);
+        return attention;
+    }
     template <class P = X>
     auto general() {
         attend::GeneralAttention<P> attention(case_.d_q, case_.d_k, 1);
@@ -134,6 +141,41 @@ public:
              .parameters = 1,
              .parameter_slope = [](const Number& s, const Pair&) { return s; }});
         return attend::scale(factor);
+    }
+    auto scale_of_heads() {
+        std::vector<double> factors = drawn(case_.heads(), 120);
+        add({.value = [=](const Number& s, const Pair& p) { return s * oracle::number(factors[oracle::at(p.head)]); },
+             .slope = [=](const Number&, const Pair& p) { return oracle::number(factors[oracle::at(p.head)]); },
+             .parameters = case_.heads(),
+             .parameter = [](const Pair& p) { return p.head; },
+             .parameter_slope = [](const Number& s, const Pair&) { return s; }});
+        return attend::scale(vector(factors));
+    }
+    /// Centres between keys, so that none stands at the edge of a window.
+    auto local_p() {
+        const double reach = 1 + std::floor(20 * case_.uniform_at(121));
+        Eigen::MatrixXd centres(case_.queries, case_.heads());
+        for (Index i = 0; i < centres.rows(); ++i) {
+            for (Index h = 0; h < centres.cols(); ++h)
+                centres(i, h) =
+                    nudged(std::floor(static_cast<double>(case_.keys) * case_.uniform_at(122, i, h)) + 0.25);
+        }
+        const auto distance = [=](const Pair& p) {
+            return Number{static_cast<double>(p.key)} - oracle::number(centres(p.row, p.head));
+        };
+        const auto sees = [=](const Pair& p) { return std::abs(distance(p).value) <= reach; };
+        add({.value =
+                 [=](const Number& s, const Pair& p) {
+                     const Number x = distance(p) * oracle::number(2 / reach);
+                     return sees(p) ? s - Number{0.5} * x * x : Number{-oracle::infinity};
+                 },
+             .parameters = centres.size(),
+             .parameter = [rows = centres.rows()](const Pair& p) { return p.row + rows * p.head; },
+             .parameter_slope =
+                 [=](const Number&, const Pair& p) {
+                     return sees(p) ? distance(p) * oracle::number(4 / (reach * reach)) : Number{};
+                 }});
+        return attend::local_p(centres, reach);
     }
     auto soft_cap() {
         const double cap = nudged(case_.uniform_at(112) < 0.5 ? 2 : 30);

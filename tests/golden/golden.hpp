@@ -15,8 +15,14 @@
 namespace attend::test {
 
 /// Operators with a program of their own. golden.attention takes every other case, and refuses what it does not know.
-inline const std::set<std::string> other_golden_operators = {
-    "alibi_slopes", "linear_attention", "merge_state", "multi_head", "rope", "t5_bucket"};
+inline const std::set<std::string> other_golden_operators = {"alibi_slopes",
+                                                             "coverage_attention",
+                                                             "linear_attention",
+                                                             "location_sensitive_attention",
+                                                             "merge_state",
+                                                             "multi_head",
+                                                             "rope",
+                                                             "t5_bucket"};
 
 template <class Wanted>
 std::vector<Case> golden_cases(Wanted wanted) {

@@ -12,13 +12,14 @@ set(floors  # lowest first
     "kernel"
     "attention.hpp"
     "prepared.hpp shared_prefix.hpp"
+    "location_decoder.hpp"
     "prefixed_cache.hpp"
     "mixer"
     "layer"
     "interchange"
     "attend.hpp")
 set(may_include_own_kind core softmax engine source call insight parts kernel mixer layer interchange)
-set(may_be_included_by_own_kind mask/algebra.hpp)
+set(may_be_included_by_own_kind mask/algebra.hpp position/frequencies.hpp score/additive.hpp)
 set(may_name_eigen_internal core/simd.hpp)
 
 # The height of a header's first path component, or -1 where no floor is named after it.

@@ -242,6 +242,7 @@ TEST_CASE("with a warm workspace no call uses the heap, whatever it is composed 
     check_scalar<float>(additive);
     check_scalar<Eigen::half>(additive);
     check_scalar<double>(AdditiveAttention<double>(20, 20, 16, 3));
+    check_scalar<float>(RmsNormAttention<float>(20) >> scale(0.5) >> prefix(20));
     check_scalar<float>(
         score([](auto q, auto k) { return -(q - k) * (q - k); }) >>
         modifier([](auto s, auto p) { return s - 0.1f * tanh(decltype(s)(p.query - p.key)); }) >>
@@ -271,6 +272,11 @@ TEST_CASE("a block with a tape and a workspace uses the heap once") {
     }
     check_block(MultiHeadAttention<float, A>({.d_model = 512, .heads = 8, .kv_heads = 2}, attention, 1), 512);
     check_block(MultiHeadAttention<double, A>({.d_model = 384, .heads = 6, .rope = Rope{}}, attention, 1), 270);
+    for (const OutputGate gate : {OutputGate::elementwise, OutputGate::headwise}) {
+        const MultiHeadShape normed{.d_model = 64, .heads = 4, .kv_heads = 2, .qk_norm = RmsNorm{}, .gate = gate};
+        check_block(MultiHeadAttention<float, A>(normed, attention, 1), 40);
+        check_block(MultiHeadAttention<Eigen::bfloat16, A>(normed, attention, 1), 20);
+    }
     check_block(MultiHeadAttention<Eigen::half, A>({.d_model = 64, .heads = 4, .bias = false}, attention, 1), 20);
     check_crossing_block(MultiHeadAttention<float, A>({.d_model = 320, .heads = 4, .d_memory = 200}, attention, 1), 90);
 }
@@ -278,7 +284,13 @@ TEST_CASE("a block with a tape and a workspace uses the heap once") {
 TEST_CASE("ten thousand steps of a stream use no heap once they are warm") {
     const auto attention = scaled_dot_product >> alibi(0.1) >> (causal & (sliding_window(60) | prefix(2)));
     using Block = MultiHeadAttention<float, std::remove_const_t<decltype(attention)>>;
-    const Block block({.d_model = 64, .heads = 4, .kv_heads = 2, .rope = Rope{}}, attention, 1);
+    const Block block({.d_model = 64,
+                       .heads = 4,
+                       .kv_heads = 2,
+                       .rope = Rope{},
+                       .qk_norm = RmsNorm{},
+                       .gate = OutputGate::elementwise},
+                      attention, 1);
     const auto packed = block.pack();
     RingCache<float> ring({.heads = 2, .d_k = 16, .keys = 64, .sinks = 2});
     Random random(9);
@@ -349,6 +361,30 @@ TEST_CASE("a prefix that many sequences share uses no heap once it is warm") {
     CHECK(allocations_of([&] {
               for (Index i = 0; i < 30; ++i) step();
           }) == 0);
+}
+
+TEST_CASE("a decoder with a history uses no heap for answers no longer than those before") {
+    Random random(12);
+    const auto attention = LocationSensitiveAttention<float>(
+                               LocationScore<float>({.d_q = 6, .d_k = 8, .hidden = 5, .filters = 3, .radius = 2}, 1)) >>
+                           lengths({40, 30});
+    const RowMatrix<float> k = random_matrix<float>(random, 90, 8), v = random_matrix<float>(random, 90, 7),
+                           q = random_matrix<float>(random, 2, 6), dout = random_matrix<float>(random, 2, 7),
+                           dweights = random_matrix<float>(random, 2, 50);
+    RowMatrix<float> out(2, 7), dq(2, 6), dk(90, 8), dv(90, 7), weights(2, 50);
+    auto gradient = zero_gradient(attention);
+    for (const auto& executor : {attend::detail::ExecutorRef(serial), threads()}) {
+        Workspace workspace;
+        LocationDecoder decoder(attention, k, v, sequences({0, 40, 90}));
+        check_once_warm([&] {
+            for (Index i = 0; i < 5; ++i)
+                decoder.step(q, out, {.workspace = &workspace, .executor = executor, .weights = weights});
+            for (Index i = 0; i < 5; ++i)
+                decoder.backward(dout, dq, {.workspace = &workspace, .executor = executor, .dweights = dweights});
+            decoder.add_gradients(dk, dv, &gradient);
+            decoder.restart();
+        });
+    }
 }
 
 TEST_CASE("softmax into given memory uses no heap") {

@@ -55,6 +55,8 @@ void check(const A& attention, const MultiHeadShape& given, Index key_width) {
 TEST_CASE("a memory that a cache remembers is read as the memory itself, from any position") {
     check<float>(scaled_dot_product >> alibi(0.1), {.d_model = 12, .heads = 4, .kv_heads = 2, .d_memory = 10}, 3);
     check<double>(scaled_dot_product >> (causal | prefix(7)), {.d_model = 12, .heads = 2, .rope = Rope{}}, 6);
+    check<double>(scaled_dot_product >> causal,
+                  {.d_model = 12, .heads = 2, .qk_norm = RmsNorm{}, .gate = OutputGate::headwise}, 6);
     check<double>(AdditiveAttention<double>(6, 6, 5, 1) >> soft_cap(2.0), {.d_model = 12, .heads = 2}, 5);
     check<float>(GeneralAttention<float>(6, 6, 1) >> sparsemax, {.d_model = 12, .heads = 2, .d_memory = 7}, 6);
     check<float>(cosine(3.0), {.d_model = 12, .heads = 2, .bias = false}, 6);

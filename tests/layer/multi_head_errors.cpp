@@ -99,6 +99,8 @@ TEST_CASE("shapes and RoPE that no memory or head can hold are refused where the
           "memory");
     CHECK(refusal([] { Block({.d_model = 6, .heads = 2, .rope = Rope{}}); }) ==
           "rope: the width must be even and at most the 3 columns of a head, got 3");
+    CHECK(refusal([] { Block({.d_model = 8, .heads = 2, .qk_norm = RmsNorm{.epsilon = -1}}); }) ==
+          "rms_norm: epsilon must be a number that is not negative, got -1");
     CHECK(refusal([] { Block({.d_model = 8, .heads = 2, .rope = Rope{.base = -1}}); }) ==
           "rope: the base must be a number above 0, got -1");
 }
@@ -117,6 +119,10 @@ TEST_CASE("weights that were assigned in another shape are refused by name") {
     CHECK(with([](Block& b) { b.query_bias.setZero(3); }) == "multi_head: query_bias (3x1) must be 8x1" + end);
     CHECK(with([](Block& b) { b.key_bias.setZero(8); }) == "multi_head: key_bias (8x1) must be 4x1" + end);
     CHECK(with([](Block& b) { b.value_bias.setZero(0); }) == "multi_head: value_bias (0x1) must be 4x1" + end);
+    CHECK(with([](Block& b) { b.gate_weight.setZero(8, 2); }) == "multi_head: gate_weight (8x2) must be 8x0" + end);
+    CHECK(with([](Block& b) { b.gate_bias.setZero(2); }) == "multi_head: gate_bias (2x1) must be 0x1" + end);
+    CHECK(with([](Block& b) { b.q_norm.setZero(4); }) == "multi_head: q_norm (4x1) must be 0x1" + end);
+    CHECK(with([](Block& b) { b.k_norm.setZero(4); }) == "multi_head: k_norm (4x1) must be 0x1" + end);
     CHECK(with([](Block& b) { b.output_bias.setZero(9); }) == "multi_head: output_bias (9x1) must be 8x1" + end);
     Recorded r;
     r.block.output_weight.setZero(8, 4000);

@@ -33,6 +33,32 @@ TEST_CASE("RoPE in either layout, whole or partial, from any position on") {
     check_block(block, self);
 }
 
+TEST_CASE("RoPE by YaRN, whose magnitude has a gradient, and on the two axes of a grid") {
+    MultiHeadShape shape{.d_model = 8, .heads = 2, .rope = Rope::yarn(4, {.factor = 4, .original = 16}, 20.0)};
+    check_block(block_of(shape, scaled_dot_product >> causal), BlockInputs(shape, 5, 0));
+    shape.rope = Rope{.base = 20.0, .positions = grid_positions(2, 3)};
+    check_block(block_of(shape, scaled_dot_product), BlockInputs(shape, 6, 0));
+}
+
+TEST_CASE("queries and keys that are normed, alone and before RoPE") {
+    MultiHeadShape shape{.d_model = 8, .heads = 2, .kv_heads = 1, .qk_norm = RmsNorm{.epsilon = 0.1}};
+    BlockInputs self(shape, 5, 0), cross(shape, 3, 6);
+    check_block(block_of(shape, scaled_dot_product >> causal), cross);
+    shape.rope = Rope{.base = 20.0};
+    self.sequences = {0, 2, 5};
+    check_block(block_of(shape, scaled_dot_product >> causal), self);
+    check_block(block_of(shape, AdditiveAttention<double>(4, 4, 3, 5)), BlockInputs(shape, 3, 5));
+}
+
+TEST_CASE("gates on what heads give, one for each feature or one for each head") {
+    MultiHeadShape shape{.d_model = 6, .heads = 2, .kv_heads = 1, .d_head = 5};
+    shape.gate = GENERATE(OutputGate::elementwise, OutputGate::headwise);
+    shape.bias = GENERATE(true, false);
+    check_block(block_of(shape, scaled_dot_product >> causal), BlockInputs(shape, 5, 0));
+    shape.qk_norm = RmsNorm{};
+    check_block(block_of(shape, scaled_dot_product >> causal), BlockInputs(shape, 3, 6));
+}
+
 TEST_CASE("additive and general attention inside a block") {
     const MultiHeadShape shape{.d_model = 4, .heads = 2, .kv_heads = 1, .d_head = 3};
     check_block(block_of(shape, AdditiveAttention<double>(3, 3, 4, 5)), BlockInputs(shape, 3, 5));

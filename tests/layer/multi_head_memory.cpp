@@ -70,6 +70,14 @@ TEST_CASE(
     check_block<double>({.d_model = 12, .heads = 4, .kv_heads = 2, .d_memory = 10}, scaled_dot_product, 1e-12);
     check_block<double>({.d_model = 12, .heads = 2, .bias = false, .rope = Rope{}}, scaled_dot_product >> causal,
                         1e-12);
+    check_block<double>({.d_model = 12,
+                         .heads = 4,
+                         .kv_heads = 2,
+                         .d_memory = 10,
+                         .rope = Rope{.width = 2},
+                         .qk_norm = RmsNorm{},
+                         .gate = OutputGate::elementwise},
+                        scaled_dot_product >> causal, 1e-12);
     check_block<double>({.d_model = 12, .heads = 2}, AdditiveAttention<double>(6, 6, 5, 1) >> soft_cap(2.0), 1e-12);
     check_block<float>({.d_model = 12, .heads = 2}, cosine(3.0), 1e-4);
 }

@@ -54,7 +54,9 @@ void check_last_rows(const A& attention, const MultiHeadShape& shape, const Cach
 TEST_CASE("a prompt gives what its last token gives among all, and leaves the keys of all") {
     const auto attention = scaled_dot_product >> alibi(0.1) >> causal;
     const MultiHeadShape grouped{.d_model = d, .heads = 4, .kv_heads = 2, .rope = Rope{}},
-        two{.d_model = d, .heads = 2};
+        two{.d_model = d, .heads = 2},
+        gated{.d_model = d, .heads = 4, .kv_heads = 2, .qk_norm = RmsNorm{}, .gate = OutputGate::elementwise};
+    check_last_rows<double>(attention, gated, KvCache<double>({.heads = 2, .d_k = 6, .capacity = 40}), 2e-15);
     check_last_rows<double>(attention, grouped, KvCache<double>({.heads = 2, .d_k = 6, .capacity = 40}), 2e-15);
     check_last_rows<float>(attention, two, KvCache<float>({.heads = 2, .d_k = 12, .capacity = 40}), 2e-6);
     check_last_rows<float>(AdditiveAttention<float>(12, 12, 5, 1) >> causal, two,

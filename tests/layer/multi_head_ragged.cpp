@@ -104,6 +104,9 @@ void check(const A& attention, const MultiHeadShape& shape) {
 
 TEST_CASE("padding through lengths gives the numbers of a ragged batch, outputs and all gradients") {
     check(scaled_dot_product, {.d_model = d, .heads = 4, .kv_heads = 2, .rope = Rope{}});
+    for (const OutputGate gate : {OutputGate::elementwise, OutputGate::headwise})
+        check(scaled_dot_product,
+              {.d_model = d, .heads = 4, .kv_heads = 2, .rope = Rope{}, .qk_norm = RmsNorm{}, .gate = gate});
     check(scaled_dot_product >> alibi(0.2), {.d_model = d, .heads = 2, .bias = false});
     check(AdditiveAttention<double>(8, 8, 5, 1), {.d_model = d, .heads = 2});
 }

@@ -80,6 +80,12 @@ TEST_CASE("steps give what all tokens at once give") {
                         12, 2e-15);
     check_whole<float>(AdditiveAttention<float>(12, 12, 5, 1) >> causal, {.d_model = d, .heads = 2}, 5, 4e-6);
     check_whole<Eigen::half>(scaled_dot_product >> causal, {.d_model = d, .heads = 2}, 12, 4e-3);
+    MultiHeadShape all{.d_model = d, .heads = 4, .kv_heads = 2, .rope = Rope{}, .qk_norm = RmsNorm{}};
+    all.gate = OutputGate::elementwise;
+    check_whole<double>(attention, all, 6, 4e-15);
+    all.gate = OutputGate::headwise;
+    check_whole<float>(attention, all, 6, 2e-6);
+    check_whole<Eigen::half>(scaled_dot_product >> causal, all, 6, 4e-3);
 }
 
 TEST_CASE("steps over a ring give what a sliding window over all tokens gives") {

@@ -163,7 +163,8 @@ TEST_CASE("a block of a running mean projects the means of projected values") {
 
 TEST_CASE("gradients of a block and of its mixer's parameters: self, cross, ragged, groups of heads, RoPE") {
     const MultiHeadShape shape{.d_model = 6, .heads = 4, .kv_heads = 2, .d_head = 3},
-        turned{.d_model = 6, .heads = 2, .d_head = 3, .d_memory = 4, .rope = Rope{.width = 2}};
+        turned{.d_model = 6, .heads = 2, .d_head = 3, .d_memory = 4, .rope = Rope{.width = 2}},
+        parts{.d_model = 6, .heads = 4, .kv_heads = 2, .d_head = 3, .qk_norm = RmsNorm{}, .gate = OutputGate::headwise};
     Inputs self{.x = rows_of(6, 6, 4)}, ragged = self,
                                         cross{.x = rows_of(5, 6, 5), .memory = rows_of(8, 4, 6), .query_offset = 2};
     ragged.sequences = {0, 1, 1, 6};
@@ -172,6 +173,8 @@ TEST_CASE("gradients of a block and of its mixer's parameters: self, cross, ragg
     check_gradients_of_block(memory_block(shape), ragged);
     check_gradients_of_block(linear_block(shape), self);
     check_gradients_of_block(linear_block(shape), ragged);
+    check_gradients_of_block(memory_block(parts), ragged);
+    check_gradients_of_block(linear_block(parts), ragged);
     check_gradients_of_block(memory_block(turned), cross);
     check_gradients_of_block(linear_block(turned), cross);
     check_gradients_of_block(mean_block(turned, false), cross);

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <vector>
 
 #include <attend/position/rope.hpp>
 #include <support/catch.hpp>
@@ -126,6 +127,99 @@ TEST_CASE("rotate turns by given angles: those of Rope give what Rope gives") {
         rotate(y, angles.array().cos(), angles.array().sin(), layout);
         CHECK(distance(y, turned({.layout = layout, .width = 6}, x)) <= 1e-14);
     }
+}
+
+TEST_CASE("positions of a call or of the value take the place of rows, whole or not") {
+    Random random(8);
+    const RowMatrix<double> x = random_matrix<double>(random, 4, 12);
+    const std::vector<Index> where{7, 0, 19, 7};
+    const Eigen::Map<const Eigen::Matrix<Index, Eigen::Dynamic, 1>> as_column(where.data(), 4);
+    for (const Rope& rope : all_ropes) {
+        RowMatrix<double> y = x, back = x;
+        rope(heads(y, 1), as_column);
+        for (Index i = 0; i < 4; ++i)
+            CHECK(same_bits(y.row(i), turned(rope, x.row(i), where[static_cast<std::size_t>(i)])));
+        rope.inverse(back, as_column);
+        CHECK(back.cwiseProduct(x).sum() == Approx(y.cwiseProduct(x).sum()).epsilon(1e-13));
+    }
+    Rope fractions;
+    fractions.positions = RowMatrix<double>(6, 1);
+    fractions.positions << 9, 9, 0.5, -3, 1e4, 2;
+    RowMatrix<double> y = x;
+    fractions(y, 2);
+    const Eigen::Vector4f in_float(0.5f, -3, 1e4f, 2);
+    RowMatrix<double> of_call = x;
+    Rope{}(of_call, in_float);
+    CHECK(same_bits(y, of_call));
+    const double angle = -3 * std::pow(10000.0, -2.0 / 12);  // row 1, pair 1
+    CHECK(y(1, 1) == Approx(x(1, 1) * std::cos(angle) - x(1, 7) * std::sin(angle)).epsilon(1e-13));
+}
+
+TEST_CASE("on two axes half of the pairs turn by the row and half by the column, each half as a head of its own") {
+    Random random(9);
+    const RowMatrix<double> x = random_matrix<double>(random, 6, 8);
+    Rope rope{.base = 100.0, .positions = grid_positions(2, 3)};
+    const RowMatrix<double> y = turned(rope, x);
+    for (Index i = 0; i < 6; ++i) {
+        for (Index pair = 0; pair < 4; ++pair) {
+            const double position = pair < 2 ? double(i / 3) : double(i % 3);
+            const double angle = position * std::pow(100.0, -2.0 * double(pair % 2) / 4);
+            CHECK(y(i, pair) == Approx(x(i, pair) * std::cos(angle) - x(i, pair + 4) * std::sin(angle)).margin(1e-14));
+            CHECK(y(i, pair + 4) ==
+                  Approx(x(i, pair) * std::sin(angle) + x(i, pair + 4) * std::cos(angle)).margin(1e-14));
+        }
+    }
+    RowMatrix<double> of_call = x;
+    Rope{.base = 100.0}(of_call, grid_positions(2, 3));
+    CHECK(same_bits(of_call, y));
+    // q · k depends on both distances alone.
+    const RowMatrix<double> q = x.row(0), k = x.row(1);
+    const auto product = [&](double row, double column) {
+        RowMatrix<double> a = q, b = k;
+        rope(a, (RowMatrix<double>(1, 2) << row + 3, column + 1).finished());
+        rope(b, (RowMatrix<double>(1, 2) << row, column).finished());
+        return a.row(0).dot(b.row(0));
+    };
+    CHECK(product(5, 40) == Approx(product(0, 0)).epsilon(1e-12));
+}
+
+TEST_CASE("a magnitude multiplies what turns, and its gradient") {
+    Random random(10);
+    const RowMatrix<double> x = random_matrix<double>(random, 3, 8), dy = random_matrix<double>(random, 3, 8);
+    const Rope rope{.width = 6, .magnitude = 1.5};
+    const RowMatrix<double> y = turned(rope, x, 4), plain = turned({.width = 6}, x, 4);
+    CHECK(distance(y.leftCols(6), 1.5 * plain.leftCols(6)) <= 1e-15 * 16);
+    CHECK(same_bits(y.rightCols(2), x.rightCols(2)));
+    RowMatrix<double> dx = dy;
+    rope.inverse(dx, 4);
+    CHECK(y.cwiseProduct(dy).sum() == Approx(x.cwiseProduct(dx).sum()).epsilon(1e-13));
+}
+
+TEST_CASE("positions, frequencies and magnitudes that do not fit are refused before anything turns") {
+    RowMatrix<double> x = RowMatrix<double>::Ones(3, 6);
+    Rope rope;
+    rope.frequencies = {1, 2};
+    CHECK_THROWS_MATCHES(rope(x), std::invalid_argument, says("rope: 2 frequencies for 3 pairs of features"));
+    rope.frequencies.clear();
+    rope.positions = RowMatrix<double>::Ones(4, 2);
+    CHECK_THROWS_MATCHES(rope(x), std::invalid_argument,
+                         says("rope: positions on 2 axes must share the 3 pairs of features evenly"));
+    rope.positions = RowMatrix<double>::Ones(4, 1);
+    CHECK_THROWS_MATCHES(rope(x, 2), std::invalid_argument,
+                         says("rope: positions (4x1) must have rows for tokens 2 to 4"));
+    CHECK_THROWS_MATCHES(rope(x, -1), std::invalid_argument,
+                         says("rope: positions (4x1) must have rows for tokens -1 to 1"));
+    CHECK_THROWS_MATCHES(rope(x, Eigen::VectorXd::Ones(4)), std::invalid_argument,
+                         says("rope: positions (4x1) must have a row for each of the 3 rows of x"));
+    CHECK_THROWS_MATCHES(rope(x, RowMatrix<double>::Ones(3, 0)), std::invalid_argument,
+                         says("rope: positions on 0 axes must share the 3 pairs of features evenly"));
+    CHECK_THROWS_MATCHES(Rope{.magnitude = NAN}(x), std::invalid_argument,
+                         says("rope: the magnitude must be a number, got nan"));
+    CHECK_THROWS_MATCHES(grid_positions(-1, 3), std::invalid_argument,
+                         says("grid_positions: rows and columns must be sizes, got -1 and 3"));
+    CHECK(x == RowMatrix<double>::Ones(3, 6));
+    x.resize(0, 6);
+    rope(x, 7);  // no rows, no positions
 }
 
 TEST_CASE("a width that is odd or too wide, and tables that do not fit, are refused before anything turns") {

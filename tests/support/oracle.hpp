@@ -312,6 +312,48 @@ struct Cosine : Score {
     }
 };
 
+/// scale · (gq q / rms(q)) · (gk k / rms(k)), rms² = mean of squares + ε.
+struct RmsNormed : Score {
+    double epsilon, scale;
+    std::vector<double> q_gain, k_gain;
+    RmsNormed(double epsilon_, double scale_, std::vector<double> q, std::vector<double> k)
+        : epsilon(epsilon_), scale(scale_), q_gain(std::move(q)), k_gain(std::move(k)) {}
+    Index parameters() const override { return static_cast<Index>(q_gain.size() + k_gain.size()); }
+    Number rms(const std::vector<double>& x) const {
+        const Number length = Cosine::length(x);
+        const double root = std::sqrt(static_cast<double>(x.size())),
+                     value = std::hypot(length.value / root, std::sqrt(epsilon));
+        return {value, length.error / root + 3 * precision.unit * value};
+    }
+    Row map(const std::vector<double>& x, const std::vector<double>& gain, double factor) const {
+        Row row = identity(x);
+        const Number below = rms(x);
+        for (std::size_t a = 0; a < x.size(); ++a) row[a] = row[a] / below * Number{gain[a]} * number(factor);
+        return row;
+    }
+    void backward(const std::vector<double>& x, const std::vector<double>& gain, double factor, const Row& dy, Sums& dx,
+                  Sums& all, std::size_t first) const {
+        const Number below = rms(x), n{static_cast<double>(x.size())};
+        Sum along;
+        Row unit = identity(x), d = dy;
+        for (std::size_t a = 0; a < x.size(); ++a) {
+            unit[a] = unit[a] / below, d[a] = dy[a] * number(factor);
+            all[first + a].add(d[a] * unit[a]);
+            along.add(d[a] * Number{gain[a]} * unit[a]);
+        }
+        for (std::size_t a = 0; a < x.size(); ++a)
+            dx[a].add((d[a] * Number{gain[a]} - unit[a] * (along.number() / n)) / below);
+    }
+    Row map_query(const std::vector<double>& q) const override { return map(q, q_gain, scale); }
+    Row map_key(const std::vector<double>& k) const override { return map(k, k_gain, 1); }
+    void map_query_backward(const std::vector<double>& q, const Row& dmapped, Sums& dq, Sums& all) const override {
+        backward(q, q_gain, scale, dmapped, dq, all, 0);
+    }
+    void map_key_backward(const std::vector<double>& k, const Row& dmapped, Sums& dk, Sums& all) const override {
+        backward(k, k_gain, 1, dmapped, dk, all, q_gain.size());
+    }
+};
+
 /// Σ_a f(q_a, k_a), with the derivatives of f.
 struct Elementwise : Score {
     using F = std::function<Number(const Number&, const Number&)>;

@@ -22,7 +22,7 @@ template <class Given>
 using PerHeadOf = typename PerHead<Given>::type;
 
 template <class Given>
-PerHeadOf<Given> store_per_head(const Given& given) {
+constexpr PerHeadOf<Given> store_per_head(const Given& given) {
     if constexpr (std::is_arithmetic_v<Given>) {
         return static_cast<double>(given);
     } else {
@@ -30,8 +30,8 @@ PerHeadOf<Given> store_per_head(const Given& given) {
     }
 }
 
-inline const double& at_head(const double& value, Index) { return value; }
-inline double& at_head(double& value, Index) { return value; }
+constexpr const double& at_head(const double& value, Index) { return value; }
+constexpr double& at_head(double& value, Index) { return value; }
 inline const double& at_head(const Eigen::VectorXd& values, Index head) { return values[head]; }
 inline double& at_head(Eigen::VectorXd& values, Index head) { return values[head]; }
 

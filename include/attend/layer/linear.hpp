@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include <attend/core/options.hpp>
+#include <attend/core/view.hpp>
 #include <attend/engine/packed_matrix.hpp>
 #include <attend/engine/row_products.hpp>
 
@@ -57,6 +58,21 @@ void linear_by_sequences(const X& x, const SequencesRef& sequences, const Weight
         while (s < sequences.count() && sequences.length(s) <= most_few_rows) ++s;
         const Index end = sequences.begin(s);
         for (Index i = begin; i < end; i += most_few_rows) map(i, std::min(end, i + most_few_rows));
+    }
+}
+
+/// Calls `f` with a matrix as an Eigen object that knows its storage order: a product writes lines that it knows to
+/// be contiguous up to twice as fast.
+template <class T, class F>
+void in_storage_order(const StridedView<T>& y, const F& f) {
+    using Outer = Eigen::OuterStride<>;
+    if (y.column_stride == 1) {
+        f(Eigen::Map<RowMatrix<T>, Eigen::Unaligned, Outer>(y.data, y.rows, y.columns, Outer(y.row_stride)));
+    } else if (y.row_stride == 1) {
+        f(Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>, Eigen::Unaligned, Outer>(
+            y.data, y.rows, y.columns, Outer(y.column_stride)));
+    } else {
+        f(Slice<T>(y.data, y.rows, y.columns, {y.row_stride, y.column_stride}));
     }
 }
 

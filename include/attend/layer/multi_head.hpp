@@ -155,8 +155,8 @@ private:
     void run(const Rows& x, const Rows& keys_from, const Rows& values_from, Tape& tape, Output<T>& y,
              const Options& options, const detail::SequencesRef& key_sequences) const {
         const auto mix = [&](const auto& q, const auto& context, const auto& call) {
-            this->project_memory(keys_from, values_from, tape.key_sequences, tape.k, tape.v, options.executor,
-                                 options.packed);
+            this->project_memory(keys_from, values_from, tape.key_sequences, tape.raw_k, tape.k, tape.v,
+                                 options.executor, options.packed);
             const Index g = shape().kv_heads;
             attention(q, heads(tape.k, g), heads(tape.v, g), context, call);
         };
@@ -196,8 +196,8 @@ private:
                                     options.gradient == nullptr ? nullptr : &options.gradient->attention));
         };
         OnMemory::run_backward(tape, dy, options, this->from(tape.query_offset), mix);
-        this->add_memory_parameters(this->keys_from(tape), this->values_from(tape), tape.key_sequences, tape.dk,
-                                    tape.dv, options.gradient, options.executor);
+        this->add_memory_parameters(this->keys_from(tape), this->values_from(tape), tape.key_sequences, tape.raw_k,
+                                    tape.dk, tape.dv, tape.dgain, options.gradient, options.executor);
     }
 };
 

@@ -156,8 +156,7 @@ private:
             detail::refuse("remember: the cache holds ", cache.heads(), " heads with keys of width ", cache.key_width(),
                            " and values of ", cache.value_width(), ", but the block's ", shape().kv_heads,
                            " key/value heads have keys of width ", width, " and values of ", shape().d_head);
-        if (options.packed != nullptr)
-            options.packed->check(this->query_weight, this->key_weight, this->value_weight, this->output_weight);
+        this->check_packed(options.packed);
         return check_tokens("remember", rows, name, cache, options, tape);
     }
 };

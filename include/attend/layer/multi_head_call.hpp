@@ -109,12 +109,13 @@ protected:
         detail::check_weights<M, Compute<T>>({}, options.weights, options.insight, options.dropout);
         check_outputs(problem_of(rows, keys, options.query_offset, options.sequences, key_sequences, options.dropout),
                       y, rows, options, tape);
+        detail::check_tokens(shape(), rows, options.sequences, options.query_offset);
+        detail::check_tokens(shape(), keys, key_sequences, 0);
     }
     /// What a forward call writes, for that problem, to a y of so many rows.
     void check_outputs(const detail::Problem<T>& problem, const Output<T>& y, Index rows, const Options& options,
                        const Tape& tape) const {
-        if (options.packed != nullptr)
-            options.packed->check(this->query_weight, this->key_weight, this->value_weight, this->output_weight);
+        this->check_packed(options.packed);
         detail::require(static_cast<bool>(y), "the output y must be given");
         y.check("y", 1, 1, rows, shape().d_model);
         problem.check_pair_output(options.weights, "weights", options.weight_rows);

@@ -18,6 +18,7 @@ class MultiHeadChecks : public MultiHeadProjections<T> {
 public:
     using typename Projections::Matrix;
     using Tape = MultiHeadTape<T>;
+    using Projections::gate_bias, Projections::gate_weight, Projections::k_norm, Projections::q_norm;
     using Projections::key_bias, Projections::key_weight, Projections::output_bias, Projections::output_weight,
         Projections::query_bias, Projections::query_weight, Projections::value_bias, Projections::value_weight;
     using Projections::shape;
@@ -65,6 +66,11 @@ protected:
         check_parameter(key_bias, "key_bias", one * keys, 1);
         check_parameter(value_bias, "value_bias", one * values, 1);
         check_parameter(output_bias, "output_bias", one * shape().d_model, 1);
+        const Index gates = this->gate_width(), gains = shape().qk_norm ? shape().d_head : 0;
+        check_parameter(gate_weight, "gate_weight", shape().d_model, gates);
+        check_parameter(gate_bias, "gate_bias", one * gates, 1);
+        check_parameter(q_norm, "q_norm", gains, 1);
+        check_parameter(k_norm, "k_norm", gains, 1);
     }
     /// Throws where keys and values cannot come from one input.
     void check_one_memory() const {
@@ -104,10 +110,14 @@ protected:
         apart(tape.k, "the tape's k"), apart(tape.v, "the tape's v"), apart(tape.context, "the tape's context");
         apart(tape.lse, "the tape's lse"), apart(tape.dq, "the tape's dq"), apart(tape.dk, "the tape's dk");
         apart(tape.dv, "the tape's dv"), apart(tape.dcontext, "the tape's dcontext");
-        for (const Matrix* weight : {&query_weight, &key_weight, &value_weight, &output_weight})
+        apart(tape.raw_q, "the tape's raw_q"), apart(tape.raw_k, "the tape's raw_k");
+        apart(tape.gates, "the tape's gates"), apart(tape.gated, "the tape's gated");
+        apart(tape.dgates, "the tape's dgates"), apart(tape.dgain, "the tape's dgain");
+        for (const Matrix* weight : {&query_weight, &key_weight, &value_weight, &output_weight, &gate_weight})
             apart(*weight, "a parameter of the block");
-        for (const ColumnVector<T>* bias : {&query_bias, &key_bias, &value_bias, &output_bias})
-            apart(*bias, "a parameter of the block");
+        for (const ColumnVector<T>* vector :
+             {&query_bias, &key_bias, &value_bias, &output_bias, &gate_bias, &q_norm, &k_norm})
+            apart(*vector, "a parameter of the block");
     }
     /// Throws unless the tape holds a call of a block of these parameters' shapes, with so many keys and columns of
     /// LSE.
@@ -125,9 +135,15 @@ protected:
         if (crosses) held(tape.memory, "memory", keys, shape().d_memory);
         if (tape.call == BlockCall::memories) held(tape.value_memory, "value_memory", keys, shape().d_value_memory);
         held(tape.q, "q", rows, q);
-        if (crosses || tape.call == BlockCall::self) {
-            held(tape.k, "k", keys, this->key_width());
-            held(tape.v, "v", keys, this->value_width());
+        const bool projects_keys = crosses || tape.call == BlockCall::self;
+        if (projects_keys) held(tape.k, "k", keys, this->key_width()), held(tape.v, "v", keys, this->value_width());
+        if (shape().qk_norm) {
+            held(tape.raw_q, "raw_q", rows, q);
+            if (projects_keys) held(tape.raw_k, "raw_k", keys, this->key_width());
+        }
+        if (shape().gate != OutputGate::none) {
+            held(tape.gates, "gates", rows, this->gate_width());
+            held(tape.gated, "gated", rows, q);
         }
         held(tape.context, "context", rows, q), held(tape.lse, "lse", rows, lse_columns);
     }
@@ -139,7 +155,7 @@ protected:
         const Index rows = tape.x.rows();
         detail::require(dy.rows() == rows && dy.cols() == shape().d_model, detail::named("dy", dy.rows(), dy.cols()),
                         " must be ", rows, "x", shape().d_model, ", as the result of the call that the tape holds");
-        for (const RowMatrix<T>* written : {&tape.dq, &tape.dk, &tape.dv, &tape.dcontext})
+        for (const RowMatrix<T>* written : {&tape.dq, &tape.dk, &tape.dv, &tape.dcontext, &tape.dgates})
             check_source(dy, "dy", *written);
         detail::require(static_cast<bool>(dx), "the gradient dx must be given");
         dx.check("dx", 1, 1, rows, shape().d_model);

@@ -30,13 +30,14 @@ private:
     friend class MultiHeadOnMemory<T, A>;
 
     MultiHeadMemory(Index kv_heads, Index d_head, bool two, RowMatrix<T>&& rows, RowMatrix<T>&& value_rows,
-                    std::vector<Index>&& sequences, Prepared<std::remove_const_t<A>, T>&& keys)
+                    std::vector<Index>&& sequences, RowMatrix<T>&& raw_k, Prepared<std::remove_const_t<A>, T>&& keys)
         : kv_heads_(kv_heads),
           d_head_(d_head),
           two_(two),
           rows_(std::move(rows)),
           value_rows_(std::move(value_rows)),
           sequences_(std::move(sequences)),
+          raw_k_(std::move(raw_k)),
           keys_(std::move(keys)) {}
 
     /// Throws unless a block of this shape has prepared it.
@@ -64,8 +65,10 @@ private:
     bool two_;  ///< whether values came from a memory of their own
     RowMatrix<T> rows_, value_rows_;
     std::vector<Index> sequences_;
+    RowMatrix<T> raw_k_;  ///< the keys before a norm
     Prepared<std::remove_const_t<A>, T> keys_;
     RowMatrix<T> dk_, dv_;
+    ColumnVector<Compute<T>> dgain_;
 };
 
 /// The calls of a block on a prepared memory, if its mixer is an attention. They are templates in B, which is A, so
@@ -174,12 +177,12 @@ private:
             static constexpr T somewhere{};
             const StridedView<const T> one{&somewhere, 1, 1, rows.rows(), 1};
             const detail::Problem<T> problem(one, one, one, 0, sequences, sequences);  // refuses those of other rows
-            RowMatrix<T> k, v;
+            RowMatrix<T> raw_k, k, v;
             std::vector<Index> own(offsets.begin(), offsets.end());
-            this->project_memory(rows, two ? value_rows : rows, own, k, v, executor);
+            this->project_memory(rows, two ? value_rows : rows, own, raw_k, k, v, executor);
             const Index g = shape().kv_heads;
             return Memory(g, shape().d_head, two, std::move(rows), std::move(value_rows), std::move(own),
-                          this->attention.prepare(heads(k, g), heads(v, g), executor));
+                          std::move(raw_k), this->attention.prepare(heads(k, g), heads(v, g), executor));
         }
     }
     template <class B>
@@ -200,8 +203,8 @@ private:
         memory.dk_.setZero(memory.rows(), width), memory.dv_.setZero(memory.rows(), width);
         memory.keys_.add_gradients(heads(memory.dk_, g), heads(memory.dv_, g),
                                    options.gradient == nullptr ? nullptr : &options.gradient->attention);
-        this->add_memory_parameters(memory.rows_, memory.values_from(), memory.sequences_, memory.dk_, memory.dv_,
-                                    options.gradient, options.executor);
+        this->add_memory_parameters(memory.rows_, memory.values_from(), memory.sequences_, memory.raw_k_, memory.dk_,
+                                    memory.dv_, memory.dgain_, options.gradient, options.executor);
         this->add_memory_inputs(memory.dk_, memory.dv_, to, options.executor);
     }
 };

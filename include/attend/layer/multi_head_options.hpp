@@ -7,6 +7,8 @@
 #include <vector>
 
 #include <attend/core/options.hpp>
+#include <attend/core/row_norm.hpp>
+#include <attend/layer/output_gate.hpp>
 #include <attend/layer/packed_projections.hpp>
 #include <attend/position/rope.hpp>
 
@@ -22,7 +24,9 @@ struct MultiHeadShape {
     Index d_memory = 0;        ///< width of the memory that keys and values come from; 0: d_model
     Index d_value_memory = 0;  ///< width of the memory that values come from, if that is another one; 0: d_memory
     bool bias = true;
-    std::optional<Rope> rope = {};  ///< turns queries and keys by their positions
+    std::optional<Rope> rope = {};        ///< turns queries and keys by their positions
+    std::optional<RmsNorm> qk_norm = {};  ///< norms each head's queries and keys, before they turn
+    OutputGate gate = OutputGate::none;   ///< of what the heads give, before it is projected back
 };
 
 /// Where the keys and values of a block's call came from.
@@ -40,10 +44,13 @@ template <class T>
 struct MultiHeadTape {
     RowMatrix<T> x, memory;     ///< the inputs; memory is that of the latest call with one
     RowMatrix<T> value_memory;  ///< that of the values, of a call with two memories
-    RowMatrix<T> q, k, v;       ///< projected, and turned where there is RoPE
+    RowMatrix<T> q, k, v;       ///< projected, normed and turned where the block does so
+    RowMatrix<T> raw_q, raw_k;  ///< before the norm, if there is one
     RowMatrix<T> context;       ///< the heads' outputs side by side
+    RowMatrix<T> gates, gated;  ///< of a block with a gate: σ of them, and the context that they leave
     RowMatrix<Compute<T>> lse;  ///< rows × heads; × 0 of a mixer without weights
-    RowMatrix<T> dq, dk, dv, dcontext;
+    RowMatrix<T> dq, dk, dv, dcontext, dgates;
+    ColumnVector<Compute<T>> dgain;  ///< sums of a gain's gradient
     BlockCall call = BlockCall::self;
     Index query_offset = 0;
     std::vector<Index> sequences, key_sequences;
@@ -51,8 +58,8 @@ struct MultiHeadTape {
     std::vector<Index> step_offsets;      ///< the sequences of a step
     std::vector<Index> asked_offsets;     ///< those of the rows of a prompt that are asked
     std::vector<Compute<T>> step_mapped;  ///< its keys, where the score maps such
-    /// Its inputs, q, k, v and context, as `StepSlot` numbers them: of any number of rows without the heap.
-    std::array<std::vector<T>, 6> step_memory{};
+    /// Its inputs, q, k, v, context and gates, as `StepSlot` numbers them: of any number of rows without the heap.
+    std::array<std::vector<T>, 7> step_memory{};
 };
 
 /// Optional arguments of a block's forward call. Held and borrowed as in `ForwardOptions`; the tape and the packed

@@ -9,6 +9,7 @@
 #include <attend/call/problem.hpp>
 #include <attend/layer/linear.hpp>
 #include <attend/layer/multi_head_weights.hpp>
+#include <attend/layer/query_key_steps.hpp>
 
 namespace attend::inline ATTEND_ABI {
 
@@ -27,6 +28,7 @@ class MultiHeadProjections : public MultiHeadWeights<T> {
 
 public:
     using typename Weights::Matrix, typename Weights::Packed;
+    using Weights::gate_bias, Weights::gate_weight, Weights::k_norm, Weights::q_norm;
     using Weights::key_bias, Weights::key_weight, Weights::output_bias, Weights::output_weight, Weights::query_bias,
         Weights::query_weight, Weights::value_bias, Weights::value_weight;
     using Weights::shape;
@@ -53,26 +55,30 @@ protected:
         copy = x;
         return Rows(copy);
     }
-    /// The queries of x, for the tape, whose sequences stand, and room for what is made of them. A sequence's first
-    /// query stands at `first(sequence)`.
+    /// The queries of x, for the tape, whose sequences stand, the gates, and room for what is made of them. A
+    /// sequence's first query stands at `first(sequence)`.
     template <class First>
     void project_queries(const Rows& x, Tape& tape, const First& first, const detail::ExecutorRef& executor,
                          const Packed* packed) const {
-        detail::linear(x, query_weight, query_bias, tape.q, executor, packed ? &packed->query() : nullptr);
-        turn(tape.q, shape().heads, offsets(tape.sequences), first, false);
+        RowMatrix<T>& projected = before_steps(tape.raw_q, tape.q);
+        detail::linear(x, query_weight, query_bias, projected, executor, packed ? &packed->query() : nullptr);
+        tape.q.resize(x.rows(), query_weight.cols());
+        detail::to_heads(shape(), q_norm, projected, tape.q, shape().heads, offsets(tape.sequences), first);
+        detail::linear(x, gate_weight, gate_bias, tape.gates, executor, packed ? &packed->gate() : nullptr);
         tape.context.resize(x.rows(), output_weight.rows());
     }
-    /// The keys and values of the rows of a memory, or of two.
+    /// The keys and values of the rows of a memory, or of two; and the keys before the norm, if there is one.
     void project_memory(const Rows& keys_from, const Rows& values_from, const std::vector<Index>& sequences,
-                        RowMatrix<T>& k, RowMatrix<T>& v, const detail::ExecutorRef& executor,
+                        RowMatrix<T>& raw_k, RowMatrix<T>& k, RowMatrix<T>& v, const detail::ExecutorRef& executor,
                         const Packed* packed = nullptr) const {
-        detail::linear(keys_from, key_weight, key_bias, k, executor, packed ? &packed->key() : nullptr);
+        RowMatrix<T>& projected = before_steps(raw_k, k);
+        detail::linear(keys_from, key_weight, key_bias, projected, executor, packed ? &packed->key() : nullptr);
         detail::linear(values_from, value_weight, value_bias, v, executor, packed ? &packed->value() : nullptr);
-        turn(
-            k, shape().kv_heads, offsets(sequences), [](Index) { return Index(0); }, false);
+        k.resize(keys_from.rows(), key_weight.cols());
+        detail::to_heads(shape(), k_norm, projected, k, shape().kv_heads, offsets(sequences), from_start);
     }
     /// What a step holds, each in memory that is kept for the largest. `apart`: what else it may have to copy.
-    enum class StepSlot { inputs, queries, keys, values, contexts, apart };
+    enum class StepSlot { inputs, queries, keys, values, contexts, gates, apart };
     using StepMatrix = Eigen::Map<RowMatrix<T>>;
     template <class C>
     static auto kept(std::vector<C>& memory, Index rows, Index columns) {
@@ -108,7 +114,7 @@ protected:
                                     packed ? &packed->key() : nullptr);
         detail::linear_by_sequences(values_from, sequences, value_weight, value_bias, rows.v, executor,
                                     packed ? &packed->value() : nullptr);
-        turn(rows.k, shape().kv_heads, sequences, first, false);
+        detail::to_heads(shape(), k_norm, rows.k, rows.k, shape().kv_heads, sequences, first);
         return rows;
     }
     /// The queries likewise.
@@ -118,21 +124,34 @@ protected:
         StepMatrix q = kept(tape, StepSlot::queries, x.rows(), query_weight.cols());
         detail::linear_by_sequences(x, sequences, query_weight, query_bias, q, executor,
                                     packed ? &packed->query() : nullptr);
-        turn(q, shape().heads, sequences, first, false);
+        detail::to_heads(shape(), q_norm, q, q, shape().heads, sequences, first);
         return q;
+    }
+    /// The heads' outputs of such rows by their gates.
+    void gate_step(const Rows& x, const detail::SequencesRef& sequences, StepMatrix& context, Tape& tape,
+                   const detail::ExecutorRef& executor, const Packed* packed) const {
+        if (shape().gate == OutputGate::none) return;
+        StepMatrix gates = kept(tape, StepSlot::gates, x.rows(), gate_weight.cols());
+        detail::linear_by_sequences(x, sequences, gate_weight, gate_bias, gates, executor,
+                                    packed ? &packed->gate() : nullptr);
+        detail::apply_gates(gates, context, shape().heads, context);
     }
     /// y from the heads' outputs of such rows.
     void project_step_back(const StepMatrix& context, const detail::SequencesRef& sequences, Output<T>& y,
                            const detail::ExecutorRef& executor, const Packed* packed) const {
-        in_storage_order(y.as(1, 1, context.rows(), shape().d_model), [&](auto to) {
+        detail::in_storage_order(y.as(1, 1, context.rows(), shape().d_model), [&](auto to) {
             detail::linear_by_sequences(context, sequences, output_weight, output_bias, to, executor,
                                         packed ? &packed->output() : nullptr);
         });
     }
     /// y from the heads' outputs.
-    void project_back(const Tape& tape, Output<T>& y, const detail::ExecutorRef& executor, const Packed* packed) const {
-        in_storage_order(y.as(1, 1, tape.context.rows(), shape().d_model), [&](auto rows) {
-            detail::linear(tape.context, output_weight, output_bias, rows, executor,
+    void project_back(Tape& tape, Output<T>& y, const detail::ExecutorRef& executor, const Packed* packed) const {
+        if (shape().gate != OutputGate::none) {
+            tape.gated.resize(tape.context.rows(), tape.context.cols());
+            detail::apply_gates(tape.gates, tape.context, shape().heads, tape.gated);
+        }
+        detail::in_storage_order(y.as(1, 1, tape.context.rows(), shape().d_model), [&](auto rows) {
+            detail::linear(gated(tape), output_weight, output_bias, rows, executor,
                            packed ? &packed->output() : nullptr);
         });
     }
@@ -142,6 +161,9 @@ protected:
     void start_backward(Tape& tape, const DY& dy, const detail::ExecutorRef& executor) const {
         tape.dcontext.setZero(tape.context.rows(), tape.context.cols());
         detail::add_product(tape.dcontext, dy, output_weight.transpose(), executor);
+        tape.dgates.resize(tape.gates.rows(), tape.gates.cols());
+        if (shape().gate != OutputGate::none)
+            detail::gates_backward(tape.gates, tape.context, shape().heads, tape.dcontext, tape.dgates);
         tape.dq.setZero(tape.q.rows(), tape.q.cols());
         tape.dk.setZero(tape.k.rows(), tape.k.cols());
         tape.dv.setZero(tape.v.rows(), tape.v.cols());
@@ -150,16 +172,19 @@ protected:
     template <class DY, class First>
     void add_query_parameters(Tape& tape, const DY& dy, const First& first, MultiHeadProjections* gradient,
                               const detail::ExecutorRef& executor) const {
-        turn(tape.dq, shape().heads, offsets(tape.sequences), first, true);
+        detail::to_heads_backward(shape(), q_norm, tape.raw_q, tape.dq, shape().heads, offsets(tape.sequences), first,
+                                  gradient == nullptr ? nullptr : &gradient->q_norm, tape.dgain);
         if (gradient == nullptr) return;
-        detail::linear_parameters_backward(tape.context, dy, gradient->output_weight, gradient->output_bias, executor);
+        detail::linear_parameters_backward(gated(tape), dy, gradient->output_weight, gradient->output_bias, executor);
+        detail::linear_parameters_backward(tape.x, tape.dgates, gradient->gate_weight, gradient->gate_bias, executor);
         detail::linear_parameters_backward(tape.x, tape.dq, gradient->query_weight, gradient->query_bias, executor);
     }
     void add_memory_parameters(const RowMatrix<T>& keys_from, const RowMatrix<T>& values_from,
-                               const std::vector<Index>& sequences, RowMatrix<T>& dk, const RowMatrix<T>& dv,
-                               MultiHeadProjections* gradient, const detail::ExecutorRef& executor) const {
-        turn(
-            dk, shape().kv_heads, offsets(sequences), [](Index) { return Index(0); }, true);
+                               const std::vector<Index>& sequences, const RowMatrix<T>& raw_k, RowMatrix<T>& dk,
+                               const RowMatrix<T>& dv, ColumnVector<Compute<T>>& dgain, MultiHeadProjections* gradient,
+                               const detail::ExecutorRef& executor) const {
+        detail::to_heads_backward(shape(), k_norm, raw_k, dk, shape().kv_heads, offsets(sequences), from_start,
+                                  gradient == nullptr ? nullptr : &gradient->k_norm, dgain);
         if (gradient == nullptr) return;
         detail::linear_parameters_backward(keys_from, dk, gradient->key_weight, gradient->key_bias, executor);
         detail::linear_parameters_backward(values_from, dv, gradient->value_weight, gradient->value_bias, executor);
@@ -169,12 +194,14 @@ protected:
         auto dx_rows = rows_of(dx, tape.x.rows(), tape.x.cols());
         detail::add_products(dx_rows, executor, detail::times(tape.dq, query_weight.transpose()),
                              detail::times(tape.dk, key_weight.transpose()),
-                             detail::times(tape.dv, value_weight.transpose()));
+                             detail::times(tape.dv, value_weight.transpose()),
+                             detail::times(tape.dgates, gate_weight.transpose()));
     }
     /// Adds the gradient of x where they come from elsewhere.
     void add_query_inputs(const Tape& tape, Output<T>& dx, const detail::ExecutorRef& executor) const {
         auto dx_rows = rows_of(dx, tape.x.rows(), tape.x.cols());
-        detail::add_product(dx_rows, tape.dq, query_weight.transpose(), executor);
+        detail::add_products(dx_rows, executor, detail::times(tape.dq, query_weight.transpose()),
+                             detail::times(tape.dgates, gate_weight.transpose()));
     }
     /// Adds the gradient of a memory, or of two.
     void add_memory_inputs(const RowMatrix<T>& dk, const RowMatrix<T>& dv, MemoryGradients<T>& to,
@@ -203,34 +230,16 @@ protected:
     }
 
 private:
-    /// RoPE, each sequence from its own first position.
-    template <class X, class First>
-    void turn(X& x, Index count, const detail::SequencesRef& sequences, const First& first, bool back) const {
-        if (!shape().rope) return;
-        const bool whole = !sequences;
-        for (Index s = 0; s < (whole ? 1 : sequences.count()); ++s) {
-            const Index begin = whole ? 0 : sequences.begin(s), rows = whole ? x.rows() : sequences.length(s);
-            auto view = heads(x.middleRows(begin, rows), count);
-            view.columns = shape().d_head;  // what gates a key does not turn
-            back ? shape().rope->inverse(view, first(s)) : (*shape().rope)(view, first(s));
-        }
+    /// Where projections go: what the backward pass of a norm reads must stay.
+    RowMatrix<T>& before_steps(RowMatrix<T>& raw, RowMatrix<T>& x) const { return shape().qk_norm ? raw : x; }
+    /// Keys of a memory stand from 0 on.
+    static Index from_start(Index) { return 0; }
+    /// What the heads give to the projection back.
+    const RowMatrix<T>& gated(const Tape& tape) const {
+        return shape().gate == OutputGate::none ? tape.context : tape.gated;
     }
     static detail::SequencesRef offsets(const std::vector<Index>& of) {
         return detail::SequencesRef(std::span<const Index>(of));
-    }
-
-    /// Calls `f` with a matrix as an Eigen object that knows its storage order: a product writes lines that it knows to
-    /// be contiguous up to twice as fast.
-    template <class F>
-    static void in_storage_order(const StridedView<T>& y, const F& f) {
-        using Outer = Eigen::OuterStride<>;
-        if (y.column_stride == 1) {
-            f(Eigen::Map<RowMatrix<T>, Eigen::Unaligned, Outer>(y.data, y.rows, y.columns, Outer(y.row_stride)));
-        } else if (y.row_stride == 1) {
-            f(Eigen::Map<Matrix, Eigen::Unaligned, Outer>(y.data, y.rows, y.columns, Outer(y.column_stride)));
-        } else {
-            f(detail::Slice<T>(y.data, y.rows, y.columns, {y.row_stride, y.column_stride}));
-        }
     }
 };
 

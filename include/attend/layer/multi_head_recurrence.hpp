@@ -79,8 +79,7 @@ public:
             detail::TapeOf<T> recorded(options);
             Tape& tape = recorded.tape;
             const detail::SequencesRef sequences = this->check_tokens_of("remember", x, cache, options, tape);
-            if (options.packed != nullptr)
-                options.packed->check(this->query_weight, this->key_weight, this->value_weight, this->output_weight);
+            this->check_packed(options.packed);
             tape.asked_offsets.assign(static_cast<std::size_t>(sequences.count()) + 1, 0);
             const detail::SequencesRef asked = Call::sequences_of(tape.asked_offsets);
             check_states(sequences, asked, cache, options);
@@ -129,6 +128,7 @@ private:
                                                    .executor = options.executor,
                                                    .sequences = asked,
                                                    .key_sequences = sequences});
+        this->gate_step(asked_rows, asked, context, tape, options.executor, options.packed);
         return context;
     }
 };

@@ -167,6 +167,7 @@ private:
                                                    .insight = options.insight,
                                                    .sequences = sequences,
                                                    .dropout = options.dropout});
+        this->gate_step(x, sequences, context, tape, options.executor, options.packed);
         return context;
     }
     /// Calls `f(sequence, its row)` for those that are asked.

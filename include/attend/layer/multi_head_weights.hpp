@@ -22,7 +22,9 @@ public:
     using Packed = PackedProjections<T>;
 
     Matrix query_weight, key_weight, value_weight, output_weight;
-    ColumnVector<T> query_bias, key_bias, value_bias, output_bias;  ///< empty without bias
+    Matrix gate_weight;  ///< d_model × gates; × 0 without a gate
+    ColumnVector<T> query_bias, key_bias, value_bias, output_bias, gate_bias;  ///< empty without bias
+    ColumnVector<T> q_norm, k_norm;  ///< gains of the norm, d_head; empty without
 
     const MultiHeadShape& shape() const { return shape_; }
 
@@ -30,7 +32,7 @@ public:
     Packed pack() const
         requires std::is_same_v<T, Compute<T>>
     {
-        return Packed(query_weight, key_weight, value_weight, output_weight);
+        return Packed(query_weight, key_weight, value_weight, output_weight, gate_weight);
     }
 
     static void parameters(auto& self, auto&& visit) {
@@ -43,6 +45,14 @@ public:
             visit("key_bias", self.key_bias);
             visit("value_bias", self.value_bias);
             visit("output_bias", self.output_bias);
+        }
+        if (self.shape_.qk_norm) {
+            visit("q_norm", self.q_norm);
+            visit("k_norm", self.k_norm);
+        }
+        if (self.shape_.gate != OutputGate::none) {
+            visit("gate_weight", self.gate_weight);
+            if (self.shape_.bias) visit("gate_bias", self.gate_bias);
         }
     }
 
@@ -89,7 +99,7 @@ public:
     }
 
 protected:
-    /// Xavier-uniform weights from `seed`, biases 0. A head's keys have `key_width_of(d_head)` columns.
+    /// Xavier-uniform weights from `seed`, biases 0, gains 1. A head's keys have `key_width_of(d_head)` columns.
     template <class KeyWidth>
     MultiHeadWeights(const MultiHeadShape& shape, std::uint64_t seed, const KeyWidth& key_width_of)
         : shape_(completed(shape, key_width_of)) {
@@ -97,9 +107,13 @@ protected:
         key_weight.resize(shape_.d_memory, key_width());
         value_weight.resize(shape_.d_value_memory, value_width());
         output_weight.resize(query_width(), shape_.d_model);
+        gate_weight.resize(shape_.d_model, gate_width());
         Random random(seed);
-        for (Matrix* weight : {&query_weight, &key_weight, &value_weight, &output_weight}) fill_xavier(*weight, random);
+        for (Matrix* weight : {&query_weight, &key_weight, &value_weight, &output_weight, &gate_weight})
+            fill_xavier(*weight, random);
+        if (shape_.qk_norm) q_norm.setOnes(shape_.d_head), k_norm.setOnes(shape_.d_head);
         if (!shape_.bias) return;
+        gate_bias.setZero(gate_width());
         query_bias.setZero(query_width());
         key_bias.setZero(key_width());
         value_bias.setZero(value_width());
@@ -110,6 +124,14 @@ protected:
     Index query_width() const { return shape_.heads * shape_.d_head; }
     Index key_width() const { return shape_.kv_heads * shape_.d_key; }
     Index value_width() const { return shape_.kv_heads * shape_.d_head; }
+    /// Of gates.
+    Index gate_width() const {
+        return shape_.gate == OutputGate::none ? 0 : shape_.gate == OutputGate::headwise ? shape_.heads : query_width();
+    }
+    /// Throws unless these weights, or those of a block of this shape, were packed.
+    void check_packed(const Packed* packed) const {
+        if (packed != nullptr) packed->check(query_weight, key_weight, value_weight, output_weight, gate_weight);
+    }
 
 private:
     template <class M>
@@ -145,6 +167,7 @@ private:
                         "multi_head: weights of ", shape.heads, " heads of ", shape.d_head, " features for widths ",
                         shape.d_model, ", ", shape.d_memory, " and ", shape.d_value_memory,
                         " hold more than any memory");
+        if (shape.qk_norm) shape.qk_norm->check();
         if (shape.rope) shape.rope->check(shape.d_head);
         return shape;
     }

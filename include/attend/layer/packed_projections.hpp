@@ -16,22 +16,24 @@ template <class T>
 class PackedProjections {
 public:
     template <class M>
-    PackedProjections(const M& query, const M& key, const M& value, const M& output)
-        : query_(query), key_(key), value_(value), output_(output) {
+    PackedProjections(const M& query, const M& key, const M& value, const M& output, const M& gate)
+        : query_(query), key_(key), value_(value), output_(output), gate_(gate) {
         static_assert(std::is_same_v<T, Compute<T>>, "attend: weights of 16 bits are not packed");
     }
 
     /// Throws unless weights of these shapes were packed.
     template <class M>
-    void check(const M& query, const M& key, const M& value, const M& output) const {
+    void check(const M& query, const M& key, const M& value, const M& output, const M& gate) const {
         check("query_weight", query_, query), check("key_weight", key_, key);
         check("value_weight", value_, value), check("output_weight", output_, output);
+        check("gate_weight", gate_, gate);
     }
 
     const detail::PackedMatrix<T>& query() const { return query_; }
     const detail::PackedMatrix<T>& key() const { return key_; }
     const detail::PackedMatrix<T>& value() const { return value_; }
     const detail::PackedMatrix<T>& output() const { return output_; }
+    const detail::PackedMatrix<T>& gate() const { return gate_; }
 
 private:
     template <class M>
@@ -41,7 +43,7 @@ private:
                            weight.rows(), "x", weight.cols(), ": pack that block");
     }
 
-    detail::PackedMatrix<T> query_, key_, value_, output_;
+    detail::PackedMatrix<T> query_, key_, value_, output_, gate_;
 };
 
 }  // namespace attend

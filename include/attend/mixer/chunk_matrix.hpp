@@ -46,7 +46,7 @@ struct ChunkMatrix {
 template <class C>
 void chunk_product(const ChunkMatrix<C>& y, const StridedMatrix<C>& a, Index depth, const ChunkMatrix<C>& b,
                    const C* ones = nullptr, ReadAhead* ahead = nullptr) {
-    multiply<C>(a, y.rows, depth, b.data, b.lanes, y.data, y.lanes, {.factor = ones, .ahead = ahead});
+    multiply<C>(a, y.rows, depth, b.data, b.lanes, b.lanes, y.data, y.lanes, {.factor = ones, .ahead = ahead});
 }
 
 }  // namespace attend::detail

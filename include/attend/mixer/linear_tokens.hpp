@@ -8,6 +8,7 @@
 #include <attend/core/simd.hpp>
 #include <attend/mixer/mixer.hpp>
 #include <attend/softmax/exp.hpp>
+#include <attend/softmax/logistic.hpp>
 
 namespace attend::inline ATTEND_ABI {
 
@@ -54,11 +55,6 @@ void features_backward(FeatureMap features, const X& x, const Dy& dy, To&& to) {
     }
 }
 
-template <class C>
-C logistic(C x) {
-    const C e = std::exp(-std::abs(x));
-    return (x >= 0 ? C(1) : e) / (1 + e);
-}
 /// e^decay, of what stands behind keys, in place: whole packets.
 template <class C>
 void decays_to_factors(KeyGates gates, C* x, Index count) {

@@ -5,8 +5,8 @@
 #include <span>
 
 #include <attend/core/concepts.hpp>
-#include <attend/core/math.hpp>
 #include <attend/core/per_head.hpp>
+#include <attend/softmax/logistic.hpp>
 #include <attend/softmax/softmax.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -24,9 +24,7 @@ struct Sigmoid {
 
     template <class S>
     S weight(S s, Index head) const {
-        using attend::exp, attend::min, attend::select;
-        const S x = s + S(detail::at_head(bias, head)), e = exp(min(x, -x));  // e ≤ 1: neither branch overflows
-        return select(x < S(0), e, S(1)) / (S(1) + e);
+        return detail::logistic(s + S(detail::at_head(bias, head)));
     }
     template <class T>
     T normalize(std::span<T> row, const RowPosition& where) const {

@@ -7,7 +7,7 @@
 #include <limits>
 
 #include <attend/core/concepts.hpp>
-#include <attend/core/lanes.hpp>
+#include <attend/core/row_norm.hpp>
 
 namespace attend::inline ATTEND_ABI {
 
@@ -46,46 +46,6 @@ struct CosineScore {
     }
 
 private:
-    // Sums have an order of their own: Eigen's would depend on where a row stands in memory, and so its bits on the
-    // batch.
-
-    /// |x|, where `at(a, count)` is a packet of x: where the squares leave the range of T, as those of 1e30 and 1e-30
-    /// do, from x scaled into it.
-    template <class T, class At>
-    static T norm(Index size, At&& at) {
-        using std::abs, std::sqrt;
-        const T sum = squares<T>(size, at);
-        constexpr T least = std::numeric_limits<T>::min() / std::numeric_limits<T>::epsilon();
-        if (sum > least && sum < std::numeric_limits<T>::max()) return sqrt(sum);
-        T most(0);
-        for (Index a = 0; a < size; ++a) {
-            const T x_a = abs(detail::simd::first<T>(at(a, 1)));
-            most = x_a > most || x_a != x_a ? x_a : most;
-        }
-        if (most == T(0)) return T(0);
-        const auto scale = detail::simd::broadcast(most);
-        return most * sqrt(squares<T>(size, [&](Index a, Index n) { return detail::simd::div(at(a, n), scale); }));
-    }
-    template <class T, class At>
-    static T squares(Index size, At&& at) {
-        constexpr Index w = detail::simd::width<T>;
-        auto sum = detail::simd::broadcast(T(0));
-        for (Index a = 0; a < size; a += w) {
-            const auto x = at(a, std::min(w, size - a));
-            sum = detail::simd::madd(x, x, sum);
-        }
-        return detail::simd::sum<T>(sum);
-    }
-    template <class Rows, class T>
-    static void copy_row(const Rows& x, Index i, T* row) {
-        if constexpr (std::is_same_v<typename Rows::Scalar, T>) {
-            if (x.innerStride() == 1) {
-                std::copy_n(x.data() + i * x.outerStride(), x.cols(), row);
-                return;
-            }
-        }
-        for (Index a = 0; a < x.cols(); ++a) row[a] = static_cast<T>(x(i, a));
-    }
     template <class T>
     static void divide(T* row, Index size, T length) {
         namespace simd = detail::simd;
@@ -106,8 +66,10 @@ private:
         using T = typename Mapped::Scalar;
         for (Index i = 0; i < x.rows(); ++i) {
             T* const row = unit.data() + i * unit.outerStride();
-            copy_row(x, i, row);
-            const T length = norm<T>(x.cols(), [&](Index a, Index n) { return detail::simd::load(row + a, n, T(0)); });
+            const auto x_i = detail::feature_row<T>(x, i);
+            const detail::FeatureRow<T, T> y_i{row};
+            detail::by_packets<T>(x.cols(), [&](Index a, Index n) { y_i.store(a, n, x_i.load(a, n)); });
+            const T length = detail::row_length<T>(x.cols(), [&](Index a, Index n) { return y_i.load(a, n); });
             if (length == T(0)) continue;
             divide(row, x.cols(), length);
         }
@@ -119,10 +81,8 @@ private:
         T dfactor(0);
         for (Index i = 0; i < x.rows(); ++i) {
             if ((dy.row(i).array() == T(0)).all()) continue;  // a masked row may hold NaN
-            const T length = norm<T>(x.cols(), [&](Index a, Index n) {
-                return Lanes<T>::gather(x.data() + i * x.outerStride() + a * x.innerStride(), x.innerStride(), n)
-                    .packet;
-            });
+            const auto x_i = detail::feature_row<T>(x, i);
+            const T length = detail::row_length<T>(x.cols(), [&](Index a, Index n) { return x_i.load(a, n); });
             if (length == T(0)) continue;
             T along(0);
             for (Index a = 0; a < x.cols(); ++a) along += static_cast<T>(x(i, a)) / length * dy(i, a);
