@@ -32,6 +32,7 @@
 #include <attend/modifier/bias.hpp>
 #include <attend/modifier/lambda.hpp>
 #include <attend/modifier/relative_bias.hpp>
+#include <attend/modifier/row_column_bias.hpp>
 #include <attend/modifier/scale.hpp>
 #include <attend/modifier/soft_cap.hpp>
 #include <attend/normalizer/entmax15.hpp>

@@ -70,6 +70,11 @@ void add_modifiers() {
         auto b = a >> m.formula();
         return b >> m.mask(m.dense_mask());
     });
+    add<X>("scaled>>row of heads and column bias>>window>>sink", any, [](auto& m) {
+        auto a = m.scaled() >> m.row_column_bias(true, false);
+        auto b = a >> m.mask(m.window());
+        return b >> m.sink();
+    });
     add<X>("dot>>bent>>span>>two-sided window", any, [](auto& m) {
         auto a = m.dot() >> m.bent();
         auto b = a >> m.span();
@@ -158,8 +163,8 @@ void add_some() {
         auto b = a >> m.mask(m.prefix());
         return b >> m.entmax15();
     });
-    add<X>("distance>>alibi>>sigmoid", moderate, [](auto& m) {
-        auto a = m.distance() >> m.alibi();
+    add<X>("distance>>row and column of heads bias>>sigmoid", moderate, [](auto& m) {
+        auto a = m.distance() >> m.row_column_bias(false, true);
         return a >> m.sigmoid();
     });
     add<X>("additive>>window", two_widths, [](auto& m) {

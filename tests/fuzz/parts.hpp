@@ -173,6 +173,20 @@ public:
         add_bias(values, heads);
         return attend::bias(values, heads);
     }
+    /// A number for each row and one for each column, each of all heads or one a head: two changes of a score.
+    auto row_column_bias(bool rows_of_heads, bool columns_of_heads) {
+        const auto values = [&](Index rows, bool of_heads, std::uint64_t what) {
+            Eigen::MatrixX<X> all(rows, of_heads ? case_.heads() : 1);
+            for (Index h = 0; h < all.cols(); ++h) {
+                for (Index i = 0; i < rows; ++i) all(i, h) = static_cast<X>(nudged(case_.number_at(what, 0, i, h)));
+            }
+            return all;
+        };
+        const auto a = values(case_.queries, rows_of_heads, 145), b = values(case_.keys, columns_of_heads, 146);
+        add_line_bias(a, [](const Pair& p) { return p.row; });
+        add_line_bias(b, [](const Pair& p) { return p.key; });
+        return attend::row_column_bias(a, b);
+    }
     /// Columns of +∞ and −∞: before a soft cap.
     auto infinite_bias() {
         attend::RowMatrix<X> values(case_.queries, case_.keys);
@@ -390,6 +404,17 @@ private:
                           const Pair& p) { return s + Number{static_cast<double>(values(row(p), p.key))}; },
              .parameters = values.size(),
              .parameter = [=](const Pair& p) { return row(p) + heads * queries * p.key; }});
+    }
+    /// s + values(line(pair), head)
+    template <class Line>
+    void add_line_bias(const Eigen::MatrixX<X>& values, Line line) {
+        const auto entry = [=, lines = values.rows(), heads = values.cols()](const Pair& p) {
+            return line(p) + (heads == 1 ? 0 : p.head * lines);
+        };
+        add({.value = [=](const Number& s,
+                          const Pair& p) { return s + Number{static_cast<double>(values.data()[entry(p)])}; },
+             .parameters = values.size(),
+             .parameter = entry});
     }
     void add_span(const std::vector<double>& spans, double ramp) {
         const auto of = [=](const Pair& p) { return spans.size() > 1 ? p.head : 0; };
