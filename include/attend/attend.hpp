@@ -22,6 +22,7 @@
 #include <attend/mask/documents.hpp>
 #include <attend/mask/lambda.hpp>
 #include <attend/mask/lengths.hpp>
+#include <attend/mask/neighbourhood.hpp>
 #include <attend/mask/prefix.hpp>
 #include <attend/mask/sliding_window.hpp>
 #include <attend/mask/tree.hpp>
