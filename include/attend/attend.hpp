@@ -17,8 +17,10 @@
 #include <attend/mask/algebra.hpp>
 #include <attend/mask/block_sparse.hpp>
 #include <attend/mask/causal.hpp>
+#include <attend/mask/chunked.hpp>
 #include <attend/mask/compiled.hpp>
 #include <attend/mask/dense.hpp>
+#include <attend/mask/dilated.hpp>
 #include <attend/mask/documents.hpp>
 #include <attend/mask/lambda.hpp>
 #include <attend/mask/lengths.hpp>

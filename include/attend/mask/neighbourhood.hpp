@@ -83,6 +83,14 @@ public:
             return LaneMask<T>::each([&](Index lane) { return (*this)(detail::scalar_position(p, lane)); });
         return LaneMask<T>(detail::simd::mask_of_bits<T>(seers(p.query.first, p.query.count, p.key)));
     }
+    template <class T>
+    LaneMask<T> operator()(const KeyLanePosition<T>& p) const {
+        std::uint64_t bits = 0;
+        for_each_run({.query = p.query}, {p.key.first, p.key.first + p.key.count}, [&](const KeySpan& run) {
+            bits |= ~std::uint64_t{0} >> (64 - (run.end - run.begin)) << (run.begin - p.key.first);
+        });
+        return LaneMask<T>(detail::simd::mask_of_bits<T>(bits));
+    }
     Cover cover(const Tile& t) const {
         bool any = false, all = t.query_begin >= 0 && t.query_end <= size() && t.key_end <= size();
         for_each_piece(t.query_begin, t.query_end, [&](const Piece& q) {
