@@ -15,6 +15,7 @@
 #include <attend/layer/cache_as_memory.hpp>
 #include <attend/layer/multi_head.hpp>
 #include <attend/mask/algebra.hpp>
+#include <attend/mask/block_selection.hpp>
 #include <attend/mask/block_sparse.hpp>
 #include <attend/mask/causal.hpp>
 #include <attend/mask/chunked.hpp>

@@ -43,6 +43,20 @@ void add_dot_products() {
             auto a = m.cosine();
             return a >> m.mask(m.documents());
         });
+    add<X>("scaled>>bias>>neighbourhood", any, [](auto& m) {
+        auto a = m.scaled() >> m.bias();
+        return a >> m.mask(m.neighbourhood());
+    });
+    if constexpr (std::is_same_v<X, float>)
+        add<X>("dot>>neighbourhood&~dilated>>sink", any, [](auto& m) {
+            auto a = m.dot() >> m.mask(m.neighbourhood() & ~m.dilated());
+            return a >> m.sink();
+        });
+    if constexpr (std::is_same_v<X, float>)
+        add<X>("scaled>>chunked&dilated", any, [](auto& m) {
+            auto a = m.scaled();
+            return a >> m.mask(m.chunked() & m.dilated());
+        });
     if constexpr (std::is_same_v<X, float>)
         add<X>("scaled>>alibi>>tree", any, [](auto& m) {
             auto a = m.scaled() >> m.alibi();
@@ -61,9 +75,9 @@ void add_modifiers() {
         auto a = m.dot() >> m.infinite_bias();
         return a >> m.soft_cap();
     });
-    add<X>("cosine>>relative bias of heads>>block sparse", any, [](auto& m) {
+    add<X>("cosine>>relative bias of heads>>block sparse of heads", any, [](auto& m) {
         auto a = m.cosine() >> m.relative_bias(true);
-        return a >> m.mask(m.block_sparse());
+        return a >> m.mask(m.block_sparse(true));
     });
     add<X>("scaled>>relative bias>>formula>>dense mask", any, [](auto& m) {
         auto a = m.scaled() >> m.relative_bias(false, 12, 20, false);
@@ -170,6 +184,10 @@ void add_some() {
     add<X>("additive>>window", two_widths, [](auto& m) {
         auto a = m.additive();
         return a >> m.mask(m.window());
+    });
+    add<X>("scaled>>neighbourhood", any, [](auto& m) {
+        auto a = m.scaled();
+        return a >> m.mask(m.neighbourhood());
     });
 }
 
