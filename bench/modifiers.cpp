@@ -21,7 +21,8 @@ void add(const std::string& name, const Modifier& modifier, const Edit& edit) {
     const auto make_one = [] {
         return Operands<float>({.heads = 4, .kv_heads = 4, .queries = 1, .keys = 256, .d_q = 16, .d_k = 16, .d_v = 16});
     };
-    if (name != "bias") add_pair("one_query", name, make_one, attention, scores, report_times_plain(attention));
+    if (!name.ends_with("bias"))
+        add_pair("one_query", name, make_one, attention, scores, report_times_plain(attention));
 }
 
 const bool added = [] {
@@ -41,6 +42,12 @@ const bool added = [] {
     add("bias", bias(values), [values](auto& s, const Rows& rows) {
         using T = typename std::decay_t<decltype(s)>::Scalar;
         s.rows() == n ? s += values.template cast<T>() : s += picked<T>(values, rows);
+    });
+    const Eigen::VectorXf by_row = values.col(0), by_column = values.row(0).transpose();
+    add("row_column_bias", row_column_bias(by_row, by_column), [by_row, by_column](auto& s, const Rows& rows) {
+        using T = typename std::decay_t<decltype(s)>::Scalar;
+        for (Index i = 0; i < s.rows(); ++i) s.row(i).array() += T(by_row[rows[static_cast<std::size_t>(i)]]);
+        s.rowwise() += by_column.template cast<T>().transpose();
     });
     add("polynomial", modifier([](auto s, auto) { return s - decltype(s)(0.01f) * s * s * s; }),
         [](auto& s, const Rows&) {

@@ -16,13 +16,17 @@
 #include <attend/layer/multi_head.hpp>
 #include <attend/location_decoder.hpp>
 #include <attend/mask/algebra.hpp>
+#include <attend/mask/block_selection.hpp>
 #include <attend/mask/block_sparse.hpp>
 #include <attend/mask/causal.hpp>
+#include <attend/mask/chunked.hpp>
 #include <attend/mask/compiled.hpp>
 #include <attend/mask/dense.hpp>
+#include <attend/mask/dilated.hpp>
 #include <attend/mask/documents.hpp>
 #include <attend/mask/lambda.hpp>
 #include <attend/mask/lengths.hpp>
+#include <attend/mask/neighbourhood.hpp>
 #include <attend/mask/prefix.hpp>
 #include <attend/mask/sliding_window.hpp>
 #include <attend/mask/tree.hpp>
@@ -37,6 +41,7 @@
 #include <attend/modifier/lambda.hpp>
 #include <attend/modifier/local_p.hpp>
 #include <attend/modifier/relative_bias.hpp>
+#include <attend/modifier/row_column_bias.hpp>
 #include <attend/modifier/scale.hpp>
 #include <attend/modifier/soft_cap.hpp>
 #include <attend/normalizer/entmax15.hpp>

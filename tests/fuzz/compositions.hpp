@@ -43,6 +43,20 @@ void add_dot_products() {
             auto a = m.cosine();
             return a >> m.mask(m.documents());
         });
+    add<X>("scaled>>bias>>neighbourhood", any, [](auto& m) {
+        auto a = m.scaled() >> m.bias();
+        return a >> m.mask(m.neighbourhood());
+    });
+    if constexpr (std::is_same_v<X, float>)
+        add<X>("dot>>neighbourhood&~dilated>>sink", any, [](auto& m) {
+            auto a = m.dot() >> m.mask(m.neighbourhood() & ~m.dilated());
+            return a >> m.sink();
+        });
+    if constexpr (std::is_same_v<X, float>)
+        add<X>("scaled>>chunked&dilated", any, [](auto& m) {
+            auto a = m.scaled();
+            return a >> m.mask(m.chunked() & m.dilated());
+        });
     if constexpr (std::is_same_v<X, float>)
         add<X>("scaled>>alibi>>tree", any, [](auto& m) {
             auto a = m.scaled() >> m.alibi();
@@ -61,14 +75,19 @@ void add_modifiers() {
         auto a = m.dot() >> m.infinite_bias();
         return a >> m.soft_cap();
     });
-    add<X>("cosine>>relative bias of heads>>block sparse", any, [](auto& m) {
+    add<X>("cosine>>relative bias of heads>>block sparse of heads", any, [](auto& m) {
         auto a = m.cosine() >> m.relative_bias(true);
-        return a >> m.mask(m.block_sparse());
+        return a >> m.mask(m.block_sparse(true));
     });
     add<X>("scaled>>relative bias>>formula>>dense mask", any, [](auto& m) {
         auto a = m.scaled() >> m.relative_bias(false, 12, 20, false);
         auto b = a >> m.formula();
         return b >> m.mask(m.dense_mask());
+    });
+    add<X>("scaled>>row of heads and column bias>>window>>sink", any, [](auto& m) {
+        auto a = m.scaled() >> m.row_column_bias(true, false);
+        auto b = a >> m.mask(m.window());
+        return b >> m.sink();
     });
     add<X>("dot>>bent>>span>>two-sided window", any, [](auto& m) {
         auto a = m.dot() >> m.bent();
@@ -167,13 +186,17 @@ void add_some() {
         auto a = m.rms_norm() >> m.scale_of_heads();
         return a >> m.mask(m.lengths());
     });
-    add<X>("distance>>alibi>>sigmoid", moderate, [](auto& m) {
-        auto a = m.distance() >> m.alibi();
+    add<X>("distance>>row and column of heads bias>>sigmoid", moderate, [](auto& m) {
+        auto a = m.distance() >> m.row_column_bias(false, true);
         return a >> m.sigmoid();
     });
     add<X>("additive>>window", two_widths, [](auto& m) {
         auto a = m.additive();
         return a >> m.mask(m.window());
+    });
+    add<X>("scaled>>neighbourhood", any, [](auto& m) {
+        auto a = m.scaled();
+        return a >> m.mask(m.neighbourhood());
     });
 }
 

@@ -215,6 +215,20 @@ public:
         add_bias(values, heads);
         return attend::bias(values, heads);
     }
+    /// A number for each row and one for each column, each of all heads or one a head: two changes of a score.
+    auto row_column_bias(bool rows_of_heads, bool columns_of_heads) {
+        const auto values = [&](Index rows, bool of_heads, std::uint64_t what) {
+            Eigen::MatrixX<X> all(rows, of_heads ? case_.heads() : 1);
+            for (Index h = 0; h < all.cols(); ++h) {
+                for (Index i = 0; i < rows; ++i) all(i, h) = static_cast<X>(nudged(case_.number_at(what, 0, i, h)));
+            }
+            return all;
+        };
+        const auto a = values(case_.queries, rows_of_heads, 145), b = values(case_.keys, columns_of_heads, 146);
+        add_line_bias(a, [](const Pair& p) { return p.row; });
+        add_line_bias(b, [](const Pair& p) { return p.key; });
+        return attend::row_column_bias(a, b);
+    }
     /// Columns of +∞ and −∞: before a soft cap.
     auto infinite_bias() {
         attend::RowMatrix<X> values(case_.queries, case_.keys);
@@ -321,18 +335,45 @@ public:
         }
         return two_masks(attend::dense_mask(keep), [=](const Pair& p) { return keep(p.row, p.key); });
     }
-    auto block_sparse() {
+    auto block_sparse(bool of_heads = false) {
         const Index by_query = 1 + static_cast<Index>(20 * case_.uniform_at(139));
         const Index by_key = 1 + static_cast<Index>(70 * case_.uniform_at(140));
-        attend::RowMatrix<bool> blocks(6, 5);
+        const Index heads = of_heads ? case_.heads() : 1;
+        attend::RowMatrix<bool> blocks(6 * heads, 5);
         for (Index i = 0; i < blocks.rows(); ++i) {
             for (Index j = 0; j < blocks.cols(); ++j) blocks(i, j) = case_.uniform_at(141, i, j) < 0.5;
         }
-        return two_masks(attend::block_sparse(blocks, by_query, by_key), [=](const Pair& p) {
+        return two_masks(attend::block_sparse(blocks, by_query, by_key, heads), [=](const Pair& p) {
             if (p.query < 0) return false;
             const Index i = p.query / by_query, j = p.key / by_key;
-            return i < blocks.rows() && j < blocks.cols() && blocks(i, j);
+            return i < 6 && j < blocks.cols() && blocks((heads == 1 ? 0 : 6 * p.head) + i, j);
         });
+    }
+    auto chunked() {
+        const Index size = 1 + static_cast<Index>(60 * std::pow(case_.uniform_at(147), 2)),
+                    before = static_cast<Index>(3 * case_.uniform_at(148));
+        return two_masks(attend::chunked(size, before), [=](const Pair& p) {
+            const auto chunk = [=](Index x) { return std::floor(static_cast<double>(x) / static_cast<double>(size)); };
+            const double ahead = chunk(p.query) - chunk(p.key);
+            return 0 <= ahead && ahead <= static_cast<double>(before);
+        });
+    }
+    auto dilated() {
+        const Index step = 1 + static_cast<Index>(5 * case_.uniform_at(149));
+        return two_masks(attend::dilated(step), [=](const Pair& p) { return std::abs(p.query - p.key) % step == 0; });
+    }
+    auto neighbourhood() {
+        const auto drawn = [this](Index most, std::uint64_t what) {
+            return static_cast<Index>(static_cast<double>(most) * case_.uniform_at(150, static_cast<Index>(what)));
+        };
+        const Index columns = 1 + drawn(20, 0), rows = 1 + drawn(12, 1), right = drawn(5, 2), down = drawn(4, 3);
+        return two_masks(attend::neighbourhood({.rows = rows, .columns = columns}, {.rows = down, .columns = right}),
+                         [=](const Pair& p) {
+                             const auto inside = [&](Index x) { return 0 <= x && x < rows * columns; };
+                             return inside(p.query) && inside(p.key) &&
+                                    std::abs(p.query % columns - p.key % columns) <= right &&
+                                    std::abs(p.query / columns - p.key / columns) <= down;
+                         });
     }
     auto tree() {
         const Index nodes = static_cast<Index>(40 * case_.uniform_at(142)),
@@ -432,6 +473,17 @@ private:
                           const Pair& p) { return s + Number{static_cast<double>(values(row(p), p.key))}; },
              .parameters = values.size(),
              .parameter = [=](const Pair& p) { return row(p) + heads * queries * p.key; }});
+    }
+    /// s + values(line(pair), head)
+    template <class Line>
+    void add_line_bias(const Eigen::MatrixX<X>& values, Line line) {
+        const auto entry = [=, lines = values.rows(), heads = values.cols()](const Pair& p) {
+            return line(p) + (heads == 1 ? 0 : p.head * lines);
+        };
+        add({.value = [=](const Number& s,
+                          const Pair& p) { return s + Number{static_cast<double>(values.data()[entry(p)])}; },
+             .parameters = values.size(),
+             .parameter = entry});
     }
     void add_span(const std::vector<double>& spans, double ramp) {
         const auto of = [=](const Pair& p) { return spans.size() > 1 ? p.head : 0; };

@@ -19,7 +19,7 @@ set(floors  # lowest first
     "interchange"
     "attend.hpp")
 set(may_include_own_kind core softmax engine source call insight parts kernel mixer layer interchange)
-set(may_be_included_by_own_kind mask/algebra.hpp position/frequencies.hpp score/additive.hpp)
+set(may_be_included_by_own_kind mask/algebra.hpp mask/block_sparse.hpp position/frequencies.hpp score/additive.hpp)
 set(may_name_eigen_internal core/simd.hpp)
 
 # The height of a header's first path component, or -1 where no floor is named after it.

@@ -57,6 +57,10 @@ TEMPLATE_TEST_CASE("masks of packets say of each pair what they say of it alone"
     for (Index i = 1; i < 67; ++i) parents.push_back(random_index(random, -1, i - 1));
     check_lanes<TestType>(tree(parents, 3));
     check_lanes<TestType>(tree({-1, 0, 0, 1, 2, 2}, 20));
+    check_lanes<TestType>(chunked(7, 1));
+    check_lanes<TestType>(dilated(3) & ~dilated(6));
+    check_lanes<TestType>(neighbourhood({.rows = 3, .columns = 5, .depth = 4}, {.rows = 1, .columns = 1, .depth = 1}));
+    check_lanes<TestType>(neighbourhood({.rows = 6, .columns = 9}, {.rows = 2, .columns = 1}, Border::shift));
     check_lanes<TestType>(compiled(dense, {.queries = queries, .keys = keys, .query_offset = offset}));
 }
 

@@ -106,6 +106,14 @@ public:
         }
     }
 
+    /// Multiplies the weights of a query and of keys in runs.
+    template <class Batch>
+    void drop_listed(const Batch& batch, const RowPosition& row, T* weights) const {
+        if (!problem.dropout) return;
+        batch.for_each_run([&](const KeySpan& run, Index first) {
+            problem.dropout.apply_to_run(weights + first, run, row.at(run.begin));
+        });
+    }
     /// Multiplies the weights of a tile, or their gradients, by the factors of dropout.
     void drop(Index begin, Index keys, T* weights, const ScoreStrides& apart) const {
         drop(begin, keys, weights, apart, all());

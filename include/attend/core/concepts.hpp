@@ -36,8 +36,11 @@ concept Functor = requires {
     { std::remove_cvref_t<F>::kind } -> std::convertible_to<Kind>;
 };
 
-/// Which pairs exist: `bool operator()(Position) const`; optionally `Cover cover(const Tile&) const`, which must never
-/// contradict the pairs.
+/// Which pairs exist: `bool operator()(Position) const`; and optionally, never contradicting the pairs,
+/// - `Cover cover(const Tile&) const`: tiles of which it keeps nothing cost nothing;
+/// - `void for_each_run(const RowPosition&, const KeySpan& keys, auto&& f) const`, where a query sees few keys and
+/// those
+///   beside it others: `f(KeySpan)` for the runs of keys that the query sees, all of them, in order.
 template <class M>
 concept Mask = OfKind<M, Kind::mask> && requires(const std::remove_cvref_t<M>& mask, Position p) {
     { mask(p) } -> std::convertible_to<bool>;
@@ -148,6 +151,12 @@ concept Score = OfKind<S, Kind::score> && requires {
 };
 
 namespace detail {
+
+/// Masks that list the keys of a query.
+template <class M>
+concept ListsKeys = requires(const M& mask, const RowPosition& row, const KeySpan& keys, void (*f)(const KeySpan&)) {
+    mask.for_each_run(row, keys, f);
+};
 
 /// A score to which keys come as features already.
 template <class S>

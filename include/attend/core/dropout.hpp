@@ -60,6 +60,14 @@ public:
                     words[static_cast<std::size_t>(r)] >= least_ ? static_cast<T>(kept_) * weights[j + r] : T(0);
         }
     }
+    /// Multiplies the weights of a query and the keys of a run, which may begin anywhere.
+    template <class T>
+    void apply_to_run(T* weights, const KeySpan& run, Position p) const {
+        for (p.key = run.begin; p.key < run.end; ++p.key, ++weights) {
+            const T factor = at<T>(p);
+            *weights = factor == T(0) ? T(0) : factor * *weights;
+        }
+    }
     /// Multiplies the weights of a packet of queries and `keys` keys from p.key on, a multiple of 4. Those of a key
     /// stand `lanes` apart.
     template <class T>

@@ -35,6 +35,8 @@ public:
             at_ = rows.ahead == nullptr ? reinterpret_cast<std::uintptr_t>(rows.data) + offset(rows_ahead(bytes_))
                                         : reinterpret_cast<std::uintptr_t>(rows.ahead);
     }
+    /// Rows that stand anywhere are not asked for.
+    explicit RowsAhead(const ListedRows<T>&) : stride_(0), bytes_(0) {}
     /// When so many bytes of each of so many rows are read: asks for as many others, in their order.
     void next(Index rows, Index bytes) {
         if (bytes_ == 0) return;

@@ -26,6 +26,18 @@ struct RowBlock {
 
     const T* row(Index i) const { return data + i * stride; }
     RowBlock from(Index i) const { return {row(i), stride, rows - i, columns, streams, ahead}; }
+    RowBlock part(Index i, Index count) const { return {row(i), stride, count, columns}; }
+};
+
+/// Rows that stand anywhere.
+template <class T>
+struct ListedRows {
+    using Scalar = T;
+    const T* const* list;
+    Index rows, columns;
+
+    const T* row(Index i) const { return list[i]; }
+    ListedRows part(Index i, Index count) const { return {list + i, count, columns}; }
 };
 
 /// Rows that are held as numbers of fewer bits, row i times `factors[i]`.

@@ -55,6 +55,13 @@ struct Tile {
 /// How many pairs of a tile a mask keeps. `some` is always a safe answer.
 enum class Cover { none, some, all };
 
+/// Keys `[begin, end)`.
+struct KeySpan {
+    Index begin = 0, end = 0;
+
+    constexpr bool empty() const { return begin >= end; }
+};
+
 /// What a call is about, known before anything is computed. Of ragged sequences `queries` and `keys` are the longest.
 struct Shape {
     Index sequences = 1;

@@ -119,9 +119,9 @@ inline constexpr int row_parts = 2;
 
 /// o_i += Σ_r weight(i, r) · v_r for `queries` rows of o and a few rows of v, of `columns` packets of features from `a`
 /// on; of the last, where it is not whole, `rest`. The parts of a row of o do not depend on how many rows there are.
-template <int queries, int columns, bool whole, class T, class S>
-ATTEND_ALWAYS_INLINE inline void add_columns(const RowBlock<S>& v, const T* weights, const ScoreStrides& apart, T* o,
-                                             Index a, Index rest) {
+template <int queries, int columns, bool whole, class T, class Rows>
+ATTEND_ALWAYS_INLINE inline void add_columns(const Rows& v, const T* weights, const ScoreStrides& apart, T* o, Index a,
+                                             Index rest) {
     constexpr int w = static_cast<int>(simd::width<T>), parts = row_parts;
     using P = simd::Packet<T>;
     const auto load = [&](const auto* from) ATTEND_ALWAYS_INLINE {
@@ -138,7 +138,7 @@ ATTEND_ALWAYS_INLINE inline void add_columns(const RowBlock<S>& v, const T* weig
         repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE {
             p[i] = simd::in_register(simd::broadcast(weights[r * apart.key + i * apart.query]));
         });
-        const S* const row = v.row(r) + a;
+        const auto* const row = v.row(r) + a;
         repeat<columns>([&](auto c)
                             ATTEND_ALWAYS_INLINE { add_each(sum[part][c], p, simd::in_register(load(row + c * w))); });
     };
@@ -163,7 +163,7 @@ ATTEND_NOINLINE void add_rows_of(const Rows& v, const T* weights, const ScoreStr
     constexpr int columns = std::min(4, 2 * Registers<T>::vectors / queries);  // with their parts in registers
     constexpr Index w = simd::width<T>;
     RowsAhead<S> ahead(v);
-    const auto add = [&](const RowBlock<S>& some, const T* of, const ScoreStrides& of_apart) ATTEND_ALWAYS_INLINE {
+    const auto add = [&](const auto& some, const T* of, const ScoreStrides& of_apart) ATTEND_ALWAYS_INLINE {
         Index a = 0;
         for (; a + columns * w <= some.columns; a += columns * w) {
             add_columns<queries, columns, true>(some, of, of_apart, o, a, w);
@@ -178,7 +178,7 @@ ATTEND_NOINLINE void add_rows_of(const Rows& v, const T* weights, const ScoreStr
         if (a < some.columns) add_columns<queries, 1, false>(some, of, of_apart, o, a, some.columns - a);
     };
     for (Index j = 0; j < v.rows; j += rows_at_once, weights += rows_at_once * apart.key) {
-        const RowBlock<S> some{v.row(j), v.stride, std::min(rows_at_once, v.rows - j), v.columns};
+        const auto some = v.part(j, std::min(rows_at_once, v.rows - j));
         // In one place, so far apart as the compiler knows: their addresses need no registers then.
         alignas(64) T here[queries * rows_at_once];
         times_factors<T>(v, j, j + some.rows, queries, weights, apart, here, {rows_at_once, 1});

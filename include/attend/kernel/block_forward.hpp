@@ -24,13 +24,16 @@ public:
                  Index width, const Scratch<T>& scratch, ReadAhead& ahead)
         : attention_(attention),
           rows_(problem, block),
-          by_rows_(Scores::dot && are_few<T, E>(problem.queries(block.sequence), problem.keys(block.sequence), width,
-                                                problem.shape.d_v)),
+          by_rows_(by_lists || (Scores::dot && are_few<T, E>(problem.queries(block.sequence),
+                                                             problem.keys(block.sequence), width, problem.shape.d_v))),
           scores_(attention, rows_, width, by_rows_, scratch.row, scratch.scores),
           states_(fold_of<N>(attention.normalizer), rows_.block, rows_.lanes, scratch.rows),
           output_(rows_, source.head(problem.key_rows(block.sequence, block.kv_head)), scratch, by_rows_, ahead),
           apart_(scores_.apart()),
           z_(scratch) {}
+
+    /// Whether `take_listed` takes in the block's keys.
+    static constexpr bool by_lists = goes_by_lists<T, A, Head>;
 
     /// What is done without the attention.
     BlockOutput<T, X, E, Head>& output() { return output_; }
@@ -54,6 +57,22 @@ public:
             take(tile, cover, rows_.all(), wants_lse);
         }
         output_.first = output_.first && RowNormalizer<N>;
+    }
+    /// Takes in the keys that the mask lists, of a few queries at a time.
+    void take_listed() {
+        const LaneBlock& block = rows_.block;
+        output_.start_listed();
+        KeyLists lists;
+        for (Index lane = 0, count = 0; lane < block.count(); lane += count) {
+            count = std::min(queries_of_list, block.rows - lane % block.rows);
+            const auto row_at = [&](Index i) {
+                const Index head = quotient(lane, block.rows);
+                return rows_.problem.row_position(block.sequence, block.head + head,
+                                                  block.row + lane + i - head * block.rows);
+            };
+            lists.for_each_batch(attention_.mask, count, row_at, KeySpan{block.key_begin, block.key_end}, z_.tile,
+                                 [&](const KeyLists::Batch& batch) { take_listed(batch, lane, count, row_at); });
+        }
     }
     /// Takes in what another task has seen of the block's keys.
     void merge(const Partial<T>& other) {
@@ -131,6 +150,19 @@ private:
         });
     }
     bool has_finite_values(KeyTile<T>& tile) const { return RowNormalizer<N> || output_.has_finite_values(tile); }
+    template <class RowAt>
+    void take_listed(const KeyLists::Batch& batch, Index lane, Index count, const RowAt& row_at) {
+        ListedBatch<T> listed(batch, output_.keys, scores_.width(), output_.d_v, z_.scores.k, z_.v);
+        T* const s = z_.s + lane * apart_.query;
+        engine().row_scores(listed.keys(), scores_.row_of(lane), count, s, apart_);
+        for (Index i = 0; i < count; ++i) {
+            const RowPosition row = row_at(i);
+            scores_.finish_listed(batch, row, batch.seen[i], s + i * apart_.query);
+            states_.take_row(s + i * apart_.query, lane + i, row.head, batch.keys);
+            rows_.drop_listed(batch, row, s + i * apart_.query);
+        }
+        output_.add_listed(listed, lane, count, s, apart_, engine());
+    }
     /// Where the scores of a tile stand.
     T* scores_of(const KeyTile<T>& tile) const { return RowNormalizer<N> ? z_.s + tile.begin * apart_.key : z_.s; }
 

@@ -13,6 +13,7 @@
 #include <attend/core/read_ahead.hpp>
 #include <attend/kernel/block_scratch.hpp>
 #include <attend/kernel/held_rows.hpp>
+#include <attend/kernel/listed_keys.hpp>
 #include <attend/kernel/walk.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
@@ -99,6 +100,32 @@ public:
     /// The output of no keys, in lanes.
     void clear(const LaneRange& range) const {
         for (Index a = 0; a < d_v; ++a) std::fill_n(z.o + a * rows.lanes + range.begin, range.count(), T(0));
+    }
+    void start_listed() {
+        std::fill_n(z.o, rows.block.count() * d_v, T(0));
+        first = false;
+    }
+    /// The same of some lanes and a batch of keys that their mask lists.
+    ATTEND_NOINLINE void add_listed(ListedBatch<T>& listed, Index lane, Index count, const T* weights,
+                                    const ScoreStrides& apart, const Products<T, E>& products) const {
+        T* const o = z.o + lane * d_v;
+        const auto add = [&] {
+            products.add_row_values(listed.values(), weights, count, apart, z.rows.factor + lane, o);
+        };
+        // What is not finite shows in a first sum. Others are too long for that to be done again.
+        if (listed.batch.is_first) {
+            add();
+            if (all_finite<T>({o, d_v, 1}, count, d_v)) return;
+            std::fill_n(o, count * d_v, T(0));
+        }
+        // It may be that of a key that one query sees and the other does not.
+        listed.leave_out_infinite(z.listed);
+        add();
+        listed.for_each_infinite([&](Index j, Index a, T value) {
+            for (Index i = 0; i < count; ++i) {
+                if (listed.batch.seen[i] >> j & 1) o[i * d_v + a] += weights[i * apart.query + j] * value;
+            }
+        });
     }
     /// The output of no keys where there was no tile.
     void end() const {

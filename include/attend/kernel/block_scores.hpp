@@ -8,6 +8,7 @@
 
 #include <attend/kernel/block_queries.hpp>
 #include <attend/kernel/held_rows.hpp>
+#include <attend/kernel/listed_keys.hpp>
 #include <attend/parts/final_scores.hpp>
 #include <attend/parts/maps.hpp>
 #include <attend/parts/pair_gradients.hpp>
@@ -130,6 +131,27 @@ public:
         } else {
             finish(begin, keys, cover, options.lanes, s, largest);
         }
+    }
+    Index width() const { return queries_.width; }
+    /// The features of one query, where they stand row by row.
+    const T* row_of(Index lane) const { return z_.mapped + lane * z_.mapped_stride; }
+    /// The products of one query with a batch of keys into final scores.
+    /// `seen` tells which of the keys it sees, a bit each.
+    void finish_listed([[maybe_unused]] const KeyLists::Batch& batch, [[maybe_unused]] const RowPosition& row,
+                       std::uint64_t seen, T* s) const {
+        if constexpr (A::ModifierChain::count > 0) {
+            T products[key_block];
+            std::copy_n(s, batch.keys, products);
+            batch.for_each_run([&](const KeySpan& run, Index first) {
+                T some[key_block + w];  // whole packets are read and written, also behind a run
+                std::copy_n(products + first, run.end - run.begin, some);
+                finish_row(attention_, row.at(run.begin), run.end - run.begin, Cover::all, some);
+                std::copy_n(some, run.end - run.begin, s + first);
+            });
+        }
+        const auto hidden = simd::broadcast(-std::numeric_limits<T>::infinity());
+        for (Index j = 0; j < batch.keys; j += w, seen >>= w)
+            simd::store(s + j, simd::select(simd::mask_of_bits<T>(seen), simd::load(s + j), hidden));
     }
     /// The features of a tile of keys and of the queries, where they are paired one by one.
     PairTiles<T> pair_tiles(const StridedMatrix<T>& k, Index keys) const {

@@ -23,6 +23,7 @@ struct Scratch {
     T* o;       ///< d_v × lanes; of a few queries row by row
     StateScratch<T> rows;
     T* v;                                  ///< a tile of values, where they are not read in place
+    T* listed;                             ///< the same of values that are not finite, under a mask that lists keys
     T* one_row;                            ///< one row of scores, for normalizers that need it whole
     std::byte *packed_weights, *packed_v;  ///< of a tile of weights and of values, where the engine packs
 
@@ -35,6 +36,7 @@ struct Scratch {
           o(arena.take<T>(lanes * shape.d_v)),
           rows(arena, needs.state_members, lanes),
           v(arena.take<T>(tile * shape.d_v)),
+          listed(arena.take<T>(needs.lists_keys ? tile * shape.d_v : 0)),
           one_row(arena.take<T>(needs.whole_rows ? shape.keys : 0)),
           packed_weights(packing.take(arena, lanes, tile)),
           packed_v(packing.take(arena, shape.d_v, tile)) {}

@@ -216,10 +216,15 @@ private:
         }
         const Scratch<T> scratch = layout_.scratch(arena);
         Block block(attention_, problem_, source_, all, layout_.needs().width, scratch, ahead);
-        expect_next(task, cursor, block);
+        if constexpr (!Block::by_lists) expect_next(task, cursor, block);
         if (all.chunks == 1) block.output().expect_output(results_.out);
         [[maybe_unused]] const auto session = block.engine().session();
-        go_through_keys<T>(all, block.output().keys, wants_lse, [&](auto&& f) { f(block); });
+        if constexpr (Block::by_lists) {
+            block.start();
+            block.take_listed();
+        } else {
+            go_through_keys<T>(all, block.output().keys, wants_lse, [&](auto&& f) { f(block); });
+        }
         if (all.chunks == 1) {
             finish(block);
         } else {

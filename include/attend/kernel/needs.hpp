@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <concepts>
 #include <cstddef>
+#include <utility>
 
 #include <attend/engine/products.hpp>
 #include <attend/engine/rows.hpp>
@@ -41,6 +42,8 @@ bool are_few(Index queries, Index keys, Index width, Index d_v) {
     return most > 0 && (queries <= most || is_little<T>(queries, keys, width, d_v));
 }
 
+template <class A>
+using MaskOf = std::remove_cvref_t<decltype(std::declval<const A&>().mask)>;
 /// Whether an attention's engine may pack. A sigmoid's weights may all be so small that nothing of them would be left
 /// where the packed form is rougher than the numbers themselves.
 template <class T, class A>
@@ -49,9 +52,10 @@ inline constexpr bool may_pack =
     !PairNormalizer<typename A::NormalizerFunctor>;
 
 /// How many blocks of a head go through the keys together at most: as many as it takes for what a tile of keys costs,
-/// to be packed above all, to be little beside the products.
+/// to be packed above all, to be little beside the products. Under a mask that lists keys, none shares a tile.
 template <class T, class A>
-inline constexpr Index most_team = may_pack<T, A> && Fold<typename A::NormalizerFunctor> ? 8 : 1;
+inline constexpr Index most_team =
+    may_pack<T, A> && Fold<typename A::NormalizerFunctor> && !ListsKeys<MaskOf<A>> ? 8 : 1;
 
 struct Needs {
     Index width = 0;            ///< features of a query and of a key
@@ -62,6 +66,7 @@ struct Needs {
     bool merges = false;        ///< results over parts of the keys can be merged
     bool whole_rows = false;    ///< the normalizer needs rows of scores whole
     bool keeps_scores = false;  ///< somebody looks at scores beside the weights that take their place
+    bool lists_keys = false;    ///< the mask does
     bool exponentials = false;  ///< of the features, for pairs that are formed from them
     PackedMemory packing = {};  ///< of packed operands, where blocks share their keys
     bool modifies = false;
@@ -82,6 +87,7 @@ Needs needs_of(const Shape& shape, Index width, std::size_t key_bytes) {
             .state_members = RowStates<T, FoldOf<N>>::members,
             .merges = Fold<N>,
             .whole_rows = RowNormalizer<N>,
+            .lists_keys = ListsKeys<MaskOf<A>>,
             .exponentials = ExponentialScore<typename A::ScoreFunctor, T>,
             .packing = packing,
             .modifies = A::ModifierChain::count > 0};

@@ -36,6 +36,41 @@ struct MaskAnd {
         if (x == Cover::none || y == Cover::none) return Cover::none;
         return x == Cover::all && y == Cover::all ? Cover::all : Cover::some;
     }
+    template <class F>
+        requires(detail::ListsKeys<A> || detail::ListsKeys<B>)
+    constexpr void for_each_run(const RowPosition& row, const KeySpan& keys, F&& f) const {
+        if constexpr (detail::ListsKeys<A>) {
+            a.for_each_run(row, keys, [&](const KeySpan& run) { for_each_run_of(b, row, run, f); });
+        } else {
+            b.for_each_run(row, keys, [&](const KeySpan& run) { for_each_run_of(a, row, run, f); });
+        }
+    }
+
+private:
+    /// What another mask leaves of a run.
+    template <class F>
+    static constexpr void for_each_run_of(const auto& mask, const RowPosition& row, const KeySpan& keys, F&& f) {
+        const Cover cover = cover_of(mask, {.query_begin = row.query,
+                                            .query_end = row.query + 1,
+                                            .key_begin = keys.begin,
+                                            .key_end = keys.end,
+                                            .row_begin = row.row,
+                                            .head = row.head,
+                                            .kv_head = row.kv_head,
+                                            .sequence = row.sequence});
+        if (cover == Cover::all) return f(keys);
+        if (cover == Cover::none) return;
+        KeySpan run{keys.begin, keys.begin};
+        for (Index key = keys.begin; key < keys.end; ++key) {
+            if (mask(row.at(key))) {
+                run.end = key + 1;
+                continue;
+            }
+            if (!run.empty()) f(std::as_const(run));
+            run = {key + 1, key + 1};
+        }
+        if (!run.empty()) f(std::as_const(run));
+    }
 };
 
 template <Mask A, Mask B>

@@ -11,12 +11,12 @@
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// Scores that the mask hides become −∞; returns whether it hides any. Asks for all of a packet first: on the edge of a
-/// causal tile one in four is cut.
+/// Scores that the mask hides become −∞; returns whether it hides any. Asks for all of a packet first, as on the edge
+/// of a causal tile one in four is cut; where queries beside each other see few keys and others each, nearly all are.
 template <class T, class M, PackPosition P>
 bool hide(const M& mask, simd::Packet<T>& s, const P& p) {
     constexpr T infinity = std::numeric_limits<T>::infinity();
-    const Cover cover = are_tile(p) ? cover_of(mask, tile_of_pairs(p)) : Cover::some;
+    const Cover cover = !ListsKeys<M> && are_tile(p) ? cover_of(mask, tile_of_pairs(p)) : Cover::some;
     const auto hidden = simd::broadcast(-infinity);
     if (cover == Cover::all) return false;
     if (cover == Cover::none) {

@@ -107,6 +107,15 @@ public:
     void take_rows(T* s, Index keys, Index apart) const {
         for_each_row([&](Index i, Index head) { take_row(s + i * apart, i, head, keys); });
     }
+    /// Of row i, a row of this head.
+    void take_row(T* s, Index i, Index head, Index keys) const {
+        Row seen = row(i);
+        RowScores<T> scores(s, keys);
+        z_.factor[i] = fold_.take(scores, seen, head);
+        T values[members];
+        std::memcpy(values, &seen, sizeof seen);
+        for (Index m = 0; m < members; ++m) z_.states[m * lanes_ + i] = values[m];
+    }
     void see_rows(const T* s, Index keys, Index apart) const {
         for_each_row([&](Index i, Index head) {
             T copy[key_block];
@@ -203,15 +212,6 @@ private:
             for (Index end = i + block_.rows; i < end; ++i) f(i, block_.head + h);
         }
     }
-    void take_row(T* s, Index i, Index head, Index keys) const {
-        Row seen = row(i);
-        RowScores<T> scores(s, keys);
-        z_.factor[i] = fold_.take(scores, seen, head);
-        T values[members];
-        std::memcpy(values, &seen, sizeof seen);
-        for (Index m = 0; m < members; ++m) z_.states[m * lanes_ + i] = values[m];
-    }
-
     template <class Whole>
     ATTEND_ALWAYS_INLINE Pack load(const T* states, Whole, Index lane, Index count) const {
         Lanes<T> values[members];

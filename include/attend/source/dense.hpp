@@ -23,6 +23,9 @@ public:
         StridedMatrix<T> values(Index begin, Index count, T* room, Reading reading) const {
             return readable<T>(values_.middleRows(begin, count), room, reading);
         }
+        /// All keys, all values, where they can be read row by row in place; without memory where they cannot.
+        StridedMatrix<T> keys_in_place() const { return in_place(keys_); }
+        StridedMatrix<T> values_in_place() const { return in_place(values_); }
         /// Rows of 16 bits as they are; without memory where their scalars do not follow each other.
         RowBlock<Key> held_keys(Index begin, Index count) const
             requires(!std::is_same_v<T, X>)
@@ -43,6 +46,13 @@ public:
         static KeyRun run(Index begin, Index most) { return {begin, most}; }
 
     private:
+        template <class Rows>
+        static StridedMatrix<T> in_place([[maybe_unused]] const Rows& rows) {
+            if constexpr (std::is_same_v<T, typename Rows::Scalar>) {
+                if (rows.innerStride() == 1) return {rows.data(), rows.outerStride(), 1};
+            }
+            return {nullptr, 0, 0};
+        }
         template <class S>
         static RowBlock<S> held(const Slice<const S>& rows, Index begin, Index count) {
             const S* const data = rows.innerStride() == 1 ? rows.data() + begin * rows.outerStride() : nullptr;

@@ -81,6 +81,10 @@ concept HoldsRows = requires(const S& source, Index i) {
     source.held_value_rows(i, i, i, i);
 };
 
+/// Whether a source says where its keys stand.
+template <class S>
+concept HasPositions = requires(const S& source, Index i) { source.position(i, i); };
+
 /// How a tile will be read.
 enum class Reading {
     once,
@@ -137,15 +141,18 @@ public:
                 if (count > 0) ahead.later(map(held_values(begin, count)), map(held_keys(begin, count)));
         }
         /// At most `most` keys.
-        KeyRun run(Index begin, Index most) const {
-            if constexpr (requires { source_.position(begin, begin); }) {
-                const auto at = [&](Index key) { return static_cast<Index>(source_.position(rows_.sequence, key)); };
-                const Index first = at(begin);
-                while (at(begin + most - 1) != first + most - 1) --most;
-                return {first, most};
-            } else {
-                return {begin, most};
-            }
+        KeyRun run(Index begin, Index most) const
+            requires HasPositions<S>
+        {
+            const auto at = [&](Index key) { return static_cast<Index>(source_.position(rows_.sequence, key)); };
+            const Index first = at(begin);
+            while (at(begin + most - 1) != first + most - 1) --most;
+            return {first, most};
+        }
+        static KeyRun run(Index begin, Index most)
+            requires(!HasPositions<S>)
+        {
+            return {begin, most};
         }
 
     private:
