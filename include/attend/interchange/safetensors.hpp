@@ -1,8 +1,8 @@
 #pragma once
 /// \file
 /// Saving and loading the parameters of a value, an attention or a block, as a safetensors file:
-/// `save_safetensors(file, block)`, `load_safetensors(file, block)`; under others' names by interchange/torch.hpp and
-/// interchange/llama.hpp.
+/// `save_safetensors(file, block)`, `load_safetensors(file, block)`; under others' names by interchange/torch_names.hpp
+/// and interchange/llama_names.hpp.
 
 #include <algorithm>
 #include <array>
