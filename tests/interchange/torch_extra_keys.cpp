@@ -105,10 +105,9 @@ TEST_CASE("keys besides are rows below k and v: output, LSE, weights and gradien
         CHECK(distance(d.parameters.bias_k.transpose(), dbias_k) < 4 * rounding);
         CHECK(distance(d.parameters.bias_v.transpose(), dbias_v) < 4 * rounding);
     }
-    if (layout.key_sequences.empty()) {
-        RowMatrix<double> weights(y.weights.rows(), y.weights.cols() + extra);
-        weights << y.weights, mixer.extra_weights(x.query_heads(), y.lse);
-        CHECK(distance(weights, expected.weights) < rounding);
+    if (layout.key_sequences.empty() && expected.weights.size() > 0) {
+        CHECK(distance(y.weights, expected.weights.leftCols(layout.keys)) < rounding);
+        CHECK(distance(mixer.extra_weights(x.query_heads(), y.lse), expected.weights.rightCols(extra)) < rounding);
     }
 }
 
