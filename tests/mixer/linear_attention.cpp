@@ -258,7 +258,7 @@ TEST_CASE("logits and feature maps are what they are of gates and features") {
     check(x.k, d_plain.dk, d_mapped.dk);
 }
 
-TEST_CASE("16-bit rows are computed in float, and rounded once") {
+TEST_CASE("16-bit tokens are computed in float, and rounded once") {
     for (const LinearAttention& mixer : family()) {
         const auto x = gated_operands<Eigen::bfloat16>(mixer, {.queries = 70, .keys = 70, .d_q = 6, .d_v = 4}, 7);
         const auto some = recurrent(mixer);

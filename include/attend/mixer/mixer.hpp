@@ -64,6 +64,47 @@ using MixerState = Eigen::Map<RowMatrix<C>>;
 template <class C>
 using MixerStateIn = Eigen::Map<const RowMatrix<C>>;
 
+/// A chunk of the tokens of one key/value head of a sequence, and the queries among them of the `heads` that read it,
+/// those of a head below those of the one before.
+template <class C>
+struct MixerChunk {
+    Index keys = 0, queries = 0;
+    Index first = 0;  ///< query i of a head stands at key first + i; of no keys all read the state
+    Index heads = 1;
+    MixerStateIn<C> k{nullptr, 0, 0}, v{nullptr, 0, 0}, q{nullptr, 0, 0};
+    detail::ReadAhead* ahead = nullptr;  ///< rows of the next chunk, for products to ask for by the way
+
+    /// How many keys of the chunk a query sees.
+    Index seen(Index query) const { return keys == 0 ? 0 : first + query + 1; }
+};
+/// Where the gradients of its rows are added.
+template <class C>
+struct MixerChunkGradients {
+    MixerState<C> q, k, v;
+};
+
+/// What takes token by token; `RecurrentMixer` says how.
+template <class M, class C>
+concept RowMixer = requires(const M& mixer, const MixerRowIn<C>& in, const MixerStateIn<C>& state, MixerRow<C>& row,
+                            MixerState<C>& changed, M* gradient) {
+    mixer.absorb(in, in, changed);
+    mixer.read(in, state, row);
+    mixer.absorb_backward(in, in, state, changed, row, row, gradient);
+    mixer.read_backward(in, state, in, row, changed, gradient);
+};
+
+/// What takes chunks of them.
+template <class M, class C>
+concept ChunkMixer = requires(const M& mixer, const Shape& shape, const MixerRowIn<C>& in, const MixerChunk<C>& chunk,
+                              const MixerStateIn<C>& state, MixerState<C>& changed, MixerChunkGradients<C>& gradients,
+                              M* gradient, std::byte* room) {
+    { mixer.chunk_tokens() } -> std::convertible_to<Index>;
+    { mixer.template chunk_bytes<C>(shape, Pass::forward) } -> std::convertible_to<std::size_t>;
+    { mixer.begins_chunk(in, in) } -> std::convertible_to<bool>;
+    mixer.mix_chunk(chunk, changed, changed, room);
+    mixer.mix_chunk_backward(chunk, state, state, changed, gradients, gradient, room);
+};
+
 /// A mixer of one head of one sequence that computes in C:
 /// - `causal`, a member: whether query i reads the state after the keys up to position `query_offset + i`, in
 ///   self-attention its own among them, or after all keys. What has absorbed nothing is not read: the output is 0;
@@ -89,44 +130,6 @@ using MixerStateIn = Eigen::Map<const RowMatrix<C>>;
 /// A `check` may say which widths do not fit. `Index key_width(Index d_q) const` says how wide keys are, whatever
 /// stands in them beside features, for queries of a width; without both they are as wide as these.
 template <class M, class C>
-concept RowMixer = requires(const M& mixer, const MixerRowIn<C>& in, const MixerStateIn<C>& state, MixerRow<C>& row,
-                            MixerState<C>& changed, M* gradient) {
-    mixer.absorb(in, in, changed);
-    mixer.read(in, state, row);
-    mixer.absorb_backward(in, in, state, changed, row, row, gradient);
-    mixer.read_backward(in, state, in, row, changed, gradient);
-};
-
-/// A chunk of the tokens of one key/value head of a sequence, and the queries among them of the `heads` that read it,
-/// those of a head below those of the one before.
-template <class C>
-struct MixerChunk {
-    Index keys = 0, queries = 0;
-    Index first = 0;  ///< query i of a head stands at key first + i; of no keys all read the state
-    Index heads = 1;
-    MixerStateIn<C> k{nullptr, 0, 0}, v{nullptr, 0, 0}, q{nullptr, 0, 0};
-    detail::ReadAhead* ahead = nullptr;  ///< rows of the next chunk, for products to ask for by the way
-
-    /// How many keys of the chunk a query sees.
-    Index seen(Index query) const { return keys == 0 ? 0 : first + query + 1; }
-};
-template <class C>
-struct MixerChunkGradients {
-    MixerState<C> q, k, v;
-};
-
-template <class M, class C>
-concept ChunkMixer = requires(const M& mixer, const Shape& shape, const MixerRowIn<C>& in, const MixerChunk<C>& chunk,
-                              const MixerStateIn<C>& state, MixerState<C>& changed, MixerChunkGradients<C>& gradients,
-                              M* gradient, std::byte* room) {
-    { mixer.chunk_tokens() } -> std::convertible_to<Index>;
-    { mixer.template chunk_bytes<C>(shape, Pass::forward) } -> std::convertible_to<std::size_t>;
-    { mixer.begins_chunk(in, in) } -> std::convertible_to<bool>;
-    mixer.mix_chunk(chunk, changed, changed, room);
-    mixer.mix_chunk_backward(chunk, state, state, changed, gradients, gradient, room);
-};
-
-template <class M, class C>
 concept RecurrentMixer =
     std::copyable<M> && (RowMixer<M, C> || ChunkMixer<M, C>)&&requires(const M& mixer, const Shape& shape) {
         { mixer.causal } -> std::convertible_to<bool>;
@@ -138,8 +141,11 @@ namespace detail {
 /// How wide a mixer's keys are.
 template <class M>
 Index key_width(const M& mixer, Index d_q) {
-    if constexpr (requires { mixer.key_width(d_q); }) return mixer.key_width(d_q);
-    return d_q;
+    if constexpr (requires { mixer.key_width(d_q); }) {
+        return mixer.key_width(d_q);
+    } else {
+        return d_q;
+    }
 }
 
 template <class M>

@@ -2,7 +2,6 @@
 /// \file
 /// The states of a recurrent mixer, between calls.
 
-#include <algorithm>
 #include <limits>
 #include <string_view>
 #include <type_traits>
@@ -38,7 +37,7 @@ public:
             "recurrent cache: sequences and heads must be above 0, states of no negative size, and fit "
             "into memory, got ",
             shape.sequences, ", ", shape.heads, " and ", shape.state.rows, "x", shape.state.columns);
-        states_.assign(static_cast<std::size_t>(shape.sequences * stride()), T(0));
+        states_.setZero(shape.sequences * stride());
         tokens_.assign(static_cast<std::size_t>(shape.sequences), 0);
     }
 
@@ -63,14 +62,14 @@ public:
     /// Forgets a sequence.
     void reset(Index sequence = 0) {
         check_sequence("reset", sequence);
-        std::fill_n(states_.begin() + begin(sequence, 0), stride(), T(0));
+        states_.segment(begin(sequence, 0), stride()).setZero();
         tokens_[static_cast<std::size_t>(sequence)] = 0;
     }
     /// Makes a sequence what another one is, as beams do.
     void copy(Index from, Index to) {
         check_sequence("copy", from), check_sequence("copy", to);
         if (from == to) return;
-        std::copy_n(states_.begin() + begin(from, 0), stride(), states_.begin() + begin(to, 0));
+        states_.segment(begin(to, 0), stride()) = states_.segment(begin(from, 0), stride());
         tokens_[static_cast<std::size_t>(to)] = tokens_[static_cast<std::size_t>(from)];
     }
 
@@ -99,7 +98,7 @@ private:
     }
 
     RecurrentCacheShape shape_;
-    std::vector<T> states_;
+    ColumnVector<T> states_;  ///< Eigen aligns it to packets
     std::vector<Index> tokens_;
 };
 
