@@ -12,6 +12,7 @@ using attend::detail::LaneBlock;
 using attend::detail::Plan;
 using attend::detail::PlanCursor;
 using attend::detail::Problem;
+using attend::detail::SequencePlan;
 using attend::detail::SequencesRef;
 
 namespace {
@@ -95,9 +96,17 @@ TEST_CASE("the blocks of a call hold every pair of every head once") {
                     check_each_pair_once(problem_of<double>(shape), splits);
                     for (const Index team : {2, 8}) check_each_pair_once(problem_of<float>(shape), splits, team);
                 }
+                const Shape many{.heads = 150, .kv_heads = 2, .queries = std::min<Index>(queries, 33), .keys = keys};
+                check_each_pair_once(problem_of<float>(many), splits);
             }
         }
     }
+}
+
+TEST_CASE("few queries of many heads share their keys in as many blocks as they fill") {
+    const auto blocks = blocks_of(problem_of<float>({.heads = 128, .kv_heads = 1, .queries = 1, .keys = 100}), true);
+    CHECK(std::ssize(blocks) == 128 / SequencePlan<float>::most_lanes);
+    for (const LaneBlock& b : blocks) CHECK(b.heads == SequencePlan<float>::most_lanes);
 }
 
 TEST_CASE("the chunks of a split row hold every key once, and follow each other") {

@@ -248,4 +248,41 @@ TEST_CASE("eight bits hold rows of any finite magnitude") {
     }
 }
 
+TEMPLATE_TEST_CASE("a latent cache holds once what an other holds as keys and, their first features, as values", "",
+                   float, double, Eigen::half, Eigen::bfloat16, std::int8_t) {
+    using T = std::conditional_t<std::is_same_v<TestType, double>, double, float>;
+    for (const Index queries : {1, 3, 70}) {
+        const auto x =
+            random_operands<T>({.queries = queries, .keys = 90, .d_q = 40, .d_k = 40, .heads = 16, .kv_heads = 2}, 11);
+        KvCache<T, TestType> cache({.heads = 2, .d_k = 40, .d_v = 33, .capacity = 100, .sequences = 2, .latent = true});
+        cache.append(x.k.topRows(50), 1);
+        cache.append(x.k.bottomRows(40), 1);
+        cache.copy(1, 0);
+        RowMatrix<T> k(90, 80), v(90, 66), room(90, 40), expected, out;
+        for (Index head = 0; head < 2; ++head) {  // as it gives keys back
+            const RowBlock<T> rows = cache.key_rows(0, head, 0, 90, room.data());
+            k.middleCols(40 * head, 40) = Eigen::Map<const RowMatrix<T>, 0, Eigen::OuterStride<>>(
+                rows.data, 90, 40, Eigen::OuterStride<>(rows.stride));
+            v.middleCols(33 * head, 33) = k.middleCols(40 * head, 33);
+        }
+        const auto attention = scaled_dot_product >> causal;
+        attention(x.query_heads(), heads(k, 2), heads(v, 2), expected, {.query_offset = 90 - queries});
+        const RowMatrix<T> q2 = x.q.replicate(2, 1);
+        attention(heads(q2, 16), cache, out, {.sequences = sequences({0, queries, 2 * queries})});
+        // Of few queries 8 bits are multiplied by their factors behind the sums.
+        const double allowed = std::is_same_v<TestType, std::int8_t> ? 1e-5 : 0;
+        CHECK(distance(out, expected.replicate(2, 1)) <= allowed);
+    }
+    KvCache<T, TestType> latent({.d_k = 4, .d_v = 2, .capacity = 4, .latent = true}), plain({.d_k = 4, .capacity = 4});
+    const RowMatrix<T> rows = RowMatrix<T>::Ones(2, 4);
+    CHECK(refusal([&] { latent.append(rows, rows.leftCols(2)); }) ==
+          "kv_cache: append: values are features of the keys here: append(k)");
+    CHECK(refusal([&] { plain.append(rows); }) ==
+          "kv_cache: append: keys alone are what a latent cache takes: append(k, v)");
+    CHECK(refusal([&] { latent.append(rows.leftCols(3)); }) == "kv_cache: k (2x3) must have 1 heads of 4 columns");
+    CHECK(refusal([&] { KvCache<T, TestType>({.d_k = 2, .d_v = 4, .capacity = 4, .latent = true}); }) ==
+          "kv_cache: the values of a latent cache are features of its keys, but d_v 4 is above d_k 2");
+    CHECK((latent.keys() == 0 && plain.keys() == 0));
+}
+
 }  // namespace test_kv_cache

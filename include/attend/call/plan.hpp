@@ -46,19 +46,22 @@ struct SequencePlan {
     static constexpr Index most_lanes = std::max<Index>(Registers<T>::vectors * w, 32);
     static constexpr Index chunk_keys = 1024;
 
-    bool heads_together =
-        false;         ///< few queries: the heads of a group share a block, and each read of its keys and values
-    Index blocks = 1;  ///< of a head, or of a kv head
-    Index rows = 0;    ///< of a block and head, less in the last
-    Index lanes = w;   ///< of a block
-    Index chunks = 1;  ///< into which the keys of a lone block are split, so that threads can share them
+    bool heads_together = false;  ///< few queries: heads of a group share a block, and each read of its keys and values
+    Index heads = 1;              ///< of a block then, less in the last of a group
+    Index blocks = 1;             ///< of a head, or of a kv head
+    Index rows = 0;               ///< of a block and head, less in the last
+    Index lanes = w;              ///< of a block
+    Index chunks = 1;             ///< into which the keys of a lone block are split, so that threads can share them
 
     /// `merges`: whether results over parts of the keys can be merged.
     SequencePlan(Index group, Index queries, Index keys, bool merges) {
-        heads_together = group * queries <= most_lanes;
+        heads_together = group * queries <= most_lanes || 2 * queries <= most_lanes;
         if (heads_together) {
+            const Index most = group * queries <= most_lanes ? group : most_lanes / queries;
+            blocks = (group + most - 1) / most;
+            heads = (group + blocks - 1) / blocks;
             rows = queries;
-            lanes = std::max<Index>(1, (group * queries + w - 1) / w) * w;
+            lanes = std::max<Index>(1, (heads * queries + w - 1) / w) * w;
             if (merges) chunks = std::max<Index>(1, (keys + chunk_keys - 1) / chunk_keys);
         } else {
             const Index vectors = (queries + w - 1) / w;  // spread evenly over the blocks
@@ -123,11 +126,12 @@ private:
     LaneBlock block(Index s, Index task, const SequencePlan<T>& plan, Index partials) const {
         const Index group = problem_.shape.group(), per_head = plan.heads_together ? plan.chunks : teams_of(plan);
         const Index which = quotient(task, per_head), part = task - which * per_head;
-        LaneBlock block{.sequence = s, .key_end = problem_.keys(s), .packs = plan.blocks > 1};
+        LaneBlock block{.sequence = s, .key_end = problem_.keys(s), .packs = !plan.heads_together && plan.blocks > 1};
         if (plan.heads_together) {
-            block.kv_head = which;
-            block.head = which * group;
-            block.heads = group;
+            block.kv_head = quotient(which, plan.blocks);
+            const Index first = (which - block.kv_head * plan.blocks) * plan.heads;
+            block.head = block.kv_head * group + first;
+            block.heads = std::min(plan.heads, group - first);
             block.rows = plan.rows;
             block.chunk = part;
             block.chunks = plan.chunks;
@@ -154,10 +158,11 @@ private:
         return blocks == 1 ? plan.blocks : (plan.blocks + blocks - 1) / blocks;
     }
     Index partials_of(const SequencePlan<T>& plan) const {
-        return plan.chunks > 1 ? problem_.shape.kv_heads * plan.chunks : 0;
+        return plan.chunks > 1 ? problem_.shape.kv_heads * plan.blocks * plan.chunks : 0;
     }
     Index tasks_of(const SequencePlan<T>& plan) const {
-        return plan.heads_together ? problem_.shape.kv_heads * plan.chunks : problem_.shape.heads * teams_of(plan);
+        return plan.heads_together ? problem_.shape.kv_heads * plan.blocks * plan.chunks
+                                   : problem_.shape.heads * teams_of(plan);
     }
 
     const Problem<X>& problem_;

@@ -29,9 +29,12 @@ inline constexpr Index streamed_bytes = Index(1) << 19;
 template <class T>
 class RowsAhead {
 public:
-    explicit RowsAhead(const RowBlock<T>& rows) : stride_(rows.stride * size), bytes_(rows.columns * size) {
+    explicit RowsAhead(const RowBlock<T>& rows)
+        : stride_(rows.stride * size), bytes_(rows.columns * size), passes_(rows.ahead == nullptr ? rows.passes : 1) {
         if (!rows.streams || bytes_ == 0) bytes_ = 0;
-        if (bytes_ > 0)
+        if (bytes_ > 0 && passes_ > 1) {
+            at_ = reinterpret_cast<std::uintptr_t>(rows.data) + offset(rows.rows + rows.rows * rows.pass / passes_);
+        } else if (bytes_ > 0)
             at_ = rows.ahead == nullptr ? reinterpret_cast<std::uintptr_t>(rows.data) + offset(rows_ahead(bytes_))
                                         : reinterpret_cast<std::uintptr_t>(rows.ahead);
     }
@@ -40,13 +43,12 @@ public:
     /// When so many bytes of each of so many rows are read: asks for as many others, in their order.
     void next(Index rows, Index bytes) {
         if (bytes_ == 0) return;
-        for (Index count = rows * bytes; count > 0; count -= line_bytes) {
-            fetch_line<1>(at_ + static_cast<std::uintptr_t>(done_));
-            done_ += line_bytes;
-            if (done_ < bytes_) continue;
-            done_ = 0;
-            at_ += offset(1);
+        if (passes_ > 1) {  // there is time for what is far ahead, which the first level has no room for
+            left_ += rows * bytes;
+            for (; left_ >= passes_ * line_bytes; left_ -= passes_ * line_bytes) fetch<2>();
+            return;
         }
+        for (Index count = rows * bytes; count > 0; count -= line_bytes) fetch<1>();
     }
     void next(Index rows) { next(rows, (bytes_ + line_bytes - 1) / line_bytes * line_bytes); }
 
@@ -56,9 +58,17 @@ public:
 private:
     static constexpr Index size = static_cast<Index>(sizeof(T)), distance = 8192;
 
+    template <int level>
+    void fetch() {
+        fetch_line<level>(at_ + static_cast<std::uintptr_t>(done_));
+        done_ += line_bytes;
+        if (done_ < bytes_) return;
+        done_ = 0;
+        at_ += offset(1);
+    }
     std::uintptr_t offset(Index rows) const { return static_cast<std::uintptr_t>(rows * stride_); }
 
-    Index stride_, bytes_, done_ = 0;
+    Index stride_, bytes_, passes_ = 1, done_ = 0, left_ = 0;
     std::uintptr_t at_ = 0;
 };
 

@@ -21,8 +21,9 @@ struct RowBlock {
     using Scalar = T;
     const T* data;
     Index stride, rows, columns;
-    bool streams = false;      ///< these are a few of so many that they come from memory
-    const T* ahead = nullptr;  ///< what to ask for while these are read; none: those some rows behind
+    bool streams = false;        ///< these are a few of so many that they come from memory
+    const T* ahead = nullptr;    ///< what to ask for while these are read; none: those some rows behind
+    Index pass = 0, passes = 1;  ///< of those who read them one after the other, who asks for a share of what is behind
 
     const T* row(Index i) const { return data + i * stride; }
     RowBlock from(Index i) const { return {row(i), stride, rows - i, columns, streams, ahead}; }

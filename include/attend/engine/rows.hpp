@@ -96,13 +96,27 @@ ATTEND_NOINLINE void dot_rows_of(const Rows& k, const T* q, T* s, const ScoreStr
     }
 }
 
+/// How often the rows will be read, a few queries at a time: where that is more than once, what stands behind them has
+/// time to come.
+template <class T, class Rows>
+void plan_passes(Rows& rows, Index count) {
+    constexpr Index most = std::clamp<Index>(simd::width<T> / 2, 1, 4);
+    if constexpr (requires { rows.passes; }) rows.passes = (count + most - 1) / most;
+}
+template <class Rows>
+void next_pass(Rows& rows) {
+    if constexpr (requires { rows.pass; }) ++rows.pass;
+}
+
 /// The score of query i and key j is k_j · q_i, for `count` rows of q that follow each other. Where the scores of a
 /// query follow each other, anything may be written behind them up to the next multiple of the packet's width.
 template <class T, class Rows = RowBlock<T>>
-void dot_rows(const Rows& k, const T* q, Index count, T* s, const ScoreStrides& apart) {
+void dot_rows(Rows k, const T* q, Index count, T* s, const ScoreStrides& apart) {
+    plan_passes<T>(k, count);
     const auto some = [&](auto queries) {
         if constexpr (2 * queries <= simd::width<T>) {
-            for (; count >= queries; count -= queries, q += queries * k.columns, s += queries * apart.query) {
+            for (; count >= queries;
+                 count -= queries, q += queries * k.columns, s += queries * apart.query, next_pass(k)) {
                 dot_rows_of<queries>(k, q, s, apart);
                 if constexpr (HasFactors<Rows>) times_factors<T>(k, 0, k.rows, queries, s, apart, s, apart);
             }
@@ -202,10 +216,12 @@ ATTEND_NOINLINE void start_rows(T* o, Index count, Index columns, const T* facto
 
 /// o_i += Σ_j weight(i, j) · v_j for `count` rows of o that follow each other.
 template <class T, class Rows = RowBlock<T>>
-void add_to_rows(const Rows& v, const T* weights, Index count, const ScoreStrides& apart, T* o) {
+void add_to_rows(Rows v, const T* weights, Index count, const ScoreStrides& apart, T* o) {
+    plan_passes<T>(v, count);
     const auto some = [&](auto queries) {
         if constexpr (2 * queries <= simd::width<T>) {
-            for (; count >= queries; count -= queries, weights += queries * apart.query, o += queries * v.columns)
+            for (; count >= queries;
+                 count -= queries, weights += queries * apart.query, o += queries * v.columns, next_pass(v))
                 add_rows_of<queries>(v, weights, apart, o);
         }
     };

@@ -24,7 +24,7 @@ struct BackwardPlan {
     Index chunks = 1;  ///< into which those are cut
 
     BackwardPlan(const Shape& shape, Index queries, Index keys) : sequence(shape.group(), queries, keys, false) {
-        blocks = sequence.heads_together ? 1 : shape.group() * sequence.blocks;
+        blocks = (sequence.heads_together ? 1 : shape.group()) * sequence.blocks;
         chunks = std::clamp<Index>((tasks + shape.kv_heads - 1) / shape.kv_heads, 1, blocks);
     }
 };
@@ -132,10 +132,14 @@ public:
     LaneBlock lane_block(const SequencePlan<T>& plan, Index head, Index which) const {
         const Index group = problem_.shape.group(), s = sequence(head), kv = kv_head(head),
                     queries = problem_.queries(s);
-        LaneBlock block{
-            .sequence = s, .kv_head = kv, .head = kv * group, .key_end = problem_.keys(s), .packs = plan.blocks > 1};
+        LaneBlock block{.sequence = s,
+                        .kv_head = kv,
+                        .head = kv * group,
+                        .key_end = problem_.keys(s),
+                        .packs = !plan.heads_together && plan.blocks > 1};
         if (plan.heads_together) {
-            block.heads = group;
+            block.head += which * plan.heads;
+            block.heads = std::min(plan.heads, group - which * plan.heads);
             block.rows = queries;
         } else {
             block.head += which / plan.blocks;

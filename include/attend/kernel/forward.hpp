@@ -20,9 +20,11 @@ public:
         const bool may_differ = shape.sequences > 1;  // sequences of a ragged batch have plans of their own
         lanes_ = may_differ ? plan.most_lanes : plan.lanes;
         chunks_ = may_differ ? SequencePlan<T>(1, 1, shape.keys, needs.merges).chunks : plan.chunks;
-        const Index tasks = shape.sequences * std::max(shape.heads * plan.blocks, shape.kv_heads * chunks_);
+        // The heads of a group are cut into the more blocks the more queries these have, as long as they are few.
+        head_blocks_ = SequencePlan<T>(shape.group(), std::min(shape.queries, plan.most_lanes / 2), 0, false).blocks;
+        const Index tasks = shape.sequences * shape.heads * std::max(plan.blocks, chunks_);
         workers_ = std::clamp<Index>(tasks, 1, workers);
-        if (needs.packing && (may_differ || plan.blocks > 1)) {
+        if (needs.packing && (may_differ || (!plan.heads_together && plan.blocks > 1))) {
             packing_ = needs.packing;
             const Index blocks = shape.sequences * shape.heads * plan.blocks;
             const Index share = workers == 1 ? blocks : blocks / (tasks_of_worker * workers);
@@ -77,12 +79,12 @@ private:
     Index partials() const {
         if (chunks_ == 1) return 0;
         const Index chunks = quotient(2 * shape_.all_keys(), SequencePlan<T>::chunk_keys);
-        return shape_.kv_heads * std::min(shape_.sequences * chunks_, chunks);
+        return shape_.kv_heads * head_blocks_ * std::min(shape_.sequences * chunks_, chunks);
     }
 
     const Shape& shape_;  // a copy would wait for what has just been written
     const Needs& needs_;
-    Index workers_ = 1, lanes_ = 0, chunks_ = 1;
+    Index workers_ = 1, lanes_ = 0, chunks_ = 1, head_blocks_ = 1;
     Index team_ = 1;
     PackedMemory packing_;
     std::size_t scratch_bytes_ = 0, partial_bytes_ = 0;
@@ -95,13 +97,14 @@ inline constexpr Index parts_of_head = 4;
 template <class T, class X>
 WeightsShape weights_shape(const Problem<X>& problem, bool merges) {
     const Shape& shape = problem.shape;
+    const SequencePlan<T> plan(shape.group(), shape.queries, shape.keys, merges);
     return {
         .sequences = shape.sequences,
         .heads = shape.heads,
         .kv_heads = shape.kv_heads,
         .rows = problem.q.sequences * problem.q.rows,
         .keys = shape.keys,
-        .parts = std::min(parts_of_head, SequencePlan<T>(shape.group(), shape.queries, shape.keys, merges).blocks),
+        .parts = plan.heads_together ? 1 : std::min(parts_of_head, plan.blocks),
         .call = &problem,
         .extent_of = [](const void* given, Index s) {
             const auto& call = *static_cast<const Problem<X>*>(given);

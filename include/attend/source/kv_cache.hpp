@@ -47,6 +47,8 @@ struct KvCacheShape {
     Index d_v = 0;        ///< of a value; 0: as many
     Index capacity = 0;   ///< keys of a sequence at most
     Index sequences = 1;  ///< each with a length of its own
+    bool latent = false;  ///< values are the first d_v features of the keys, and held once: as multi-head latent
+                          ///< attention (DeepSeek-AI 2024) reads them, whose maps are absorbed by queries and output
 };
 
 /// Keys and values of sequences that grow token by token, of fixed capacity, read by attention where they stand:
@@ -68,7 +70,10 @@ public:
 
     explicit KvCache(const KvCacheShape& shape) : shape_(shape) {
         if (shape_.d_v == 0) shape_.d_v = shape_.d_k;
-        const auto& [heads, d_k, d_v, capacity, sequences] = shape_;
+        const auto& [heads, d_k, d_v, capacity, sequences, latent] = shape_;
+        detail::require(!latent || d_v <= d_k,
+                        "kv_cache: the values of a latent cache are features of its keys, but d_v ", d_v,
+                        " is above d_k ", d_k);
         detail::require(heads > 0 && d_k > 0 && d_v > 0 && capacity >= 0 && sequences > 0,
                         "kv_cache: heads, widths and sequences must be above 0 and the capacity not below, got heads ",
                         heads, ", d_k ", d_k, ", d_v ", d_v, ", capacity ", capacity, " and ", sequences, " sequences");
@@ -78,7 +83,7 @@ public:
                         "kv_cache: ", sequences, " sequences of ", heads, " heads, ", capacity, " keys of ", d_k,
                         " and ", d_v, " features hold more than any memory");
         keys_ = Rows(sequences * heads * capacity, d_k);
-        values_ = Rows(sequences * heads * capacity, d_v);
+        if (!latent) values_ = Rows(sequences * heads * capacity, d_v);
         lengths_.assign(static_cast<std::size_t>(sequences), 0);
     }
 
@@ -97,13 +102,13 @@ public:
         return keys_.rows(row_of(sequence, head, begin), count, room);
     }
     RowBlock<T> value_rows(Index sequence, Index head, Index begin, Index count, T* room) const {
-        return values_.rows(row_of(sequence, head, begin), count, room);
+        return value_store().rows(row_of(sequence, head, begin), count, shape_.d_v, room);
     }
     auto held_key_rows(Index sequence, Index head, Index begin, Index count) const {
         return keys_.held(row_of(sequence, head, begin), count);
     }
     auto held_value_rows(Index sequence, Index head, Index begin, Index count) const {
-        return values_.held(row_of(sequence, head, begin), count);
+        return value_store().held(row_of(sequence, head, begin), count, shape_.d_v);
     }
 
     /// Throws unless so many keys fit behind those of a sequence.
@@ -117,9 +122,21 @@ public:
     /// nothing from the heap. Throws, and changes nothing, where they do not fit.
     template <detail::Dense K, detail::Dense V>
     void append(const K& k, const V& v, Index sequence = 0) {
+        detail::require(!shape_.latent, "kv_cache: append: values are features of the keys here: append(k)");
         check_append(k.rows(), sequence);
         check_rows(k, v);
         put_at(keys(sequence), k, v, sequence);
+        lengths_[static_cast<std::size_t>(sequence)] += k.rows();
+    }
+    /// Keys that hold their values, of a latent cache.
+    template <detail::Dense K>
+    void append(const K& k, Index sequence = 0) {
+        detail::require(shape_.latent, "kv_cache: append: keys alone are what a latent cache takes: append(k, v)");
+        check_append(k.rows(), sequence);
+        if (k.cols() != shape_.heads * shape_.d_k)
+            detail::refuse("kv_cache: ", detail::named("k", k.rows(), k.cols()), " must have ", shape_.heads,
+                           " heads of ", shape_.d_k, " columns");
+        put(keys_, keys(sequence), k, sequence);
         lengths_[static_cast<std::size_t>(sequence)] += k.rows();
     }
     /// Forgets all keys of a sequence but the first `length`: what a speculation got wrong, or for 0 the sequence.
@@ -135,7 +152,7 @@ public:
         if (from == to) return;
         for (Index h = 0; h < shape_.heads; ++h) {
             keys_.copy(row_of(from, h, 0), row_of(to, h, 0), keys(from));
-            values_.copy(row_of(from, h, 0), row_of(to, h, 0), keys(from));
+            if (!shape_.latent) values_.copy(row_of(from, h, 0), row_of(to, h, 0), keys(from));
         }
         lengths_[static_cast<std::size_t>(to)] = keys(from);
     }
@@ -153,12 +170,15 @@ private:
     }
     template <class K, class V>
     void put_at(Index begin, const K& k, const V& v, Index sequence) {
-        const auto& [heads, d_k, d_v, capacity, sequences] = shape_;
-        for (Index h = 0; h < heads; ++h) {
-            keys_.put(row_of(sequence, h, begin), k.middleCols(h * d_k, d_k));
-            values_.put(row_of(sequence, h, begin), v.middleCols(h * d_v, d_v));
-        }
+        put(keys_, begin, k, sequence);
+        put(values_, begin, v, sequence);
     }
+    template <class X>
+    void put(Rows& to, Index begin, const X& x, Index sequence) {
+        for (Index h = 0; h < shape_.heads; ++h)
+            to.put(row_of(sequence, h, begin), x.middleCols(h * to.width(), to.width()));
+    }
+    const Rows& value_store() const { return shape_.latent ? keys_ : values_; }
     void check_sequence(std::string_view what, Index sequence) const {
         if (sequence < 0 || sequence >= shape_.sequences)
             detail::refuse("kv_cache: ", what, ": there is no sequence ", sequence, " of ", shape_.sequences);

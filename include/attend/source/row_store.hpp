@@ -53,13 +53,23 @@ public:
         if constexpr (has_factors) std::copy_n(factors_.data() + from, rows, factors_.data() + to);
     }
 
-    /// Rows as T, in place or in `room`.
-    RowBlock<T> rows(Index row, Index count, T* room) const {
+    /// Rows as T, in place or in `room`; or the first `columns` of them.
+    RowBlock<T> rows(Index row, Index count, T* room) const { return rows(row, count, width_, room); }
+    RowBlock<T> rows(Index row, Index count, Index columns, T* room) const {
         if constexpr (!is_narrower) {
-            return {at(row), width_, count, width_};
+            return {at(row), width_, count, columns};
         } else {
-            copy_to(row, count, room);
-            return {room, width_, count, width_};
+            if (columns == width_) {
+                copy_to(row, count, room);
+            } else {
+                for (Index i = 0; i < count; ++i) {
+                    simd::convert(at(row + i), columns, room + i * columns);
+                    if constexpr (has_factors)
+                        scale_row(room + i * columns, columns, static_cast<T>(factors_[row + i]), room + i * columns,
+                                  1);
+                }
+            }
+            return {room, columns, count, columns};
         }
     }
     void copy_to(Index row, Index count, T* room) const {
@@ -73,9 +83,10 @@ public:
             }
         }
     }
-    /// Rows as they are held.
-    Held held(Index row, Index count) const {
-        const RowBlock<Stored> rows{at(row), width_, count, width_};
+    /// Rows as they are held, or the first `columns` of them.
+    Held held(Index row, Index count) const { return held(row, count, width_); }
+    Held held(Index row, Index count, Index columns) const {
+        const RowBlock<Stored> rows{at(row), width_, count, columns};
         if constexpr (has_factors) {
             return {rows, factors_.data() + row};
         } else {
