@@ -70,6 +70,10 @@ int main() {
     out = custom(q, k, v);
     out = dot_product(q, k, v);
     out = cosine(10.f)(q, k, v);
+    out = RmsNormAttention<float>(32)(q, k, v);
+    LocationDecoder decoder(coverage_attention<float>(32, 32, 16, 1), k, v);
+    Eigen::MatrixXf step;
+    for (Index i = 0; i < 3; ++i) decoder.step(q.row(i), step);
     out = GeneralAttention<float>(32, 32, 1)(q, k, v);
     out = AdditiveAttention<float>(32, 32, 16, 1)(q, k, v);
     std::printf("additive: %td x %td\n", out.rows(), out.cols());
