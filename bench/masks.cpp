@@ -18,6 +18,15 @@ void add(const std::string& name, Index n, const Mask& mask) {
     add(name, n, scaled_dot_product >> mask, masked_scores(mask));
 }
 
+/// 8 of 64 blocks of keys for each block of queries.
+BlockSparse every_eighth_block() {
+    RowMatrix<bool> blocks(64, 64);
+    for (Index i = 0; i < 64; ++i) {
+        for (Index j = 0; j < 64; ++j) blocks(i, j) = (i + j) % 8 == 0;
+    }
+    return block_sparse(blocks, 64, 64);
+}
+
 const bool added = [] {
     add("full", 8192, scaled_dot_product, scaled_dot_scores);
     add("causal", 8192, causal);
@@ -29,6 +38,8 @@ const bool added = [] {
     add("causal_predicate", 4096, by_predicate);
     add("causal_compiled", 4096, compiled(by_predicate, {.queries = 4096, .keys = 4096}));
     add("documents512", 4096, documents({0, 512, 1024, 1536, 2048, 2560, 3072, 3584, 4096}));
+    add("neighbourhood7x7", 4096, neighbourhood({.rows = 64, .columns = 64}, {.rows = 3, .columns = 3}));
+    add("blocks8of64", 4096, every_eighth_block());
     return true;
 }();
 

@@ -100,7 +100,6 @@ TEST_CASE("forgetting attention: gates of a running sum, to the precision of the
 }
 
 TEST_CASE("what is not finite at a masked pair reaches nothing") {
-    
     const auto x = random_operands({.queries = 20, .keys = 20}, 7);
     Random random(6);
     Eigen::VectorXd b = random_matrix<double>(random, 20, 1);

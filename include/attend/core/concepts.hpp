@@ -38,9 +38,8 @@ concept Functor = requires {
 
 /// Which pairs exist: `bool operator()(Position) const`; and optionally, never contradicting the pairs,
 /// - `Cover cover(const Tile&) const`: tiles of which it keeps nothing cost nothing;
-/// - `void for_each_run(const RowPosition&, const KeySpan& keys, auto&& f) const`, where a query sees few keys and
-/// those
-///   beside it others: `f(KeySpan)` for the runs of keys that the query sees, all of them, in order.
+/// - `void for_each_run(const RowPosition&, const KeySpan& keys, auto&& f) const`: `f(KeySpan)` for the runs of keys
+///   that a query sees, all of them, in order. For masks under which a query sees few, and those beside it others.
 template <class M>
 concept Mask = OfKind<M, Kind::mask> && requires(const std::remove_cvref_t<M>& mask, Position p) {
     { mask(p) } -> std::convertible_to<bool>;
