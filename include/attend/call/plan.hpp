@@ -55,7 +55,7 @@ struct SequencePlan {
 
     /// `merges`: whether results over parts of the keys can be merged.
     SequencePlan(Index group, Index queries, Index keys, bool merges) {
-        heads_together = group * queries <= most_lanes || 2 * queries <= most_lanes;
+        heads_together = queries <= most_lanes;  // however many heads: a head's bits are those that it has alone
         if (heads_together) {
             const Index most = group * queries <= most_lanes ? group : most_lanes / queries;
             blocks = (group + most - 1) / most;

@@ -21,7 +21,7 @@ public:
         lanes_ = may_differ ? plan.most_lanes : plan.lanes;
         chunks_ = may_differ ? SequencePlan<T>(1, 1, shape.keys, needs.merges).chunks : plan.chunks;
         // The heads of a group are cut into the more blocks the more queries these have, as long as they are few.
-        head_blocks_ = SequencePlan<T>(shape.group(), std::min(shape.queries, plan.most_lanes / 2), 0, false).blocks;
+        head_blocks_ = SequencePlan<T>(shape.group(), std::min(shape.queries, plan.most_lanes), 0, false).blocks;
         const Index tasks = shape.sequences * shape.heads * std::max(plan.blocks, chunks_);
         workers_ = std::clamp<Index>(tasks, 1, workers);
         if (needs.packing && (may_differ || (!plan.heads_together && plan.blocks > 1))) {
