@@ -95,9 +95,9 @@ public:
         bool any = false, all = t.query_begin >= 0 && t.query_end <= size() && t.key_end <= size();
         for_each_piece(t.query_begin, t.query_end, [&](const Piece& q) {
             for_each_piece(t.key_begin, t.key_end, [&](const Piece& k) {
-                const bool near = sees(q, k);
-                any = any || (near && columns_.begin(q.begin) < k.end && k.begin < columns_.end(q.end - 1));
-                all = all && near && columns_.begin(q.end - 1) <= k.begin && k.end <= columns_.end(q.begin);
+                const bool meets = sees(q, k);
+                any = any || (meets && columns_.begin(q.begin) < k.end && k.begin < columns_.end(q.end - 1));
+                all = all && meets && columns_.begin(q.end - 1) <= k.begin && k.end <= columns_.end(q.begin);
                 return all || !any;
             });
             return all || !any;
