@@ -138,6 +138,15 @@ TEST_CASE("a tape of another block or of another kind of call is refused") {
     CHECK(refusal([&] { wider.backward(r.tape, r.dy, r.dx); }) == no_call + "q (10x8) must be 10x60");
     const Block more_heads({.d_model = 8, .heads = 4});
     CHECK(refusal([&] { more_heads.backward(r.tape, r.dy, r.dx); }) == no_call + "lse (10x2) must be 10x4");
+    const Block normed({.d_model = 8, .heads = 2, .qk_norm = RmsNorm{}}),
+        gated({.d_model = 8, .heads = 2, .gate = OutputGate::headwise});
+    CHECK(refusal([&] { normed.backward(r.tape, r.dy, r.dx); }) == no_call + "queries and keys were not normed");
+    CHECK(refusal([&] { gated.backward(r.tape, r.dy, r.dx); }) == no_call + "gates (10x0) must be 10x2");
+    MultiHeadTape<double> other;
+    gated.forward(r.x, r.y, {.tape = &other});
+    CHECK(refusal([&] { r.block.backward(other, r.dy, r.dx); }) == no_call + "gates (10x2) must be 10x0");
+    normed.forward(r.x, r.y, {.tape = &other});
+    CHECK(refusal([&] { r.block.backward(other, r.dy, r.dx); }) == no_call + "queries and keys were normed");
     Matrix dmemory;
     CHECK(refusal([&] { r.block.backward(r.tape, r.dy, r.dx, dmemory); }) ==
           "backward: the tape holds a call without a memory, which has no gradient: backward(tape, dy, dx)");

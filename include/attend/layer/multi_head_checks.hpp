@@ -137,14 +137,15 @@ protected:
         held(tape.q, "q", rows, q);
         const bool projects_keys = crosses || tape.call == BlockCall::self;
         if (projects_keys) held(tape.k, "k", keys, this->key_width()), held(tape.v, "v", keys, this->value_width());
+        detail::require(tape.normed == shape().qk_norm.has_value(),
+                        "backward: the tape holds no call of this block: its queries and keys were ",
+                        tape.normed ? "normed" : "not normed");
         if (shape().qk_norm) {
             held(tape.raw_q, "raw_q", rows, q);
             if (projects_keys) held(tape.raw_k, "raw_k", keys, this->key_width());
         }
-        if (shape().gate != OutputGate::none) {
-            held(tape.gates, "gates", rows, this->gate_width());
-            held(tape.gated, "gated", rows, q);
-        }
+        held(tape.gates, "gates", rows, this->gate_width());
+        if (shape().gate != OutputGate::none) held(tape.gated, "gated", rows, q);
         held(tape.context, "context", rows, q), held(tape.lse, "lse", rows, lse_columns);
     }
     /// What `backward` is given, and where it adds gradients; `check_apart` says what these must not share.

@@ -52,6 +52,7 @@ struct MultiHeadTape {
     RowMatrix<T> dq, dk, dv, dcontext, dgates;
     ColumnVector<Compute<T>> dgain;  ///< sums of a gain's gradient
     BlockCall call = BlockCall::self;
+    bool normed = false;  ///< whether raw_q and raw_k are of the latest call
     Index query_offset = 0;
     std::vector<Index> sequences, key_sequences;
     Dropout dropout = {};

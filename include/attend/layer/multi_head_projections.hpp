@@ -61,6 +61,7 @@ protected:
     void project_queries(const Rows& x, Tape& tape, const First& first, const detail::ExecutorRef& executor,
                          const Packed* packed) const {
         RowMatrix<T>& projected = before_steps(tape.raw_q, tape.q);
+        tape.normed = shape().qk_norm.has_value();
         detail::linear(x, query_weight, query_bias, projected, executor, packed ? &packed->query() : nullptr);
         tape.q.resize(x.rows(), query_weight.cols());
         detail::to_heads(shape(), q_norm, projected, tape.q, shape().heads, offsets(tape.sequences), first);
