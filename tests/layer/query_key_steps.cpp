@@ -168,7 +168,7 @@ TEST_CASE("a tape of a plain block is refused by a normed one") {
     MultiHeadTape<double> tape;
     plain.forward(x, y, {.tape = &tape});
     CHECK(refusal([&] { normed.backward(tape, y, dx); }) ==
-          "backward: the tape holds no call of this block: its raw_q (0x0) must be 3x8");
+          "backward: the tape holds no call of this block: its queries and keys were not normed");
     normed.forward(x, y, {.tape = &tape});
     CHECK(refusal([&] { gated.backward(tape, y, dx); }) ==
           "backward: the tape holds no call of this block: its gates (3x0) must be 3x2");
