@@ -1,10 +1,9 @@
 // A Llama-style block, from a file under such names: the whole text, its gradients, and the same token by token.
 
-#include <filesystem>
-
 #include <attend/attend.hpp>
 #include <attend/interchange/llama_names.hpp>
 #include <interchange/file_of_case.hpp>
+#include <support/block_cases.hpp>
 
 using namespace attend;
 using namespace attend::test;
@@ -52,18 +51,7 @@ void check_case(const Case& c) {
 }  // namespace
 
 TEST_CASE("a Llama-style block, from its file: output, gradients, and token by token") {
-    const std::filesystem::path folder = ATTEND_TEST_ONNX_DIR "/../blocks";
-    if (!std::filesystem::exists(folder)) {
-        WARN("NOT RUN: ../shared/conformance/blocks is not present");
-        return;
-    }
-    int cases = 0;
-    for (const Case& c : read_cases(folder)) {
-        if (c.op != "llama_attention") continue;
-        ++cases;
-        check_case(c);
-    }
-    CHECK(cases >= 1);
+    for_each_block_case("llama_attention", 1, [](const Case& c, const auto&) { check_case(c); });
 }
 
 }  // namespace test_llama_block

@@ -7,6 +7,7 @@
 #include <attend/attend.hpp>
 #include <attend/interchange/torch_names.hpp>
 #include <interchange/file_of_case.hpp>
+#include <support/block_cases.hpp>
 
 using namespace attend;
 using namespace attend::test;
@@ -187,25 +188,15 @@ void check_case(const Case& c, const Safetensors& file) {
 }  // namespace
 
 TEST_CASE("PyTorch's encoder layer around our block, from its file: output and gradients") {
-    const std::filesystem::path folder = ATTEND_TEST_ONNX_DIR "/../blocks";
-    if (!std::filesystem::exists(folder)) {
-        WARN("NOT RUN: ../shared/conformance/blocks is not present");
-        return;
-    }
-    int cases = 0;
-    for (const Case& c : read_cases(folder)) {
-        if (c.op != "torch_transformer_encoder_layer") continue;
-        ++cases;
+    for_each_block_case("torch_transformer_encoder_layer", 2, [](const Case& c, const std::filesystem::path& saved) {
         CaseNames names = names_in_case("", {"linear1.weight", "linear1.bias", "linear2.weight", "linear2.bias",
                                              "norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias"});
         names.merge(
             names_in_case("self_attn.", {"in_proj_weight", "in_proj_bias", "out_proj.weight", "out_proj.bias"}));
         const std::string bytes = file_of_case(c, names);
         check_case(c, Safetensors(std::as_bytes(std::span(bytes))));
-        const std::filesystem::path saved = folder / (c.name + ".safetensors");
         if (std::filesystem::exists(saved)) check_case(c, Safetensors(saved));
-    }
-    CHECK(cases >= 2);
+    });
 }
 
 }  // namespace test_torch_encoder_layer

@@ -8,14 +8,13 @@
 #include <attend/interchange/torch_masks.hpp>
 #include <attend/interchange/torch_names.hpp>
 #include <interchange/file_of_case.hpp>
+#include <support/block_cases.hpp>
 
 using namespace attend;
 using namespace attend::test;
 
 namespace test_torch_multi_head {
 namespace {
-
-const std::filesystem::path folder = ATTEND_TEST_ONNX_DIR "/../blocks";
 
 const CaseNames names_in_case = {{"in_proj_weight", "in_proj_weight"},
                                  {"q_proj_weight", "q_proj_weight"},
@@ -131,20 +130,11 @@ void check_case(const Case& c, const Safetensors& file) {
 }  // namespace
 
 TEST_CASE("PyTorch's multi-head attention, from its file: outputs, weights and gradients") {
-    if (!std::filesystem::exists(folder)) {
-        WARN("NOT RUN: ../shared/conformance/blocks is not present");
-        return;
-    }
-    int cases = 0;
-    for (const Case& c : read_cases(folder)) {
-        if (c.op != "torch_multi_head_attention") continue;
-        ++cases;
+    for_each_block_case("torch_multi_head_attention", 5, [](const Case& c, const std::filesystem::path& saved) {
         const std::string bytes = file_of_case(c, names_in_case);
         check_case(c, Safetensors(std::as_bytes(std::span(bytes))));
-        const std::filesystem::path saved = folder / (c.name + ".safetensors");
         if (std::filesystem::exists(saved)) check_case(c, Safetensors(saved));
-    }
-    CHECK(cases >= 5);
+    });
 }
 
 }  // namespace test_torch_multi_head

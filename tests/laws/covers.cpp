@@ -4,7 +4,6 @@
 #include <attend/attend.hpp>
 
 #include <algorithm>
-#include <functional>
 #include <vector>
 
 #include <support/catch.hpp>
@@ -15,21 +14,6 @@ using namespace attend::test;
 
 namespace test_covers {
 namespace {
-
-/// A mask of any type, so that expressions of masks can be drawn at run time.
-struct AnyMask {
-    static constexpr Kind kind = Kind::mask;
-
-    std::function<bool(const Position&)> keep;
-    std::function<Cover(const Tile&)> covered;
-
-    template <Mask M>
-    static AnyMask of(const M& mask) {
-        return {mask, [mask](const Tile& tile) { return cover_of(mask, tile); }};
-    }
-    bool operator()(const Position& p) const { return keep(p); }
-    Cover cover(const Tile& tile) const { return covered(tile); }
-};
 
 RowMatrix<bool> random_truths(Random& random, Index rows, Index columns) {
     return random_matrix<double>(random, rows, columns).array() > 0;

@@ -3,35 +3,17 @@
 
 #include <attend/attend.hpp>
 
-#include <functional>
 #include <limits>
 
 #include <support/call.hpp>
 #include <support/catch.hpp>
+#include <support/covers.hpp>
 
 using namespace attend;
 using namespace attend::test;
 
 namespace test_hidden_keys {
 namespace {
-
-/// A mask of any type, with its cover or without.
-struct AnyMask {
-    static constexpr Kind kind = Kind::mask;
-
-    std::function<bool(const Position&)> keep;
-    std::function<Cover(const Tile&)> covered;
-
-    template <Mask M>
-    static AnyMask of(const M& mask) {
-        return {mask, [mask](const Tile& tile) { return cover_of(mask, tile); }};
-    }
-    AnyMask pairs() const {
-        return {keep, [](const Tile&) { return Cover::some; }};
-    }
-    bool operator()(const Position& p) const { return keep(p); }
-    Cover cover(const Tile& tile) const { return covered(tile); }
-};
 
 template <class T>
 Operands<T> operands(Index queries, Index keys, Index d_v, Index offset) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include <golden/golden.hpp>
+#include <support/block_cases.hpp>
 #include <support/block_gradients.hpp>
 #include <support/random.hpp>
 #include <support/refusal.hpp>
@@ -143,13 +144,9 @@ void check_torch(const Case& c) {
 }  // namespace
 
 TEST_CASE("PyTorch's modules, of memories of their own widths and of packed weights: output and every gradient") {
-    const std::filesystem::path folder = std::filesystem::path(ATTEND_TEST_ONNX_DIR).parent_path() / "blocks";
-    if (!std::filesystem::exists(folder)) {
-        WARN("NOT RUN: ../shared/conformance/blocks is not present");
-        return;
-    }
+    if (!has_block_cases()) return;
     for (const std::string name : {"mha_kdim_vdim", "mha_no_bias_masks", "mha_saved_f32"})
-        check_torch(read_case(folder / (name + ".txt")));
+        check_torch(read_case(block_cases() / (name + ".txt")));
 }
 
 TEST_CASE("gradients of two memories, by differences") {

@@ -1,11 +1,32 @@
 #pragma once
 /// \file
-/// What a mask's cover of a tile should be, by looking at every pair.
+/// Masks of any type, and what a mask's cover of a tile should be, by looking at every pair.
+
+#include <functional>
 
 #include <attend/core/concepts.hpp>
 #include <support/random.hpp>
 
 namespace attend::test {
+
+/// A mask of any type, so that masks can be chosen, and expressions of them drawn, at run time.
+struct AnyMask {
+    static constexpr Kind kind = Kind::mask;
+
+    std::function<bool(const Position&)> keep;
+    std::function<Cover(const Tile&)> covered;
+
+    template <Mask M>
+    static AnyMask of(const M& mask) {
+        return {mask, [mask](const Tile& tile) { return cover_of(mask, tile); }};
+    }
+    /// The same without its cover.
+    AnyMask pairs() const {
+        return {keep, [](const Tile&) { return Cover::some; }};
+    }
+    bool operator()(const Position& p) const { return keep(p); }
+    Cover cover(const Tile& tile) const { return covered(tile); }
+};
 
 template <Mask M>
 Cover exact_cover(const M& mask, const Tile& tile) {

@@ -121,6 +121,15 @@ concept PackPosition = requires { typename PackPositionTraits<P>::Scalar; };
 template <PackPosition P>
 using PositionScalar = typename PackPositionTraits<P>::Scalar;
 
+/// The row of a pair, or the first of a pack's.
+template <class P>
+constexpr Index first_row(const P& p) {
+    if constexpr (requires { p.row.first; }) {
+        return p.row.first;
+    } else {
+        return p.row;
+    }
+}
 /// How many pairs there are, each of them, and the rectangle that they are, where they are one.
 template <class T>
 constexpr Index pairs_of(const LanePosition<T>& p) {

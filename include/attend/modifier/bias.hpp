@@ -67,12 +67,7 @@ struct DenseBias {
 private:
     template <class P>
     Index index_row(const P& p) const {
-        Index row;
-        if constexpr (std::is_same_v<decltype(p.row), Index>) {
-            row = p.row;
-        } else {
-            row = p.row.first;
-        }
+        const Index row = detail::first_row(p);
         return heads == 1 ? row : p.head * (values.rows() / heads) + row;
     }
 };

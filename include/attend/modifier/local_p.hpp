@@ -66,12 +66,7 @@ private:
     /// Of the first query of a position.
     template <class P>
     Index index(const P& p) const {
-        Index row;
-        if constexpr (std::is_same_v<decltype(p.row), Index>) {
-            row = p.row;
-        } else {
-            row = p.row.first;
-        }
+        Index row = detail::first_row(p);
         if (sequences > 1) row += p.sequence * (centre.rows() / sequences);
         return row + (centre.cols() > 1 ? p.head * centre.rows() : 0);
     }
