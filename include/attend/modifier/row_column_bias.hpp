@@ -82,10 +82,14 @@ private:
         if (columns == 0) return;
         detail::require(sequences == 1 || sequences == shape.sequences, name, ": holds ", sequences,
                         " sequences, the call has ", shape.sequences);
-        detail::require(values.rows() == rows && (columns == sequences || columns == all),
-                        detail::named(name, values.rows(), columns), " must be ", rows, "x", sequences, " or ", rows,
-                        "x", all, ": a row a ", name == "row_bias" ? "query" : "key",
-                        ", a column for all heads or a head", sequences == 1 ? "" : " of each sequence");
+        if (values.rows() == rows && (columns == sequences || columns == all)) return;
+        const std::string_view of_sequence = sequences == 1 ? "" : " of each sequence";
+        const std::string_view what = name == "row_bias" ? "query" : "key";
+        if (all == sequences)
+            detail::refuse(detail::named(name, values.rows(), columns), " must be ", rows, "x", sequences, ": a row a ",
+                           what, ", a column for the head", of_sequence);
+        detail::refuse(detail::named(name, values.rows(), columns), " must be ", rows, "x", sequences, " or ", rows,
+                       "x", all, ": a row a ", what, ", a column for all heads or a head", of_sequence);
     }
     /// Which column is that of a pair.
     template <class P>
