@@ -66,8 +66,8 @@ class Browser:
 
     def wait_for(self, script):
         self.call('POST', '/timeouts', {'script': 30000})
-        self.call('POST', '/execute/async', {
-            'script': f'const done = arguments[0], ask = () => {script} ? done() : setTimeout(ask, 20); ask();', 'args': []})
+        waiting = f'const done = arguments[0], ask = () => {script} ? done() : setTimeout(ask, 20); ask();'
+        self.call('POST', '/execute/async', {'script': waiting, 'args': []})
 
     def find(self, selector):
         found = self.call('POST', '/element', {'using': 'css selector', 'value': selector})
@@ -101,7 +101,8 @@ class Page(Browser):
 
     def slide(self, name, value):
         """By the keyboard, from the nearer end."""
-        low, high, step = (float(self.run(f'return document.getElementById("{name}").{end}')) for end in ('min', 'max', 'step'))
+        low, high, step = map(float, self.run('const {min, max, step} = document.getElementById(arguments[0]);'
+                                              'return [min, max, step]', name))
         up, down = round((value - low) / step), round((high - value) / step)
         self.type('#' + name, KEYS['home'] + KEYS['right'] * up if up <= down else KEYS['end'] + KEYS['left'] * down)
 
@@ -123,8 +124,9 @@ class Page(Browser):
     def row(self):
         """Of the word that is chosen: its number, its weights, their sum, and the words as they read."""
         return self.run('''const words = [...document.querySelectorAll("#strip button")];
-            return [words.findIndex(w => w.getAttribute("aria-selected") === "true"), words.map(w => Number(w.dataset.weight)),
-                    Number(document.getElementById("readout").dataset.sum), words.map(w => w.lastChild.textContent)];''')
+            return [words.findIndex(w => w.getAttribute("aria-selected") === "true"),
+                    words.map(w => Number(w.dataset.weight)), Number(document.getElementById("readout").dataset.sum),
+                    words.map(w => w.lastChild.textContent)];''')
 
 
 def compute(reference, text, scale=1, cap=0, window=0, causal=True, weigh_by=0, bias=OFF):
@@ -138,8 +140,9 @@ def off_by(found, expected):
 
 
 def compare(page, reference, text, **settings):
-    """All weights of all heads, as the page holds them; and rows of words that the pointer meets, as the page shows them."""
+    """All weights of all heads, as the page holds them, and rows of words that the pointer meets, as it shows them."""
     page.set(**settings)
+    causal, window = settings.get('causal', True), settings.get('window', 0)
     expected = compute(reference, text, **settings)
     n, weights, sums = len(expected['tokens']), expected['weights'], expected['sums']
     worst = off_by(page.run('return [...weights, ...sums]'), weights + sums)
@@ -152,7 +155,7 @@ def compare(page, reference, text, **settings):
         begin = (head * n + token) * n
         worst = max(worst, off_by(row, weights[begin:begin + n]), abs(total - sums[token * 6 + head]))
         for key, word in enumerate(words):
-            seen = not (settings.get('causal', True) and key > token) and not 0 < settings.get('window', 0) <= abs(token - key)
+            seen = not (causal and key > token) and not 0 < window <= abs(token - key)
             assert (word != '–') == seen, f'word {key}, from {token}, reads {word}'
             assert not seen or abs(float(word) - row[key]) <= 5.001e-4, f'{word} is not {row[key]}'
     assert worst <= TOLERANCE, f'{settings}: off by {worst}'
@@ -187,8 +190,23 @@ def check(page, path, reference, picture):
         assert page.line() == line, f'the page shows {page.line()}, not {line}'
     print(f'{len(cases)} lines of code as they were compiled and run')
 
-    # Words too many, and none.
+    # The last head learns, and forgets.
     page.click('#reset')
+    page.click('#heads button:nth-child(6)')
+    before = page.run('return [...weights]')
+    page.click('#learn')
+    page.wait_for('document.getElementById("lesson").dataset.left === "0"')
+    expected = json.loads(subprocess.check_output([reference, '--learn', text, '200']))
+    worst = off_by(page.run('return [...weights]'), expected['weights'])
+    share = f'{100 * math.exp(-expected["loss"]):.0f} % of the weight'
+    told = page.run('return document.getElementById("progress").textContent')
+    assert worst <= TOLERANCE, f'200 steps of learning: off by {worst}'
+    assert share in told and expected['loss'] < 0.2, f'{told} Not {share}'
+    print(f'200 steps of learning: {share} on the next word, off by at most {worst:.1g}')
+    page.click('#forget')
+    assert page.run('return [...weights]') == before
+
+    # Words too many, and none.
     page.write('red green blue ' * 30)
     assert len(page.row()[1]) == 64
     page.write(' ')
@@ -217,7 +235,8 @@ def check(page, path, reference, picture):
             page.type('#' + name, KEYS[key])
     page.wait_for('times.length === 18')
     attend, draw, painted = (statistics.median(column) for column in zip(*page.run('return times')))
-    print(f'64 words, 18 changes, medians: {attend:.1f} ms to attend, {draw:.1f} ms to draw; from the key to the picture {painted:.0f} ms')
+    print(f'64 words, 18 changes, medians: {attend:.1f} ms to attend, {draw:.1f} ms to draw; '
+          f'from the key to the picture {painted:.0f} ms')
     assert attend + draw < 50, 'a redraw takes 50 ms or more'
 
     asked = page.run('return performance.getEntriesByType("resource").map(e => e.name)')

@@ -2,55 +2,22 @@
 
 #include <array>
 #include <cmath>
-#include <cstdint>
-#include <string>
-#include <string_view>
 #include <vector>
 
 #include <attend/attend.hpp>
 
+#include "embeddings.hpp"
+#include "learner.hpp"
 #include "tokens.hpp"
 
 namespace browser {
 
-using attend::Index;
-using Matrix = attend::RowMatrix<float>;
-
-/// The heads of the page, in its order. Nobody trained them: queries and keys are made so that each head does one thing
-/// that heads of trained models were found to do. Only the last is as chance made it.
-enum Head { previous_token, nearby, same_letters, continuation, last_mark, untrained, head_count };
+/// The heads of the page, in its order. Nobody trained the first five: queries and keys are made so that each does one
+/// thing that heads of trained models were found to do.
+enum Head { previous_token, nearby, same_letters, continuation, last_mark, learning, head_count };
 
 /// How fast a head's scores fall with the distance.
 constexpr std::array<float, head_count> slopes = {0, 0.5f, 0, 0, 0.25f, 0};
-
-constexpr Index width = 64;  ///< features of a head
-
-/// Signs of a text's own, of length 1 in all: those of two texts agree about half of the time, so that they hardly
-/// match.
-inline Eigen::RowVectorXf signs(std::string_view text) {
-    std::uint64_t seed = 0;
-    for (const char c : text) seed = attend::Random(seed ^ static_cast<unsigned char>(c))();
-    Eigen::RowVectorXf result(width);
-    for (Index i = 0; i < width; ++i) result[i] = (seed >> i & 1) == 0 ? -0.125f : 0.125f;
-    return result;
-}
-
-/// Words match the more of their letters they share, three in a row, of which `^` is a word's beginning.
-inline Eigen::RowVectorXf letters_embedding(const std::string& letters) {
-    const std::string word = '^' + letters;
-    Eigen::RowVectorXf sum = Eigen::RowVectorXf::Zero(width);
-    std::size_t i = 0;
-    do sum += signs(std::string_view(word).substr(i, 3));
-    while (++i + 3 <= word.size());
-    return sum.normalized();
-}
-
-/// Queries and keys, a row for each token.
-struct Looks {
-    Matrix q, k;
-
-    explicit Looks(Index tokens) : q(Matrix::Zero(tokens, width)), k(q) {}
-};
 
 /// The same vector at every token, which RoPE turns by the token's position, of queries by one less. Frequencies that
 /// go evenly from 0 to π agree at no other distance.
@@ -64,53 +31,61 @@ inline Looks looks_at_previous_token(Index tokens) {
     }
     rope(looks.q, -1);
     rope(looks.k);
-    return looks;
+    return looks.sharpen(8);
 }
 
-/// Random projections of what layers are given: the token's embedding and its position.
-inline Looks looks_by_chance(const Matrix& letters) {
-    attend::Random random(5);
-    Matrix query_weight(width, width), key_weight(width, width);
-    attend::fill_xavier(query_weight, random);
-    attend::fill_xavier(key_weight, random);
-    const Matrix x = letters + attend::sinusoidal<float>(letters.rows(), width) / std::sqrt(width / 2.f);
-    Looks looks(letters.rows());
-    looks.q = x * query_weight;
-    looks.k = x * key_weight;
-    return looks;
-}
-
-/// Queries and keys of all heads, tokens × (heads · width), the heads side by side. Vectors of length 1 that match in
-/// full score `sharpness`.
-inline Looks looks_of_heads(const std::vector<Token>& tokens) {
-    const Index n = std::ssize(tokens);
-    Matrix letters(n, width), words(n, width);
-    Looks all(0), mark(n), nothing(n), next(n);
-    for (Index i = 0; i < n; ++i) {
-        const Token& token = tokens[static_cast<std::size_t>(i)];
-        letters.row(i) = letters_embedding(token.letters);
-        next.q.row(i) = signs(token.letters);
-        if (i + 1 < n) next.k.row(i + 1) = next.q.row(i);  // a key tells which word stood before it
-        mark.q(i, 0) = 1;
-        mark.k(i, 0) = token.is_mark() ? 1.f : 0.f;
+inline Looks looks_at_same_letters(const std::vector<Token>& tokens) {
+    Looks looks(std::ssize(tokens));
+    for (Index i = 0; i < looks.q.rows(); ++i) {
+        looks.q.row(i) = letters_embedding(tokens[static_cast<std::size_t>(i)].letters);
     }
-    Looks same(n);
-    same.q = same.k = letters;
-
-    all.q.resize(n, head_count * width);
-    all.k.resize(n, head_count * width);
-    const auto set = [&](Head head, const Looks& looks, float sharpness) {
-        const float length = std::sqrt(sharpness * std::sqrt(static_cast<float>(width)));
-        all.q.middleCols(head * width, width) = length * looks.q;
-        all.k.middleCols(head * width, width) = length * looks.k;
-    };
-    set(previous_token, looks_at_previous_token(n), 8);
-    set(nearby, nothing, 0);
-    set(same_letters, same, 5);
-    set(continuation, next, 8);
-    set(last_mark, mark, 6);
-    set(untrained, looks_by_chance(letters), 8);
-    return all;
+    looks.k = looks.q;
+    return looks.sharpen(5);
 }
+
+/// A query says which word it is, a key which word stood before it.
+inline Looks looks_at_continuation(const std::vector<Token>& tokens) {
+    Looks looks(std::ssize(tokens));
+    for (Index i = 0; i < looks.q.rows(); ++i) {
+        looks.q.row(i) = signs(tokens[static_cast<std::size_t>(i)].letters);
+        if (i > 0) looks.k.row(i) = looks.q.row(i - 1);
+    }
+    return looks.sharpen(8);
+}
+
+/// Keys say whether they are punctuation; the slope prefers the nearest.
+inline Looks looks_at_last_mark(const std::vector<Token>& tokens) {
+    Looks looks(std::ssize(tokens));
+    looks.q.col(0).setOnes();
+    for (Index i = 0; i < looks.k.rows(); ++i) {
+        looks.k(i, 0) = tokens[static_cast<std::size_t>(i)].is_mark() ? 1.f : 0.f;
+    }
+    return looks.sharpen(6);
+}
+
+/// Queries and keys of all heads, n × width each, side by side.
+class AllLooks {
+public:
+    AllLooks() = default;
+    AllLooks(const std::vector<Token>& tokens, const Learner& learner)
+        : q_(std::ssize(tokens), head_count * width), k_(q_.rows(), q_.cols()) {
+        set(previous_token, looks_at_previous_token(q_.rows()));
+        set(nearby, Looks(q_.rows()));  // nothing but its slope
+        set(same_letters, looks_at_same_letters(tokens));
+        set(continuation, looks_at_continuation(tokens));
+        set(last_mark, looks_at_last_mark(tokens));
+        set(learning, learner.looks(tokens));
+    }
+
+    void set(Head head, const Looks& looks) {
+        q_.middleCols(head * width, width) = looks.q;
+        k_.middleCols(head * width, width) = looks.k;
+    }
+    const Matrix& q() const { return q_; }
+    const Matrix& k() const { return k_; }
+
+private:
+    Matrix q_, k_;
+};
 
 }  // namespace browser

@@ -7,6 +7,7 @@
 #include <attend/attend.hpp>
 
 #include "heads.hpp"
+#include "learner.hpp"
 #include "tokens.hpp"
 
 namespace {
@@ -20,7 +21,8 @@ constexpr int most_tokens = 64;
 struct Page {
     std::array<char, 1 << 14> text = {};
     std::vector<browser::Token> tokens;
-    browser::Looks looks = browser::Looks(0);
+    browser::Learner learner;
+    browser::AllLooks looks;
     Matrix ones;  ///< values, so that the outputs are the sums of weights
     Matrix weights, sums;
     attend::Workspace workspace;
@@ -33,7 +35,7 @@ int text_capacity() { return static_cast<int>(page.text.size()); }
 
 int read_text(int bytes) {
     page.tokens = browser::tokens(std::string_view(page.text.data(), static_cast<std::size_t>(bytes)), most_tokens);
-    page.looks = browser::looks_of_heads(page.tokens);
+    page.looks = browser::AllLooks(page.tokens, page.learner);
     const auto n = static_cast<int>(page.tokens.size());
     page.ones.setOnes(n, head_count);
     page.sums.resize(n, head_count);
@@ -55,7 +57,7 @@ const float* attend_to(float scale, float cap, int window, bool causal, WeighBy 
                         }) >>
                         attend::sliding_window(window - 1, causal ? 0 : window - 1);
     const auto run = [&](const auto& attention) {
-        attention(attend::heads(page.looks.q, head_count), attend::heads(page.looks.k, head_count),
+        attention(attend::heads(page.looks.q(), head_count), attend::heads(page.looks.k(), head_count),
                   attend::heads(page.ones, head_count), page.sums,
                   {.workspace = &page.workspace, .weights = page.weights});
     };
@@ -76,3 +78,14 @@ const float* attend_to(float scale, float cap, int window, bool causal, WeighBy 
     return page.weights.data();
 }
 const float* row_sums() { return page.sums.data(); }
+
+float learn(int steps) {
+    float loss = 0;
+    for (int i = 0; i < steps; ++i) loss = page.learner.learn(page.tokens);
+    page.looks.set(browser::learning, page.learner.looks(page.tokens));
+    return loss;
+}
+void forget() {
+    page.learner.forget();
+    page.looks.set(browser::learning, page.learner.looks(page.tokens));
+}

@@ -28,4 +28,10 @@ float head_slope(int head);
 const float* attend_to(float scale, float cap, int window, bool causal, WeighBy weigh_by, float bias);
 /// Sums of the rows of weights, tokens × heads, of the last call.
 const float* row_sums();
+
+/// The last head learns from the text for so many steps; returns the loss before the last of them, 0: there is nothing
+/// to learn from.
+float learn(int steps);
+/// And is again as chance made it.
+void forget();
 }

@@ -8,15 +8,17 @@ const element = (name, properties = {}, ...children) => {
 // The heads of heads.hpp, in its order.
 const heads = [
   ['Previous token', 'Looks one word back. Every query and key is the same vector; only RoPE, which turns them by their ' +
-                     'positions, tells words apart.'],
-  ['Nearby words', 'The nearer, the more: a score that falls by 0.5 a word, which is ALiBi. It knows nothing of the words.'],
-  ['Same letters', 'A word looks at words of its kin. Queries and keys are made of its letters, three in a row, so chased ' +
-                   'finds chasing.'],
+      'positions, tells words apart.'],
+  ['Nearby words', 'The nearer, the more: a score that falls by 0.5 a word, which is ALiBi. It knows nothing of the ' +
+      'words.'],
+  ['Same letters', 'A word looks at words of its kin. Queries and keys are made of its letters, three in a row, so ' +
+      'chased finds chasing.'],
   ['What came next', 'Looks at what followed the same word before, and so guesses what comes next: an induction head. ' +
-                     'A new word finds nothing and looks about, unless there is a sink.'],
-  ['Last punctuation', 'Looks at the nearest comma or full stop: a score for what is punctuation, and ALiBi to prefer the ' +
-                       'latest.'],
-  ['Untrained', 'Random weights over letters and positions. This is how every head begins; training makes it mean something.'],
+      'A new word finds nothing and looks about, unless there is a sink.'],
+  ['Last punctuation', 'Looks at the nearest comma or full stop: a score for what is punctuation, and ALiBi to prefer ' +
+      'the latest.'],
+  ['Learner', 'Random weights over words and positions, as every head begins. Let it learn, by the backward pass, to ' +
+      'look where the next word stood.'],
 ];
 // Of page.hpp, in its order.
 const normalizers = {
@@ -34,7 +36,10 @@ const isOff = name => state[name] === start[name] && ['cap', 'window', 'sink'].i
 const hasSink = () => state.normalizer === 'softmax' && !isOff('sink');
 
 const settings = () => ({
-  scale: state.scale, cap: isOff('cap') ? 0 : state.cap, window: isOff('window') ? 0 : state.window, causal: state.causal,
+  scale: state.scale,
+  cap: isOff('cap') ? 0 : state.cap,
+  window: isOff('window') ? 0 : state.window,
+  causal: state.causal,
   weighBy: Object.keys(normalizers).indexOf(state.normalizer),
   bias: state.normalizer === 'sigmoid' ? state.bias : isOff('sink') ? -Infinity : state.sink,
 });
@@ -60,10 +65,39 @@ function lineOfCode() {
   return parts;
 }
 
+// The last head learns some steps a frame.
+const lesson = {done: 0, left: 0, loss: 0};
+function learnOn() {
+  if (lesson.left === 0) return;
+  lesson.loss = library.learn(4);
+  lesson.done += 4;
+  lesson.left -= 4;
+  redraw();
+  requestAnimationFrame(learnOn);
+}
+function learn() {
+  const runs = lesson.left > 0;
+  lesson.left += 200;
+  if (!runs) learnOn();
+}
+function forget() {
+  library.forget();
+  Object.assign(lesson, {done: 0, left: 0});
+  redraw();
+}
+function showLesson() {
+  byId('lesson').hidden = state.head !== heads.length - 1;
+  byId('lesson').dataset.left = lesson.left;
+  const share = Math.round(100 * Math.exp(-lesson.loss));
+  byId('progress').textContent =
+      lesson.done === 0 ? '' : lesson.loss === 0 ? 'No word comes again: there is nothing to learn.'
+                        : `${lesson.done} steps: ${share} % of the weight on the next word, where it stood before.`;
+}
+
 function showSettings() {
   for (const name of sliders) {
     byId(name).value = state[name];
-    byId(name + '-value').textContent = isOff(name) ? 'off' : name === 'window' ? state.window : state[name].toFixed(2);
+    byId(name + '-value').textContent = isOff(name) ? 'off' : state[name].toFixed(name === 'window' ? 0 : 2);
   }
   byId('causal').checked = state.causal;
   document.getElementsByName('normalizer').forEach(input => { input.checked = input.value === state.normalizer; });
@@ -71,7 +105,9 @@ function showSettings() {
   byId('for-sink').hidden = state.normalizer !== 'softmax';
   byId('for-bias').hidden = state.normalizer !== 'sigmoid';
   [byId('head-name').textContent, byId('head-idea').textContent] = heads[state.head];
-  byId('count').textContent = `${tokens.length} words and marks` + (tokens.length === 64 ? ', the most there can be' : '');
+  const most = tokens.length === 64 ? ', the most there can be' : '';
+  byId('count').textContent = `${tokens.length} words and marks${most}`;
+  showLesson();
   const parts = lineOfCode().flatMap(part => [element('i', {textContent: ' >> '}), part]);
   byId('line').replaceChildren(...parts.slice(1));
 }
@@ -122,6 +158,8 @@ function listen() {
   byId('causal').addEventListener('input', e => change({causal: e.target.checked}));
   document.getElementsByName('normalizer').forEach(
       input => input.addEventListener('input', () => change({normalizer: input.value})));
+  byId('learn').addEventListener('click', learn);
+  byId('forget').addEventListener('click', forget);
   byId('reset').addEventListener('click', () => change(start));
   byId('text').addEventListener('input', () => {
     readText(byId('text').value);
@@ -129,14 +167,14 @@ function listen() {
   });
 
   heads.forEach(([name], head) => {
-    const button = element('button', {type: 'button'}, element('canvas'), element('kbd', {textContent: head + 1}), name);
+    const key = element('kbd', {textContent: head + 1});
+    const button = element('button', {type: 'button'}, element('canvas'), key, name);
     button.setAttribute('role', 'radio');
     button.addEventListener('click', () => change({head}));
     byId('heads').append(button);
   });
-  for (const event of ['pointerover', 'focusin', 'click']) {
-    byId('strip').addEventListener(event, e => choose([...byId('strip').childNodes].indexOf(e.target.closest('button'))));
-  }
+  const strip = byId('strip'), chooseWord = e => choose([...strip.childNodes].indexOf(e.target.closest('button')));
+  for (const event of ['pointerover', 'focusin', 'click']) strip.addEventListener(event, chooseWord);
   byId('map').addEventListener('pointermove', e => choose(Math.floor((e.offsetY - map.begin) / map.cell)));
   document.addEventListener('keydown', pressed);
   window.addEventListener('resize', redraw);
@@ -145,11 +183,12 @@ function listen() {
 
 window.addEventListener('error', e => { byId('prompt').textContent = e.message; });
 loadLibrary().then(() => {
-  byId('text').value = 'The dog chased the cat, the cat was chasing the rats, and the rats ate the cheese. So the dog ' +
-                       'chases the cats.';
+  byId('text').value = 'The dog chased the cat, the cat was chasing the rats, and the rats ate the cheese. ' +
+                       'So the dog chases the cats.';
   readText(byId('text').value);
   listen();
-  const dark = window.matchMedia('(prefers-color-scheme: dark)'), follow = () => setTheme(dark.matches ? 'dark' : 'light');
+  const dark = window.matchMedia('(prefers-color-scheme: dark)');
+  const follow = () => setTheme(dark.matches ? 'dark' : 'light');
   dark.addEventListener('change', follow);
   follow();
   document.documentElement.dataset.ready = true;

@@ -1,7 +1,9 @@
 // What the page computes, computed by this machine, to compare the page with.
 //
 // browser_reference TEXT SCALE CAP WINDOW CAUSAL WEIGH_BY BIAS     the arguments of attend_to in page.hpp
-// browser_reference --lines TEXT     settings, and lines of code that the page must show for them, which are run here
+// browser_reference --learn TEXT STEPS     the same of the settings that change nothing, after so many steps, and the
+// loss browser_reference --lines TEXT     settings, and lines of code that the page must show for them, which are run
+// here
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -42,8 +44,8 @@ void print_floats(const char* name, const float* values, int count) {
     std::printf("]");
 }
 
-void print(int n, const float* weights) {
-    std::printf("{\"tokens\": [");
+void print(int n, const float* weights, float loss = 0) {
+    std::printf("{\"loss\": %.9g, \"tokens\": [", static_cast<double>(loss));
     for (int i = 0; i < n; ++i) std::printf("%s[%d, %d]", i == 0 ? "" : ", ", token_begin(i), token_end(i));
     std::printf("], ");
     print_floats("weights", weights, head_count * n * n);
@@ -55,9 +57,9 @@ void print(int n, const float* weights) {
 /// Compares a head of the page's single composition with the attention that a line of code makes; prints both.
 template <class Attention>
 bool agrees(std::string_view text, Head head, const Settings& settings, const char* line, const Attention& attention) {
-    const Looks looks = looks_of_heads(tokens(text, 64));
-    const Index n = looks.q.rows();
-    const Matrix q = looks.q.middleCols(head * width, width), k = looks.k.middleCols(head * width, width),
+    const AllLooks looks(tokens(text, 64), Learner());
+    const Index n = looks.q().rows();
+    const Matrix q = looks.q().middleCols(head * width, width), k = looks.k().middleCols(head * width, width),
                  ones = Matrix::Ones(n, 1);
     Matrix sums, weights;
     attention(q, k, ones, sums, {.weights = weights});
@@ -88,7 +90,7 @@ bool lines_agree(std::string_view text) {
                         sliding_window(7, 7) >> sparsemax));
     good &= agrees(text, continuation, {.scale = 0.5f, .weigh_by = by_entmax15},
                    LINE(scaled_dot_product >> scale(0.5f) >> causal >> entmax15));
-    good &= agrees(text, untrained, {.causal = false, .weigh_by = by_sigmoid, .bias = -3},
+    good &= agrees(text, learning, {.causal = false, .weigh_by = by_sigmoid, .bias = -3},
                    LINE(scaled_dot_product >> sigmoid(-3.f)));
     return good;
 }
@@ -97,8 +99,16 @@ bool lines_agree(std::string_view text) {
 
 int main(int count, char** arguments) {
     if (count == 3 && std::string_view(arguments[1]) == "--lines") return lines_agree(arguments[2]) ? 0 : 1;
+    if (count == 4 && std::string_view(arguments[1]) == "--learn") {
+        const int n = read(arguments[2]);
+        const float loss = learn(std::atoi(arguments[3]));
+        print(n, attend_by({}), loss);
+        return 0;
+    }
     if (count != 8) {
-        std::fprintf(stderr, "browser_reference TEXT SCALE CAP WINDOW CAUSAL WEIGH_BY BIAS | --lines TEXT\n");
+        std::fprintf(
+            stderr,
+            "browser_reference TEXT SCALE CAP WINDOW CAUSAL WEIGH_BY BIAS | --learn TEXT STEPS | --lines TEXT\n");
         return 2;
     }
     const int n = read(arguments[1]);
