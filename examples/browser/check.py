@@ -227,7 +227,8 @@ def check(page, path, reference, picture):
     page.run('''window.times = [];
         document.addEventListener("input", event => requestAnimationFrame(() => {
             const painted = new MessageChannel(), {attend, draw} = document.getElementById("time").dataset;
-            painted.port1.onmessage = () => times.push([Number(attend), Number(draw), performance.now() - event.timeStamp]);
+            painted.port1.onmessage =
+                () => times.push([Number(attend), Number(draw), performance.now() - event.timeStamp]);
             painted.port2.postMessage(0);
         }));''')
     for name in ('scale', 'window', 'scale'):

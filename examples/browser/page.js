@@ -7,16 +7,16 @@ const element = (name, properties = {}, ...children) => {
 
 // The heads of heads.hpp, in its order.
 const heads = [
-  ['Previous token', 'Looks one word back. Every query and key is the same vector; only RoPE, which turns them by their ' +
-      'positions, tells words apart.'],
+  ['Previous token', 'Looks one word back. Every query and key is the same vector; only RoPE, which turns them by ' +
+      'their positions, tells words apart.'],
   ['Nearby words', 'The nearer, the more: a score that falls by 0.5 a word, which is ALiBi. It knows nothing of the ' +
       'words.'],
   ['Same letters', 'A word looks at words of its kin. Queries and keys are made of its letters, three in a row, so ' +
       'chased finds chasing.'],
-  ['What came next', 'Looks at what followed the same word before, and so guesses what comes next: an induction head. ' +
-      'A new word finds nothing and looks about, unless there is a sink.'],
-  ['Last punctuation', 'Looks at the nearest comma or full stop: a score for what is punctuation, and ALiBi to prefer ' +
-      'the latest.'],
+  ['What came next', 'Looks at what followed the same word before, and so guesses what comes next: an induction ' +
+      'head. A new word finds nothing and looks about, unless there is a sink.'],
+  ['Last punctuation', 'Looks at the nearest comma or full stop: a score for what is punctuation, and ALiBi to ' +
+      'prefer the latest.'],
   ['Learner', 'Random weights over words and positions, as every head begins. Let it learn, by the backward pass, to ' +
       'look where the next word stood.'],
 ];
