@@ -21,6 +21,10 @@ struct Modifiers {
 
     std::tuple<Ms...> each;
 
+    auto spelled(const auto& say) const {
+        return std::apply([&](const auto&... m) { return say.join(" >> ", m...); }, each);
+    }
+
     static void parameters(auto& self, auto&& visit) {
         [&]<std::size_t... i>(std::index_sequence<i...>) {
             (visit(std::to_string(i), std::get<i>(self.each)), ...);
