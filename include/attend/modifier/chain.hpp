@@ -3,7 +3,6 @@
 /// Modifiers one after another.
 
 #include <concepts>
-#include <string>
 #include <tuple>
 #include <utility>
 
@@ -25,11 +24,7 @@ struct Modifiers {
         return std::apply([&](const auto&... m) { return say.join(" >> ", m...); }, each);
     }
 
-    static void parameters(auto& self, auto&& visit) {
-        [&]<std::size_t... i>(std::index_sequence<i...>) {
-            (visit(std::to_string(i), std::get<i>(self.each)), ...);
-        }(std::index_sequence_for<Ms...>());
-    }
+    static void parameters(auto& self, auto&& visit) { visit("", self.each); }
     void check(const Shape& shape) const {
         std::apply([&](const auto&... m) { (detail::check_part(m, shape), ...); }, each);
     }
