@@ -1,4 +1,4 @@
-"""Of the checkout that this recipe stands in: conan create .packaging/conan --build=missing"""
+"""Of the checkout that this recipe stands in: conan create .packaging/conan -s compiler.cppstd=20 --build=missing"""
 
 import os
 import re

@@ -81,6 +81,11 @@ file(STRINGS "${recipes}/meson/meson.build" told REGEX "^ *version: ")
 string(REGEX REPLACE ".*'([0-9.]+)'.*" "\\1" told "${told}")
 require_version(meson.build "${told}")
 
+file(STRINGS "${recipes}/meson/attend.wrap" told REGEX "attend-[0-9]")
+if(NOT told STREQUAL "directory = attend-${version};source_filename = attend-${version}.tar.gz")
+    message(SEND_ERROR "attend.wrap is not of version ${version}: ${told}")
+endif()
+
 # The page
 file(STRINGS "${recipes}/README.md" told REGEX "attend/[0-9.]+")
 string(REGEX REPLACE ".*attend/([0-9]+[0-9.]+).*" "\\1" told "${told}")
