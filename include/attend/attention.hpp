@@ -75,6 +75,7 @@ struct Attention : S {
         visit("mask", self.mask);
         visit("normalizer", self.normalizer);
     }
+    auto spelled(const auto& say) const { return say.join(" >> ", score(), modifiers, mask, normalizer, engine); }
 
     /// The attention with every parameter in the scalar that it computes in, and the way back: what gradients of 16-bit
     /// parameters are summed up in.

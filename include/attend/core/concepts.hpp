@@ -7,7 +7,8 @@
 /// - `void check(const Shape&) const`: throws what is wrong with a call of this shape, before anything is written;
 /// - `static void parameters(auto& self, auto&& visit)`: `visit("name", self.member)` for every parameter, a scalar
 ///   or a dense Eigen object. The gradient of a part is a part of the same type whose parameters hold the gradients:
-///   threads that add to one at the same time have one each.
+///   threads that add to one at the same time have one each;
+/// - `auto spelled(const auto& say) const`: how one writes it, `return say("alibi", slope);`, for `to_string`.
 
 #include <concepts>
 #include <span>

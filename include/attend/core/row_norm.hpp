@@ -92,6 +92,10 @@ C row_length(Index size, At&& at) {
 struct RmsNorm {
     double epsilon = 1e-6;
 
+    auto spelled(const auto& say) const {
+        return say.record("RmsNorm", say.field(epsilon != RmsNorm().epsilon, "epsilon", epsilon));
+    }
+
     /// Throws unless ε is a number that is not negative.
     void check() const {
         detail::require(epsilon >= 0 && epsilon <= std::numeric_limits<double>::max(),

@@ -36,6 +36,8 @@ public:
                                 std::uint64_t seed = 0)
         : OnMemory(block, std::move(attention_), seed) {}
 
+    auto spelled(const auto& say) const { return say(say.of("multi_head", T()), shape(), attention); }
+
     /// Self-attention: x is n × d_model, and so is the result.
     template <detail::Dense X>
     RowMatrix<T> operator()(const X& x, Options options = {}) const {

@@ -27,6 +27,18 @@ struct MultiHeadShape {
     std::optional<Rope> rope = {};        ///< turns queries and keys by their positions
     std::optional<RmsNorm> qk_norm = {};  ///< norms each head's queries and keys, before they turn
     OutputGate gate = OutputGate::none;   ///< of what the heads give, before it is projected back
+
+    auto spelled(const auto& say) const {
+        const bool by_head = gate == OutputGate::headwise;
+        return say.record(
+            "", say.field(true, "d_model", d_model), say.field(true, "heads", heads),
+            say.field(kv_heads != heads, "kv_heads", kv_heads),
+            say.field(heads > 0 && d_head * heads != d_model, "d_head", d_head),
+            say.field(d_memory != d_model, "d_memory", d_memory),
+            say.field(d_value_memory != d_memory, "d_value_memory", d_value_memory), say.field(!bias, "bias", bias),
+            say.field(rope.has_value(), "rope", rope), say.field(qk_norm.has_value(), "qk_norm", qk_norm),
+            say.field(gate != OutputGate::none, "gate", by_head ? "OutputGate::headwise" : "OutputGate::elementwise"));
+    }
 };
 
 /// Where the keys and values of a block's call came from.

@@ -13,6 +13,8 @@ namespace attend::inline ATTEND_ABI {
 struct Everything {
     static constexpr Kind kind = Kind::mask;
 
+    auto spelled(const auto& say) const { return say(""); }  // as none is written
+
     constexpr bool operator()(const Position&) const { return true; }
     constexpr Cover cover(const Tile&) const { return Cover::all; }
 };
@@ -23,6 +25,8 @@ struct MaskAnd {
 
     [[no_unique_address]] A a;
     [[no_unique_address]] B b;
+
+    auto spelled(const auto& say) const { return say("", say.join(" & ", a, b)); }
 
     void check(const Shape& shape) const { detail::check_part(a, shape), detail::check_part(b, shape); }
     constexpr bool operator()(const Position& p) const { return a(p) && b(p); }
@@ -80,6 +84,8 @@ struct MaskOr {
     [[no_unique_address]] A a;
     [[no_unique_address]] B b;
 
+    auto spelled(const auto& say) const { return say("", say.join(" | ", a, b)); }
+
     void check(const Shape& shape) const { detail::check_part(a, shape), detail::check_part(b, shape); }
     constexpr bool operator()(const Position& p) const { return a(p) || b(p); }
     template <class P>
@@ -99,6 +105,8 @@ struct MaskNot {
     static constexpr Kind kind = Kind::mask;
 
     [[no_unique_address]] A a;
+
+    auto spelled(const auto& say) const { return say.join("", "~", a); }
 
     void check(const Shape& shape) const { detail::check_part(a, shape); }
     constexpr bool operator()(const Position& p) const { return !a(p); }

@@ -20,6 +20,10 @@ struct BlockSparse {
     Index heads = 1, sequences = 1;
     Index first = 0;  ///< which block of queries the first row is
 
+    auto spelled(const auto& say) const {
+        return say("block_sparse", blocks, query_block, key_block, say.when(heads != 1, heads));
+    }
+
     void check(const Shape& shape) const {
         check_blocks();
         detail::require(heads == 1 || heads == shape.heads, "block_sparse: holds ", heads, " heads, the call has ",

@@ -26,6 +26,7 @@ public:
         before_ = std::min(before, 2 * detail::most_position / size + 1);
     }
 
+    auto spelled(const auto& say) const { return say("chunked", size_, say.when(before_ != 0, before_)); }
     bool operator()(const Position& p) const { return sees(chunk(p.query), chunk(p.key)); }
     template <class T>
     LaneMask<T> operator()(const LanePosition<T>& p) const {

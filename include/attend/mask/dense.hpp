@@ -17,6 +17,8 @@ struct DenseMask {
 
     Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor> keep;  ///< so that queries follow each other
 
+    auto spelled(const auto& say) const { return say("dense_mask", keep); }
+
     void check(const Shape& shape) const {
         detail::require(keep.rows() == shape.queries && keep.cols() == shape.keys,
                         detail::named("dense_mask", keep.rows(), keep.cols()), " must be ", shape.queries, "x",
@@ -40,6 +42,8 @@ struct DenseMaskView {
     static constexpr Kind kind = Kind::mask;
 
     detail::BroadcastView<bool> keep;
+
+    auto spelled(const auto& say) const { return say("dense_mask", say("strided", keep.view)); }
 
     void check(const Shape& shape) const { keep.check("dense_mask", shape); }
     bool operator()(const Position& p) const { return keep.at(p); }

@@ -23,6 +23,7 @@ public:
         for (Index lane = 0; lane < 64; lane += step) every_ |= std::uint64_t{1} << lane;
     }
 
+    auto spelled(const auto& say) const { return say("dilated", step_); }
     bool operator()(const Position& p) const { return (p.query - p.key) % step_ == 0; }
     template <class T>
     LaneMask<T> operator()(const LanePosition<T>& p) const {

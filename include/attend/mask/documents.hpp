@@ -21,6 +21,7 @@ struct Documents {
 
     explicit Documents(std::vector<Index> offsets_) : offsets(std::move(offsets_)) { check({}); }
 
+    auto spelled(const auto& say) const { return say("documents", offsets); }
     void check(const Shape&) const {
         detail::require(!offsets.empty(),
                         "documents: needs offsets: where each document begins, then the end of the last");

@@ -16,6 +16,8 @@ struct LambdaMask {
 
     [[no_unique_address]] F keep;
 
+    auto spelled(const auto& say) const { return say("mask", "..."); }
+
     bool operator()(const Position& p) const { return static_cast<bool>(keep(p)); }
 };
 

@@ -22,6 +22,7 @@ struct Lengths {
         for (const Index n : length) detail::require(n >= 0, "lengths: a length must not be negative, got ", n);
     }
 
+    auto spelled(const auto& say) const { return say("lengths", length); }
     void check(const Shape& shape) const {
         detail::require(static_cast<Index>(length.size()) == shape.sequences, "lengths: ", length.size(),
                         " lengths for ", shape.sequences, " sequences");

@@ -76,6 +76,14 @@ public:
                         " columns and a depth of ", radius.depth);
     }
 
+    auto spelled(const auto& say) const {
+        const auto along = [&](Index rows, Index columns, Index depth, Index flat) {
+            return say.record("", say.field(true, "rows", rows), say.field(true, "columns", columns),
+                              say.field(depth != flat, "depth", depth));
+        };
+        return say("neighbourhood", along(rows_.size, columns_.size, planes_.size, 1),
+                   along(rows_.radius, columns_.radius, planes_.radius, 0), rows_.shifts ? "Border::shift" : "");
+    }
     bool operator()(const Position& p) const { return seers(p.query, 1, p.key) != 0; }
     template <class T>
     LaneMask<T> operator()(const LanePosition<T>& p) const {

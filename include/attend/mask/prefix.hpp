@@ -13,6 +13,8 @@ struct Prefix {
 
     Index length = 0;
 
+    auto spelled(const auto& say) const { return say("prefix", length); }
+
     constexpr bool operator()(const Position& p) const { return p.key < length; }
     constexpr Cover cover(const Tile& t) const {
         return t.key_end <= length ? Cover::all : t.key_begin < length ? Cover::some : Cover::none;

@@ -19,6 +19,11 @@ struct SlidingWindow {
 
     Index left = unbounded, right = unbounded;
 
+    auto spelled(const auto& say) const {
+        if (left != unbounded && right == unbounded) return say("sliding_window", left + 1);
+        return say("sliding_window", left == unbounded ? -1 : left, right == unbounded ? -1 : right);
+    }
+
     void check(const Shape&) const {
         detail::require(-unbounded <= left && left <= unbounded && -unbounded <= right && right <= unbounded,
                         "sliding_window: widths must be from -", unbounded, " to ", unbounded, ", got left ", left,

@@ -44,6 +44,9 @@ public:
         }
     }
 
+    auto spelled(const auto& say) const {
+        return begins_.size() == 1 ? say("tree", parents_, begins_[0]) : say("tree", parents_, begins_);
+    }
     Index nodes() const { return static_cast<Index>(parents_.size()); }
     Index parent(Index node) const { return parents_[at(node)]; }
     /// How many ancestors a node has.

@@ -32,6 +32,15 @@ struct LinearAttention {
     FeatureMap features = FeatureMap::plain;  ///< of queries and of keys
     double scale = 0;                         ///< 0: 1/√d_q
 
+    auto spelled(const auto& say) const {
+        return say.record(
+            "LinearAttention", say.field(!causal, "causal", causal),
+            say.field(decay != Decay::none, "decay", decay == Decay::head ? "Decay::head" : "Decay::feature"),
+            say.field(delta, "delta", delta), say.field(gates != KeyGates::given, "gates", "KeyGates::logits"),
+            say.field(features != FeatureMap::plain, "features",
+                      features == FeatureMap::elu ? "FeatureMap::elu" : "FeatureMap::unit"),
+            say.field(scale != 0, "scale", scale));
+    }
     /// Columns of k for queries of that width.
     Index key_width(Index d_q) const { return d_q + detail::decay_columns(*this, d_q) + (delta ? 1 : 0); }
     StateShape state(const Shape& shape) const { return {shape.d_q, shape.d_v}; }

@@ -35,6 +35,7 @@ public:
     Index key_width(Index d_q) const { return detail::key_width(mixer, d_q); }
 
     static void parameters(auto& self, auto&& visit) { visit("", self.mixer); }
+    auto spelled(const auto& say) const { return say("recurrent", mixer); }
 
     /// A mixer that does not check shapes itself takes queries and keys of one width.
     void check(const Shape& shape) const {

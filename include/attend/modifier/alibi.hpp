@@ -19,6 +19,7 @@ struct Alibi {
     Slope slope;  ///< double, or a vector with one slope a head
 
     static void parameters(auto& self, auto&& visit) { visit("slope", self.slope); }
+    auto spelled(const auto& say) const { return say("alibi", slope); }
     void check(const Shape& shape) const { detail::check_per_head(slope, "alibi: slope", shape); }
 
     auto operator()(auto s, auto p) const {

@@ -29,6 +29,7 @@ struct DenseBias {
     }
 
     static void parameters(auto& self, auto&& visit) { visit("values", self.values); }
+    auto spelled(const auto& say) const { return say("bias", values, say.when(heads != 1, heads)); }
     void check(const Shape& shape) const {
         detail::require(heads == 1 || heads == shape.heads, "bias: holds ", heads, " heads, the call has ",
                         shape.heads);
@@ -79,6 +80,8 @@ struct BiasView {
     static constexpr Kind kind = Kind::modifier;
 
     detail::BroadcastView<T> values;
+
+    auto spelled(const auto& say) const { return say("bias", say("strided", values.view)); }
 
     void check(const Shape& shape) const { values.check("bias", shape); }
     auto operator()(auto s, const Position& p) const { return s + decltype(s)(values.at(p)); }

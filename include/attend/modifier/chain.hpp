@@ -3,7 +3,6 @@
 /// Modifiers one after another.
 
 #include <concepts>
-#include <string>
 #include <tuple>
 #include <utility>
 
@@ -21,11 +20,11 @@ struct Modifiers {
 
     std::tuple<Ms...> each;
 
-    static void parameters(auto& self, auto&& visit) {
-        [&]<std::size_t... i>(std::index_sequence<i...>) {
-            (visit(std::to_string(i), std::get<i>(self.each)), ...);
-        }(std::index_sequence_for<Ms...>());
+    auto spelled(const auto& say) const {
+        return std::apply([&](const auto&... m) { return say.join(" >> ", m...); }, each);
     }
+
+    static void parameters(auto& self, auto&& visit) { visit("", self.each); }
     void check(const Shape& shape) const {
         std::apply([&](const auto&... m) { (detail::check_part(m, shape), ...); }, each);
     }

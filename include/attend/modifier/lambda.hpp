@@ -18,6 +18,8 @@ struct LambdaModifier {
 
     [[no_unique_address]] F formula;
 
+    auto spelled(const auto& say) const { return say("modifier", "..."); }
+
     template <class S, class P>
         requires std::invocable<const F&, S, P>
     S operator()(const S& s, const P& p) const {

@@ -30,6 +30,7 @@ struct LocalP {
     Index sequences = 1;  ///< 1: the centres serve all sequences
 
     static void parameters(auto& self, auto&& visit) { visit("centre", self.centre); }
+    auto spelled(const auto& say) const { return say("local_p", centre, reach, say.when(sequences != 1, sequences)); }
     void check(const Shape& shape) const {
         detail::require(sequences == 1 || sequences == shape.sequences, "local_p: holds ", sequences,
                         " sequences, the call has ", shape.sequences);

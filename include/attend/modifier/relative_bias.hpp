@@ -75,6 +75,14 @@ struct RelativeBias {
     }
 
     static void parameters(auto& self, auto&& visit) { visit("table", self.table); }
+    auto spelled(const auto& say) const {
+        const RelativeBuckets usual;
+        const bool more = buckets_ != usual.buckets, farther = reach_ != usual.max_distance, one_way = bucket(1) == 0;
+        return say("relative_bias", table,
+                   say.when(more || farther || one_way, say.record("", say.field(more, "buckets", buckets_),
+                                                                   say.field(farther, "max_distance", reach_),
+                                                                   say.field(one_way, "bidirectional", !one_way))));
+    }
     void check(const Shape& shape) const {
         check_rows();
         detail::require(table.cols() == 1 || table.cols() == shape.heads,

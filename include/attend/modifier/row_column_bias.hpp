@@ -49,6 +49,11 @@ struct RowColumnBias {
         visit("a", self.a);
         visit("b", self.b);
     }
+    auto spelled(const auto& say) const {
+        const bool rows = a.cols() > 0, columns = b.cols() > 0;
+        const auto name = rows && columns ? "row_column_bias" : rows ? "row_bias" : "column_bias";
+        return say(name, say.when(rows, a), say.when(columns, b), say.when(sequences != 1, sequences));
+    }
     void check(const Shape& shape) const {
         check("row_bias", a, shape.queries, shape);
         check("column_bias", b, shape.keys, shape);

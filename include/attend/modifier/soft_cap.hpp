@@ -18,6 +18,7 @@ struct SoftCap {
     double cap = 1.0;
 
     static void parameters(auto& self, auto&& visit) { visit("cap", self.cap); }
+    auto spelled(const auto& say) const { return say("soft_cap", cap); }
 
     auto operator()(auto s, auto) const {
         using std::tanh;

@@ -16,6 +16,8 @@ namespace attend::inline ATTEND_ABI {
 struct Entmax15 {
     static constexpr Kind kind = Kind::normalizer;
 
+    auto spelled(const auto& say) const { return say("entmax15"); }
+
     template <class T>
     T normalize(std::span<T> row, const RowPosition&) const {
         const T lse = detail::row_logsumexp(std::span<const T>(row));

@@ -20,6 +20,7 @@ struct Sigmoid {
     Bias bias;
 
     static void parameters(auto& self, auto&& visit) { visit("bias", self.bias); }
+    auto spelled(const auto& say) const { return say("sigmoid", bias); }
     void check(const Shape& shape) const { detail::check_per_head(bias, "sigmoid: bias", shape); }
 
     template <class S>

@@ -20,6 +20,8 @@ struct TopK {
 
     Index k = 1;
 
+    auto spelled(const auto& say) const { return say("top_k", k); }
+
     template <class T>
     T normalize(std::span<T> row, const RowPosition&) const {
         constexpr T infinity = std::numeric_limits<T>::infinity();

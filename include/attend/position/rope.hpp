@@ -82,6 +82,15 @@ struct Rope {
     /// each share by frequencies base^{−2ni/width}.
     RowMatrix<double> positions = {};
 
+    auto spelled(const auto& say) const {
+        const Rope usual;
+        return say.record("Rope", say.field(layout != usual.layout, "layout", "RopeLayout::interleaved"),
+                          say.field(width != usual.width, "width", width), say.field(base != usual.base, "base", base),
+                          say.field(!frequencies.empty(), "frequencies", frequencies),
+                          say.field(magnitude != usual.magnitude, "magnitude", magnitude),
+                          say.field(positions.size() > 0, "positions", positions));
+    }
+
     /// Position interpolation (Chen et al. 2023): every frequency divided by the factor.
     static Rope linear(Index width, double factor, double base = 10000.0) {
         return {.width = width, .base = base, .frequencies = detail::linear_frequencies(width, factor, base)};

@@ -55,6 +55,10 @@ struct AdditiveScore {
         visit("bias", self.bias);
         visit("score_weight", self.score_weight);
     }
+    auto spelled(const auto& say) const {
+        return say(say.of("AdditiveAttention", T()), query_weight.rows(), key_weight.rows(), score_weight.size(),
+                   "seed");
+    }
 
     void check(const Shape& shape) const {
         detail::require(shape.d_q == query_weight.rows(), detail::named("q", shape.queries, shape.d_q),

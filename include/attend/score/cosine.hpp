@@ -23,6 +23,7 @@ struct CosineScore {
     constexpr explicit CosineScore(double scale_) : scale(scale_) {}
 
     static void parameters(auto& self, auto&& visit) { visit("scale", self.scale); }
+    auto spelled(const auto& say) const { return say("cosine", scale); }
 
     template <class Rows, class Mapped>
     void map_queries(const Rows& q, Mapped& mapped) const {

@@ -17,6 +17,8 @@ struct LambdaScore {
 
     [[no_unique_address]] F formula;
 
+    auto spelled(const auto& say) const { return say("score", "..."); }
+
     template <class X>
     X pair(const X& q, const X& k, Index) const {
         return static_cast<X>(formula(q, k));

@@ -64,6 +64,16 @@ struct LocationScore : AdditiveScore<T> {
         visit("location_weight", self.location_weight);
         visit("filters", self.filters);
     }
+    auto spelled(const auto& say) const {
+        const bool sum = history == History::sum, convolves = filters.size() > 0;
+        return say(
+            say.of("LocationSensitiveAttention", T()),
+            say.record(
+                "", say.field(true, "d_q", this->query_weight.rows()), say.field(true, "d_k", this->key_weight.rows()),
+                say.field(true, "hidden", this->score_weight.size()), say.field(convolves, "filters", filters.rows()),
+                say.field(convolves, "radius", filters.cols() / 2), say.field(sum, "history", "History::sum")),
+            "seed");
+    }
 
     void check(const Shape& shape) const {
         AdditiveScore<T>::check(shape);

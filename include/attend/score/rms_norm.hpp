@@ -41,6 +41,11 @@ struct RmsNormScore {
         visit("q_norm", self.q_norm);
         visit("k_norm", self.k_norm);
     }
+    auto spelled(const auto& say) const {
+        const bool usual = norm.epsilon == RmsNorm().epsilon && !scale;
+        return say(say.of("RmsNormAttention", T()), q_norm.size(), say.when(!usual, norm),
+                   say.when(scale.has_value(), scale));
+    }
 
     void check(const Shape& shape) const {
         norm.check();

@@ -19,6 +19,10 @@ struct ScaledDotScore {
     constexpr ScaledDotScore() = default;
     constexpr explicit ScaledDotScore(double scale_) : scale(scale_) {}
 
+    auto spelled(const auto& say) const {
+        return scale ? say("ScaledDotProductAttention", *scale) : say("scaled_dot_product");
+    }
+
     template <class Rows, class Mapped>
     void map_queries(const Rows& q, Mapped& mapped) const {
         using T = typename Mapped::Scalar;

@@ -105,6 +105,8 @@ struct LineFunction {
 struct Softmax : detail::LineFunction<Softmax>, SoftmaxFold {
     static constexpr Kind kind = Kind::normalizer;
 
+    auto spelled(const auto& say) const { return say("softmax"); }
+
     /// Scores -> weights in place; returns the natural-log LSE of the scores.
     template <class T>
     T normalize(std::span<T> row, const RowPosition&) const {
