@@ -31,8 +31,11 @@ public:
         return mean / static_cast<T>(heads_);
     }
 
+    /// The weights of the rows; empty where each counts once.
+    /// @{
     ColumnVector<T>& row_weights() { return row_weights_; }
     const ColumnVector<T>& row_weights() const { return row_weights_; }
+    /// @}
 
     void check(const WeightsShape& shape) const {
         if (weighs_rows_ && row_weights_.size() != shape.rows)
@@ -108,6 +111,7 @@ private:
     RowMatrix<T> sums_;  ///< (parts · heads · sequences) × keys; in the end the first part has all
     Index sequences_ = 0, heads_ = 0, lines_ = 0;
 };
+/// `column_sums<float>()`: how much each key is looked at.
 template <class T>
 ColumnSums<T> column_sums() {
     return {};
