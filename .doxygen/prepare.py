@@ -3,51 +3,87 @@
 
     prepare.py SOURCE_FOLDER TARGET_FOLDER
 
-The inline namespace that marks a build is left out; protected members count as private, since they are between the
-library's own classes; each floor, a folder of include/attend, becomes a topic, which topics.md names. In the README,
-links to files that are no pages become plain text. Fields that share a line share its words.
+What stands in `detail` is left out, and so is the inline namespace that marks a build; protected members count as
+private, since they are between the library's own classes; each floor, a folder of include/attend, becomes a topic of
+topics.dox. Fields that share a line share its words, and so do declarations between `/// @{` and `/// @}`. In the
+READMEs, links to files that are no pages become plain text.
 """
 import pathlib
 import re
 import sys
 
-
-DECLARED_TOGETHER = re.compile(
-    r"^(?P<indent> +)(?P<type>(?:const )?[A-Za-z][\w:<>]*[*&]?) (?P<names>\w+(?: = [\w.]+)?(?:, \w+(?: = [\w.]+)?)+);"
+PUBLIC = re.compile(r"^namespace attend(?:::inline ATTEND_ABI)? \{$", flags=re.M)
+DETAIL = re.compile(r"^namespace detail \{$.*?^\}  // namespace detail$", flags=re.M | re.S)
+TOGETHER = re.compile(r"^(?P<indent> *)/// (?P<words>[^@\n][^\n]*(?:\n *///[^\n]*)*?)\n *(?P<begin>/// @\{)\n"
+                      r"(?P<declarations>.*?)^ */// @\}$", flags=re.M | re.S)
+ON_A_LINE = re.compile(
+    r"^(?P<indent> +)(?P<type>(?:static |const |constexpr )*[A-Za-z][\w:<>]*[*&]?) (?P<names>\w+(?: = [\w.]+)?(?:, \w+(?: = [\w.]+)?)+);"
     r" *///< (?P<words>.*(?:\n +///< .*)*)$", flags=re.M)
 
 
-def each_with_the_words(declaration):
-    words = re.sub(r"\s*\n\s*///<\s*", " ", declaration["words"])
-    each = (f"{declaration['type']} {name} /**< {words} */;" for name in declaration["names"].split(", "))
-    return declaration["indent"] + " ".join(each) + "\n" * declaration["words"].count("\n")
+def lines_of(text):
+    return "\n" * text.count("\n")
+
+
+def joined(words):
+    return re.sub(r"\s*\n\s*///<?\s*", " ", words)
+
+
+def each_on_a_line(found):
+    each = (f"{found['type']} {name} /**< {joined(found['words'])} */;" for name in found["names"].split(", "))
+    return found["indent"] + " ".join(each) + lines_of(found["words"])
+
+
+def each_together(found):
+    """The words before each declaration; one ends with a line that closes all braces, by `;` or `}`."""
+    lines, depth, begins = [], 0, True
+    for line in found["declarations"].splitlines():
+        code = re.sub(r"//.*", "", line).rstrip()
+        if begins and code and not code.lstrip().startswith("#"):
+            line, begins = f"/** {joined(found['words'])} */ {line}", False
+        depth += sum(code.count(c) for c in "{(") - sum(code.count(c) for c in "})")
+        begins = begins or (depth == 0 and code.endswith((";", "}")))
+        lines.append(line)
+    return lines_of(found["words"] + "\n\n") + "\n".join(lines) + "\n"
 
 
 def header(text, floor):
-    text = re.sub(r"attend::inline ATTEND_ABI\b", "attend", text)
+    text = DETAIL.sub(lambda found: lines_of(found[0]), text)
+    text = text.replace("attend::inline ATTEND_ABI", "attend").replace("detail::", "")
     text = re.sub(r"\[\[\w+\]\] ?", "", text)
     text = re.sub(r"^protected:", "private:", text, flags=re.M)
-    text = DECLARED_TOGETHER.sub(each_with_the_words, text)
-    begin = rf"namespace attend {{ /** \\addtogroup {floor} */ /** @{{ */"
-    text, topics = re.subn(r"^namespace attend \{", begin, text, flags=re.M)
-    return re.sub(r"^\}  // namespace attend$", "/** @} */ }", text, flags=re.M) if topics else text
+    text = TOGETHER.sub(each_together, text)
+    text = ON_A_LINE.sub(each_on_a_line, text)
+    text = re.sub(r"^namespace attend \{", rf"namespace attend {{ /** \\addtogroup {floor} */ /** @{{ */", text, flags=re.M)
+    return re.sub(r"^\}  // namespace attend$", "/** @} */ }", text, flags=re.M)
 
 
 def page(text):
-    return re.sub(r"(?<!!)\[([^\]]*)\]\((?!https?:|#)[^)]*\)", r"\1", text)
+    parts = re.split(r"(^```.*?^```$|`[^`\n]*`)", text, flags=re.M | re.S)  # words, code, words, …
+    for i in range(0, len(parts), 2):
+        words = re.sub(r'<img [^>]*?src="([^"]+)"[^>]*>', r"![](\1)", parts[i])
+        words = re.sub(r"\[(!\[[^\]]*\]\([^)]*\))\]\([^)]*\)", r"\1", words)
+        words = words.replace("](include/attend/README.md)", "](house.md)")
+        parts[i] = re.sub(r"(?<!!)\[([^\]]*)\]\((?!https?:|#|house\.md)[^)]*\)", r"\1", words)
+    return "".join(parts)
+
+
+def write_headers(include, to):
+    for path in sorted((include / "attend").rglob("*.hpp")):
+        text = path.read_text(encoding="utf-8")
+        if not PUBLIC.search(text):
+            continue
+        target = to / path.relative_to(include)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        floor = path.parent.name if path.parent.name != "attend" else "attention"
+        target.write_text(header(text, floor), encoding="utf-8")
 
 
 def main():
     root, to = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
-    for path in sorted((root / "include" / "attend").rglob("*.hpp")):
-        inside = path.relative_to(root)
-        floor = path.parent.name if path.parent.name != "attend" else "attention"
-        target = to / inside
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(header(path.read_text(encoding="utf-8"), floor), encoding="utf-8")
-    (to / "README.md").write_text(page((root / "README.md").read_text(encoding="utf-8")), encoding="utf-8")
-    house = (root / "include" / "attend" / "README.md").read_text(encoding="utf-8")
-    (to / "house.md").write_text(page(house), encoding="utf-8")
+    write_headers(root / "include", to / "include")
+    for source, name in (("README.md", "README.md"), ("include/attend/README.md", "house.md")):
+        (to / name).write_text(page((root / source).read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ concept Functor = requires {
     { std::remove_cvref_t<F>::kind } -> std::convertible_to<Kind>;
 };
 
-/// Which pairs exist: `bool operator()(Position) const`; and optionally, never contradicting the pairs,
+/// Which pairs exist: `bool operator()(Position) const`; and optionally, never contradicting the pairs:
 /// - `Cover cover(const Tile&) const`: tiles of which it keeps nothing cost nothing;
 /// - `void for_each_run(const RowPosition&, const KeySpan& keys, auto&& f) const`: `f(KeySpan)` for the runs of keys
 ///   that a query sees, all of them, in order. For masks under which a query sees few, and those beside it others.
@@ -91,6 +91,7 @@ concept Modifier = OfKind<M, Kind::modifier>;
 /// - `backward(s, p, dp, delta, head, Self* gradient) const`, which returns ds, where δ is the row's Σ p dp less what a
 ///   gradient of the LSE is; without one it is p (dp − δ), as of softmax. And, where a row itself gives something to
 ///   parameters, `row_backward(lse, delta, head, gradient)` and `row_backward(row, delta, head, gradient) const`.
+///
 /// One that does not look at `head` in `take`, `merge`, `weight` and `backward` may say `static constexpr bool
 /// heads_alike = true`: packs may then have rows of several heads. And one whose row has the same bits where it stands
 /// in a lane of `Lanes<T>` as where it is T, may say `packs_alike = true`: rows of a few keys then share a packet.

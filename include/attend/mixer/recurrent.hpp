@@ -38,7 +38,8 @@ public:
 
     static void parameters(auto& self, auto&& visit) { visit("", self.mixer); }
 
-    /// A mixer that does not check shapes itself takes queries and keys of one width.
+    /// Throws what is wrong with a call of this shape. A mixer that does not check shapes itself takes queries and keys
+    /// of one width.
     void check(const Shape& shape) const {
         detail::check_part(mixer, shape);
         if constexpr (!requires { mixer.check(shape); }) {

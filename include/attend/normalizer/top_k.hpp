@@ -18,7 +18,7 @@ namespace attend::inline ATTEND_ABI {
 struct TopK {
     static constexpr Kind kind = Kind::normalizer;
 
-    Index k = 1;
+    Index k = 1;  ///< above 0
 
     template <class T>
     T normalize(std::span<T> row, const RowPosition&) const {
