@@ -3,6 +3,9 @@
 namespace attend::inline ATTEND_ABI {
 
 namespace detail {
+class Later;
+}
+namespace detail {
 struct Hidden {
     int nothing;
 };

@@ -13,7 +13,7 @@ import re
 import sys
 
 PUBLIC = re.compile(r"^namespace attend(?:::inline ATTEND_ABI)? \{$", flags=re.M)
-DETAIL = re.compile(r"^namespace detail \{$.*?^\}  // namespace detail$", flags=re.M | re.S)
+FOR_USERS_TOO = ("attend.hpp", "config.hpp")
 TOGETHER = re.compile(r"^(?P<indent> *)/// (?P<words>[^@\n][^\n]*(?:\n *///[^\n]*)*?)\n *(?P<begin>/// @\{)\n"
                       r"(?P<declarations>.*?)^ */// @\}$", flags=re.M | re.S)
 ON_A_LINE = re.compile(
@@ -23,6 +23,23 @@ ON_A_LINE = re.compile(
 
 def lines_of(text):
     return "\n" * text.count("\n")
+
+
+def without_detail(text):
+    """Empty lines in place of each `namespace detail { … }`."""
+    lines, depth = [], None
+    for line in text.split("\n"):
+        code = re.sub(r"//.*|'.'|\"(?:[^\"\\]|\\.)*\"", "", line)
+        if depth is None and re.match(r"namespace detail \{$", code.strip()) and not line.startswith(" "):
+            depth = 0
+        if depth is None:
+            lines.append(line)
+            continue
+        lines.append("")
+        depth += code.count("{") - code.count("}")
+        if depth == 0:
+            depth = None
+    return "\n".join(lines)
 
 
 def joined(words):
@@ -48,9 +65,9 @@ def each_together(found):
 
 
 def header(text, floor):
-    text = DETAIL.sub(lambda found: lines_of(found[0]), text)
-    text = text.replace("attend::inline ATTEND_ABI", "attend").replace("detail::", "")
+    text = without_detail(text).replace("attend::inline ATTEND_ABI", "attend").replace("detail::", "")
     text = re.sub(r"\[\[\w+\]\] ?", "", text)
+    text = text.replace("et al. ", "et al.\u00a0")  # ends no sentence
     text = re.sub(r"^protected:", "private:", text, flags=re.M)
     text = TOGETHER.sub(each_together, text)
     text = ON_A_LINE.sub(each_on_a_line, text)
@@ -71,7 +88,7 @@ def page(text):
 def write_headers(include, to):
     for path in sorted((include / "attend").rglob("*.hpp")):
         text = path.read_text(encoding="utf-8")
-        if not PUBLIC.search(text):
+        if not PUBLIC.search(text) and path.name not in FOR_USERS_TOO:
             continue
         target = to / path.relative_to(include)
         target.parent.mkdir(parents=True, exist_ok=True)

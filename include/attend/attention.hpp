@@ -476,8 +476,8 @@ constexpr auto append_modifier(Attention<S, Modifiers<Ms...>, K, N>&& attention,
 }  // namespace detail
 
 /// Composition: *score >> modifiers >> mask >> normalizer*, left to right, and behind them an engine, where it shall
-/// not be `Fastest`. A second mask narrows the first; any other order is refused. What stands behind a temporary is
-/// moved, else copied. O(1) but for these copies.
+/// not be `Fastest`. A second mask narrows the first; any other order is refused. Parts are copied, or moved out
+/// of temporaries.
 template <Score S, class M, Mask K, Normalizer N, class E, class Part>
 constexpr auto operator>>(Attention<S, M, K, N, E> attention, Part&& part) {
     using P = std::remove_cvref_t<Part>;

@@ -148,7 +148,7 @@ public:
         Attention<detail::PreparedScore<typename A::ScoreFunctor>, typename A::ModifierChain,
                   std::remove_cvref_t<decltype(A::mask)>, typename A::NormalizerFunctor, typename A::EngineType>;
 
-    /// What `attention.prepare(k, v)` calls: throws where k and v do not fit it. O(n · (d_k + d_v) · features).
+    /// What `attention.prepare(k, v)` calls: throws where k and v do not fit it. O(n · (d_k · features + d_v)).
     template <detail::OperandLike Key, detail::OperandLike V>
     Prepared(const A& attention, const Key& k, const V& v, const detail::ExecutorRef& executor = serial)
         : Prepared(attention, detail::Operand(k), detail::Operand(v), executor) {}

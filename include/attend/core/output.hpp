@@ -15,7 +15,8 @@ enum class HeadBlocks { side_by_side, below_each_other };
 
 /// An optional output of a call. Built implicitly from a writable dense Eigen object, a temporary map or block of one,
 /// or a `StridedView`; a default-constructed one means "not asked for" and costs nothing. An Eigen object of size 0 is
-/// resized to what the call writes; any other must have exactly that shape. No two of its elements may be one. O(1).
+/// resized to what the call writes; any other must have exactly that shape. No two of its elements may be one. To build
+/// one is O(1).
 template <class T>
 class Output {
 public:

@@ -55,7 +55,7 @@ void add_blocks_of(const StridedView<const X>& x, Index sequence, Index head, In
 /// The mask of the `keep` best blocks of keys of each block of queries, by scores of your own: a row for each block of
 /// queries from that of `query_offset` on, a column for each block of keys; with `heads` a block of rows a query head,
 /// and with `sequences` all that for each. Of equal scores the first is better, and NaN is worst. Throws unless they
-/// fit. O(n · log n) of n scores.
+/// fit. O(n · log keep) of n scores.
 template <detail::Dense Scores>
 BlockSparse best_blocks(const Scores& scores, const BlockSelection& options, Index heads = 1, Index sequences = 1) {
     using T = typename Scores::Scalar;

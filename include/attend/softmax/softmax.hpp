@@ -144,7 +144,7 @@ inline constexpr LogSoftmax log_softmax{};
 /// `logsumexp(x, columnwise)`. The logarithm is natural, the result's scalar the one that computes (float for 16 bits).
 /// A row that is empty, or holds only −∞, gives −∞. The gradient is p · dlse: `logsumexp.backward(x, lse, dlse)`.
 struct LogSumExp {
-    /// One entry a line, in O(x).
+    /// One entry a line. O(rows · columns).
     template <detail::RealDense X, Along along = Along::rows>
     auto operator()(const X& x, std::integral_constant<Along, along> = {}) const {
         using T = Compute<typename X::Scalar>;
@@ -157,7 +157,8 @@ struct LogSumExp {
         return lse;
     }
 
-    /// The gradient of x, given its LSEs and their gradient: vectors of one entry a line, throws of others. O(x).
+    /// The gradient of x, given its LSEs and their gradient: vectors of one entry a line, throws of others. O(rows ·
+    /// columns).
     template <detail::RealDense X, detail::RealDense Lse, detail::RealDense DLse>
         requires(bool(Lse::IsVectorAtCompileTime) && bool(DLse::IsVectorAtCompileTime))
     auto backward(const X& x, const Lse& lse, const DLse& dlse, Along along = rowwise) const {

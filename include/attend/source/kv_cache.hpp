@@ -88,7 +88,7 @@ public:
         lengths_.assign(static_cast<std::size_t>(sequences), 0);
     }
 
-    /// What it was made for, widths of values filled in.
+    /// What it was made for, defaults filled in.
     const KvCacheShape& shape() const { return shape_; }
     Index sequences() const { return shape_.sequences; }
     Index heads() const { return shape_.heads; }

@@ -52,7 +52,7 @@ public:
     PagePool(const PagePool&) = delete;
     PagePool& operator=(const PagePool&) = delete;
 
-    /// What it was made for, widths of values filled in.
+    /// What it was made for, defaults filled in.
     const PagePoolShape& shape() const { return shape_; }
     /// How many pages no sequence holds.
     Index free_pages() const { return std::ssize(free_); }

@@ -55,7 +55,7 @@ public:
         for (Sequence& s : sequences_) give_back(s, 0);
     }
 
-    /// What it was made for, widths of values filled in.
+    /// What it was made for, defaults filled in.
     const PagedCacheShape& shape() const { return shape_; }
     /// Where its pages come from.
     const Pool& pool() const { return *pool_; }

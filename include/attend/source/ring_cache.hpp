@@ -45,7 +45,7 @@ public:
         totals_.assign(static_cast<std::size_t>(shape.sequences), 0);
     }
 
-    /// What it was made for, widths of values filled in.
+    /// What it was made for, defaults filled in.
     const RingCacheShape& shape() const { return shape_; }
     Index sequences() const { return shape_.sequences; }
     Index heads() const { return shape_.heads; }
