@@ -5,20 +5,24 @@
 
 What stands in `detail` is left out, and so is the inline namespace that marks a build; protected members count as
 private, since they are between the library's own classes; each floor, a folder of include/attend, becomes a topic of
-topics.dox. Fields that share a line share its words, and so do declarations between `/// @{` and `/// @}`. In the
-READMEs, links to files that are no pages become plain text.
+topics.dox. Fields that share a line share its words, and so do declarations between `/// @{` and `/// @}`. The
+READMEs are pages; links from them to files that are none become plain text.
 """
 import pathlib
+import posixpath
 import re
 import sys
 
 PUBLIC = re.compile(r"^namespace attend(?:::inline ATTEND_ABI)? \{$", flags=re.M)
+DETAIL = re.compile(r"namespace (?:attend::inline ATTEND_ABI::)?detail(?:::\w+)* \{$")
+PAGES = {"README.md": "README.md", "examples/README.md": "examples.md", "include/attend/README.md": "house.md",
+         "tests/README.md": "tests.md", "bench/README.md": "bench.md", ".doxygen/README.md": "reference.md"}
 FOR_USERS_TOO = ("attend.hpp", "config.hpp")
-TOGETHER = re.compile(r"^(?P<indent> *)/// (?P<words>[^@\n][^\n]*(?:\n *///[^\n]*)*?)\n *(?P<begin>/// @\{)\n"
+TOGETHER = re.compile(r"^ */// (?P<words>[^@\n][^\n]*(?:\n *///[^\n]*)*?)\n */// @\{\n"
                       r"(?P<declarations>.*?)^ */// @\}$", flags=re.M | re.S)
 ON_A_LINE = re.compile(
-    r"^(?P<indent> +)(?P<type>(?:static |const |constexpr )*[A-Za-z][\w:<>]*[*&]?) (?P<names>\w+(?: = [\w.]+)?(?:, \w+(?: = [\w.]+)?)+);"
-    r" *///< (?P<words>.*(?:\n +///< .*)*)$", flags=re.M)
+    r"^(?P<indent> +)(?P<type>(?:static |const |constexpr )*[A-Za-z][\w:<>]*[*&]?) "
+    r"(?P<names>\w+(?: = [\w.]+)?(?:, \w+(?: = [\w.]+)?)+); *///< (?P<words>.*(?:\n +///< .*)*)$", flags=re.M)
 
 
 def lines_of(text):
@@ -30,7 +34,7 @@ def without_detail(text):
     lines, depth = [], None
     for line in text.split("\n"):
         code = re.sub(r"//.*|'.'|\"(?:[^\"\\]|\\.)*\"", "", line)
-        if depth is None and re.match(r"namespace detail \{$", code.strip()) and not line.startswith(" "):
+        if depth is None and DETAIL.match(line):
             depth = 0
         if depth is None:
             lines.append(line)
@@ -71,17 +75,21 @@ def header(text, floor):
     text = re.sub(r"^protected:", "private:", text, flags=re.M)
     text = TOGETHER.sub(each_together, text)
     text = ON_A_LINE.sub(each_on_a_line, text)
-    text = re.sub(r"^namespace attend \{", rf"namespace attend {{ /** \\addtogroup {floor} */ /** @{{ */", text, flags=re.M)
+    text = text.replace("\nnamespace attend {", f"\nnamespace attend {{ /** \\addtogroup {floor} */ /** @{{ */")
     return re.sub(r"^\}  // namespace attend$", "/** @} */ }", text, flags=re.M)
 
 
-def page(text):
+def page(text, folder):
+    """A page's text, whose links lead to other pages, or nowhere; `folder` is where it stands."""
+    def link(found):
+        target = posixpath.normpath(posixpath.join(folder, found[2].split("#")[0]))
+        return f"[{found[1]}]({PAGES[target]})" if target in PAGES else found[1]
+
     parts = re.split(r"(^```.*?^```$|`[^`\n]*`)", text, flags=re.M | re.S)  # words, code, words, …
     for i in range(0, len(parts), 2):
         words = re.sub(r'<img [^>]*?src="([^"]+)"[^>]*>', r"![](\1)", parts[i])
         words = re.sub(r"\[(!\[[^\]]*\]\([^)]*\))\]\([^)]*\)", r"\1", words)
-        words = words.replace("](include/attend/README.md)", "](house.md)")
-        parts[i] = re.sub(r"(?<!!)\[([^\]]*)\]\((?!https?:|#|house\.md)[^)]*\)", r"\1", words)
+        parts[i] = re.sub(r"(?<!!)\[([^\]]*)\]\((?!https?:|#)([^)]*)\)", link, words)
     return "".join(parts)
 
 
@@ -99,8 +107,10 @@ def write_headers(include, to):
 def main():
     root, to = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
     write_headers(root / "include", to / "include")
-    for source, name in (("README.md", "README.md"), ("include/attend/README.md", "house.md")):
-        (to / name).write_text(page((root / source).read_text(encoding="utf-8")), encoding="utf-8")
+    for source, name in PAGES.items():
+        if (root / source).exists():
+            text = (root / source).read_text(encoding="utf-8")
+            (to / name).write_text(page(text, posixpath.dirname(source)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ private:
 };
 
 /// Fills `weight` (in × out) with Xavier's uniform distribution, ±√(6 / (in + out)) (Glorot and Bengio 2010).
+/// O(in · out).
 template <class Derived>
 void fill_xavier(Eigen::DenseBase<Derived>& weight, Random& random) {
     const double bound = std::sqrt(6.0 / static_cast<double>(weight.rows() + weight.cols()));

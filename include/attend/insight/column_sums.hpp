@@ -116,7 +116,7 @@ template <class T>
 ColumnSums<T> column_sums() {
     return {};
 }
-/// `column_sums<float>(r)`: Σ_i r_i p_ij.
+/// `column_sums<float>(r)`: Σ_i r_i p_ij, of an r with a number a row of the call, which is held: a copy, or moved.
 template <class T>
 ColumnSums<T> column_sums(ColumnVector<T> row_weights) {
     return ColumnSums<T>(std::move(row_weights));

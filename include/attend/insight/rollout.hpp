@@ -54,7 +54,7 @@ public:
 private:
     ColumnSums<T> sums_;
 };
-/// `rollout<float>(start)`, from a share for each row.
+/// `rollout<float>(start)`, from a share for each row: held, a copy or moved.
 template <class T>
 Rollout<T> rollout(ColumnVector<T> start) {
     return Rollout<T>(std::move(start));

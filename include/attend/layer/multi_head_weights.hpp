@@ -62,7 +62,7 @@ public:
 
     /// Takes over the weights of PyTorch's `nn.MultiheadAttention`: `in_proj_weight` holds the query, key and value
     /// projections below each other, each out × in; so does `in_proj_bias`. Give empty biases for a block without.
-    /// Throws where shapes do not fit.
+    /// Copies all. Throws, before anything is written, where shapes do not fit.
     template <class InWeight, class InBias, class OutWeight, class OutBias>
     void import_torch(const Eigen::MatrixBase<InWeight>& in_proj_weight, const Eigen::MatrixBase<InBias>& in_proj_bias,
                       const Eigen::MatrixBase<OutWeight>& out_proj_weight,
@@ -76,7 +76,7 @@ public:
                      in_proj_bias, out_proj_weight, out_proj_bias);
     }
     /// The same of a module with `kdim` and `vdim`, which are d_memory and d_value_memory here: it holds the three
-    /// projections apart, but their biases in one still. Throws where shapes do not fit.
+    /// projections apart, but their biases in one still. Copies all. Throws as the other.
     template <class QWeight, class KWeight, class VWeight, class InBias, class OutWeight, class OutBias>
     void import_torch(const Eigen::MatrixBase<QWeight>& q_proj_weight, const Eigen::MatrixBase<KWeight>& k_proj_weight,
                       const Eigen::MatrixBase<VWeight>& v_proj_weight, const Eigen::MatrixBase<InBias>& in_proj_bias,

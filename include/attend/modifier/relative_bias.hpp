@@ -55,7 +55,7 @@ struct RelativeBias {
 
     RowMatrix<T> table;  ///< trains
 
-    /// What `relative_bias(table, options)` makes; throws where it would.
+    /// What `relative_bias(table, options)` makes of a copy; throws where it would.
     RelativeBias(RowMatrix<T> table_, const RelativeBuckets& options)
         : table(std::move(table_)), reach_(options.max_distance) {
         detail::require(
