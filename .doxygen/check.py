@@ -162,6 +162,17 @@ class Check:
                 line = text.count("\n", 0, found.start()) + 1
                 self.found.add((str(path.relative_to(self.headers.include)), line, f"'{found[0]}' lacks its year"))
 
+    def papers(self, readme):
+        """A paper that the README's table of formulas names stands with its year in a header, too."""
+        headers = " ".join(re.sub(r"\n *///?<?", "", path.read_text(encoding="utf-8"))
+                           for path in self.headers.include.rglob("*.hpp"))
+        formulas = False
+        for number, row in enumerate(readme.read_text(encoding="utf-8").splitlines(), 1):
+            formulas = row.startswith("|") and (formulas or "Formula" in row)
+            for name, year in re.findall(r"\b([A-Z][\w-]+)(?: et al\.)? ((?:19|20)\d\d)\b", row) if formulas else []:
+                if not re.search(rf"\b{name}\b[^;()]{{0,60}}\b{year}\b", headers):
+                    self.found.add((readme.name, number, f"no header says {name} {year}"))
+
 
 def takes_matrix(member):
     """Whether a function's parameters are matrices: of a template's dense type, one of Eigen's, or an output."""
@@ -192,6 +203,8 @@ def main():
     check = Check(Headers(include), Headers(root / "include"))
     check.all_of(work / "xml")
     check.citations()
+    if not itself:
+        check.papers(root / "README.md")
     for file, line, words in sorted(check.found):
         print(f"{file}:{line}: {words}")
     if not itself:
