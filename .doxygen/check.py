@@ -25,7 +25,7 @@ WORDS_OF_MEMBERS = {("start", "take"): "core/insight.hpp", ("concurrency", "para
                     ("absorb", "read"): "mixer/mixer.hpp", ("mix_chunk", "state"): "mixer/mixer.hpp",
                     ("has_weights", "parameters"): "mixer/mixer.hpp", ("State", "take", "merge"): "core/concepts.hpp",
                     ("largest", "replace"): "core/concepts.hpp"}
-ANY_PART = {"kind", "check", "parameters"}  # core/concepts.hpp: what every part may have
+EVERY_PART = "attend/core/concepts.hpp"  # its first lines: what every part may have
 
 WORD = (r"(?<!\w)(?:operator\(\)|(?<=struct )\w+|(?<=using )\w+|[A-Za-z_]\w*(?=`| = |\(|<\w+>[(`]))")
 
@@ -84,9 +84,9 @@ class Headers:
         statement = before[-2] if not before[-1].strip() else before[-1]
         return bool(re.match(r"using (?:typename )?[\w:]+(?:::\w+|::operator\(\))(?:,|$|;)", statement.strip()))
 
-    def words(self, file):
+    def words(self, file, until="\0"):
         """Names of functions, types and constants that a header's comments write as code."""
-        comments = re.findall(r"^ *///(.*)", self.of(file), flags=re.M)
+        comments = re.findall(r"^ *///(.*)", self.of(file).split(until)[0], flags=re.M)
         code = re.findall(r"`[^`]*`", " ".join(comments)) + [line for line in comments if line.startswith("     ")]
         return set(re.findall(WORD, " ".join(code)))
 
@@ -118,7 +118,7 @@ class Check:
         names = {m.findtext("name") for m in members} | {c.text.split("::")[-1] for c in compound.findall("innerclass")}
         by_members = (header for some, header in WORDS_OF_MEMBERS.items() if names.issuperset(some))
         header = WORDS_OF_KIND.get(kinds[0]) if kinds else next(by_members, None)
-        return ANY_PART | (self.library.words("attend/" + header) if header else set())
+        return self.library.words(EVERY_PART, until="#include") | (self.library.words("attend/" + header) if header else set())
 
     def members_of(self, compound, scope):
         members = [m for m in compound.iter("memberdef") if m.get("prot") == "public"]
