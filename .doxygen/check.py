@@ -118,7 +118,8 @@ class Check:
         names = {m.findtext("name") for m in members} | {c.text.split("::")[-1] for c in compound.findall("innerclass")}
         by_members = (header for some, header in WORDS_OF_MEMBERS.items() if names.issuperset(some))
         header = WORDS_OF_KIND.get(kinds[0]) if kinds else next(by_members, None)
-        return self.library.words(EVERY_PART, until="#include") | (self.library.words("attend/" + header) if header else set())
+        words = self.library.words(EVERY_PART, until="#include")
+        return words | self.library.words("attend/" + header) if header else words
 
     def members_of(self, compound, scope):
         members = [m for m in compound.iter("memberdef") if m.get("prot") == "public"]
