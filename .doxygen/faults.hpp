@@ -16,6 +16,10 @@ struct Bare {  // FAULT
     int b = 0, c = 0;  ///< both have these words
 };
 
+/// What a mask is.
+template <class M>
+concept Mask = OfKind<M, Kind::mask>;
+
 /// A mask of one's own.
 struct OwnMask {
     static constexpr Kind kind = Kind::mask;

@@ -6,7 +6,7 @@
 What stands in `detail` is left out, and so is the inline namespace that marks a build; protected members count as
 private, since they are between the library's own classes; each floor, a folder of include/attend, becomes a topic of
 topics.dox. Fields that share a line share its words, and so do declarations between `/// @{` and `/// @}`. The
-READMEs are pages; links from them to files that are none become plain text.
+READMEs are pages; links from them to files that are none become plain text. The kind of a part leads to its concept.
 """
 import pathlib
 import posixpath
@@ -17,6 +17,8 @@ PUBLIC = re.compile(r"^namespace attend(?:::inline ATTEND_ABI)? \{$", flags=re.M
 DETAIL = re.compile(r"namespace (?:attend::inline ATTEND_ABI::)?detail(?:::\w+)* \{$")
 PAGES = {"README.md": "README.md", "examples/README.md": "examples.md", "include/attend/README.md": "house.md",
          "tests/README.md": "tests.md", "bench/README.md": "bench.md", ".doxygen/README.md": "reference.md"}
+CONCEPTS = {"mask": "Mask", "modifier": "Modifier", "score": "Score", "normalizer": "Normalizer", "engine": "EngineOf",
+            "source": "KeySourceOf"}
 FOR_USERS_TOO = ("attend.hpp", "config.hpp")
 TOGETHER = re.compile(r"^ */// (?P<words>[^@\n][^\n]*(?:\n *///[^\n]*)*?)\n */// @\{\n"
                       r"(?P<declarations>.*?)^ */// @\}$", flags=re.M | re.S)
@@ -68,11 +70,19 @@ def each_together(found):
     return lines_of(found["words"] + "\n\n") + "\n".join(lines) + "\n"
 
 
+def with_concept(found):
+    """On the page of a part its kind leads to what the page leaves out."""
+    concept = CONCEPTS.get(found[1])
+    words = f" /**< what \\ref attend::{concept} \"{concept}\" asks of it is not listed here */" if concept else ""
+    return found[0] + words
+
+
 def header(text, floor):
     text = without_detail(text).replace("attend::inline ATTEND_ABI", "attend").replace("detail::", "")
     text = re.sub(r"\[\[\w+\]\] ?", "", text)
     text = text.replace("et al. ", "et al.\u00a0")  # ends no sentence
     text = re.sub(r"^protected:", "private:", text, flags=re.M)
+    text = re.sub(r"static constexpr Kind kind = Kind::(\w+);", with_concept, text)
     text = TOGETHER.sub(each_together, text)
     text = ON_A_LINE.sub(each_on_a_line, text)
     text = text.replace("\nnamespace attend {", f"\nnamespace attend {{ /** \\addtogroup {floor} */ /** @{{ */")

@@ -43,6 +43,7 @@ public:
     Index heads() const { return prefix_->heads(); }
     Index key_width() const { return prefix_->key_width(); }
     Index value_width() const { return prefix_->value_width(); }
+    /// How many keys a sequence has, those of the prefix included. Throws where there is no such sequence.
     Index keys(Index sequence = 0) const { return prefix_->keys(0) + suffixes_->keys(sequence); }
     /// How many keys a sequence has when so many rows are appended.
     Index keys_after(Index rows, Index sequence = 0) const {

@@ -93,7 +93,7 @@ struct OpenMPExecutor {
 #endif
     }
 };
-/// Throws unless there is at least one thread.
+/// `.executor = openmp(2)`. Throws unless there is at least one thread.
 inline OpenMPExecutor openmp(int threads) {
     detail::require(threads > 0, "openmp: needs at least one thread, got ", threads);
     return {threads};
@@ -152,7 +152,7 @@ private:
 
     Pool* pool_;
 };
-/// Borrows the pool.
+/// `.executor = thread_pool(pool)`. Borrows the pool.
 template <class Pool>
 ThreadPoolExecutor<Pool> thread_pool(Pool& pool) {
     return ThreadPoolExecutor<Pool>(pool);

@@ -94,6 +94,7 @@ public:
     Index heads() const { return shape_.heads; }
     Index key_width() const { return shape_.d_k; }
     Index value_width() const { return shape_.d_v; }
+    /// How many keys a sequence holds. Throws where there is no such sequence.
     Index keys(Index sequence = 0) const {
         check_sequence("keys", sequence);
         return lengths_[static_cast<std::size_t>(sequence)];

@@ -63,6 +63,7 @@ public:
     Index heads() const { return pool_->shape().heads; }
     Index key_width() const { return pool_->shape().d_k; }
     Index value_width() const { return pool_->shape().d_v; }
+    /// How many keys a sequence holds. Throws where there is no such sequence.
     Index keys(Index sequence = 0) const { return of(sequence, "keys").keys; }
     /// How many keys a sequence will have when so many are appended.
     Index keys_after(Index rows, Index sequence = 0) const { return keys(sequence) + rows; }

@@ -56,6 +56,7 @@ public:
         rows_.check_sequence("tokens", sequence);
         return totals_[static_cast<std::size_t>(sequence)];
     }
+    /// How many keys a sequence holds, first ones included. Throws where there is no such sequence.
     Index keys(Index sequence = 0) const { return keys_after(0, sequence); }
     /// How many keys a sequence will have when so many are appended.
     Index keys_after(Index rows, Index sequence = 0) const {
