@@ -11,8 +11,8 @@ struct Hidden {
 };
 }  // namespace detail
 
-struct Bare {  // FAULT
-    int a = 0;  // FAULT
+struct Bare {          // FAULT
+    int a = 0;         // FAULT
     int b = 0, c = 0;  ///< both have these words
 };
 
@@ -24,7 +24,7 @@ concept Mask = OfKind<M, Kind::mask>;
 struct OwnMask {
     static constexpr Kind kind = Kind::mask;
 
-    int width = 1;  // FAULT
+    int width = 1;   // FAULT
     int height = 1;  ///< so many
 
     void check(const Shape&) const {}
