@@ -19,12 +19,13 @@ struct Everything {
     constexpr Cover cover(const Tile&) const { return Cover::all; }
 };
 
+/// Keeps what both keep: `a & b`.
 template <Mask A, Mask B>
 struct MaskAnd {
     static constexpr Kind kind = Kind::mask;
 
-    [[no_unique_address]] A a;
-    [[no_unique_address]] B b;
+    [[no_unique_address]] A a;  ///< the first mask
+    [[no_unique_address]] B b;  ///< the second one
 
     auto spelled(const auto& say) const { return say("", say.join(" & ", a, b)); }
 
@@ -77,12 +78,13 @@ private:
     }
 };
 
+/// Keeps what either keeps: `a | b`.
 template <Mask A, Mask B>
 struct MaskOr {
     static constexpr Kind kind = Kind::mask;
 
-    [[no_unique_address]] A a;
-    [[no_unique_address]] B b;
+    [[no_unique_address]] A a;  ///< the first mask
+    [[no_unique_address]] B b;  ///< the second one
 
     auto spelled(const auto& say) const { return say("", say.join(" | ", a, b)); }
 
@@ -100,11 +102,12 @@ struct MaskOr {
     }
 };
 
+/// Keeps what a mask hides: `~a`.
 template <Mask A>
 struct MaskNot {
     static constexpr Kind kind = Kind::mask;
 
-    [[no_unique_address]] A a;
+    [[no_unique_address]] A a;  ///< the mask
 
     auto spelled(const auto& say) const { return say.join("", "~", a); }
 
@@ -121,6 +124,8 @@ struct MaskNot {
     }
 };
 
+/// a ∧ b, a ∨ b, ¬a, of copies. In a composition they stand in parentheses: `attention >> (causal & ~lengths({…}))`.
+/// @{
 template <Mask A, Mask B>
 constexpr MaskAnd<A, B> operator&(A a, B b) {
     return {std::move(a), std::move(b)};
@@ -133,5 +138,6 @@ template <Mask A>
 constexpr MaskNot<A> operator~(A a) {
     return {std::move(a)};
 }
+/// @}
 
 }  // namespace attend

@@ -23,6 +23,7 @@ struct Causal {
         return t.key_begin <= t.query_end - 1 ? Cover::some : Cover::none;
     }
 };
+/// `attention >> causal`.
 inline constexpr Causal causal{};
 
 }  // namespace attend

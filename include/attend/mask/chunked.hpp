@@ -17,6 +17,7 @@ class Chunked {
 public:
     static constexpr Kind kind = Kind::mask;
 
+    /// What `chunked(size, before)` makes; throws where it would.
     Chunked(Index size, Index before) : size_(size), before_(before) {
         detail::require(size > 0, "chunked: a chunk must hold at least one key, got ", size);
         detail::require(before >= 0, "chunked: the chunks before the query's must be at least 0, got ", before);

@@ -41,7 +41,7 @@ struct DenseMask {
 struct DenseMaskView {
     static constexpr Kind kind = Kind::mask;
 
-    detail::BroadcastView<bool> keep;
+    detail::BroadcastView<bool> keep;  ///< the memory
 
     auto spelled(const auto& say) const { return say("dense_mask", say("strided", keep.view)); }
 
@@ -49,7 +49,7 @@ struct DenseMaskView {
     bool operator()(const Position& p) const { return keep.at(p); }
 };
 
-/// `dense_mask(keep)`: any dense boolean expression, copied.
+/// `dense_mask(keep)`: any dense boolean expression, n_q × n_kv, copied.
 template <detail::Dense X>
     requires std::is_same_v<typename X::Scalar, bool>
 DenseMask dense_mask(const X& keep) {

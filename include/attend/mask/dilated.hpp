@@ -17,6 +17,7 @@ class Dilated {
 public:
     static constexpr Kind kind = Kind::mask;
 
+    /// What `dilated(step)` makes; throws where it would.
     explicit Dilated(Index step) : step_(step) {
         detail::require(step > 0, "dilated: the step must be at least 1, got ", step);
         detail::check_position("dilated: step", step);

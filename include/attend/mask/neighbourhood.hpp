@@ -14,12 +14,12 @@ namespace attend::inline ATTEND_ABI {
 
 /// How many along each axis of a grid of tokens; an image has no depth.
 struct GridSize {
-    Index rows = 1, columns = 1, depth = 1;
+    Index rows = 1, columns = 1, depth = 1;  ///< tokens
 };
 
 /// How far along each axis.
 struct GridRadius {
-    Index rows = 0, columns = 0, depth = 0;
+    Index rows = 0, columns = 0, depth = 0;  ///< tokens on either side
 };
 
 /// What becomes of a window that reaches over the edge of its grid.
@@ -61,6 +61,7 @@ class Neighbourhood {
 public:
     static constexpr Kind kind = Kind::mask;
 
+    /// What `neighbourhood(…)` makes; throws where it would.
     Neighbourhood(const GridSize& grid, const GridRadius& radius, Border border)
         : planes_{grid.depth, radius.depth, border == Border::shift},
           rows_{grid.rows, radius.rows, border == Border::shift},

@@ -25,10 +25,10 @@ namespace attend::inline ATTEND_ABI {
 /// in chunks of 64, by matrix products: O(n · d_q · d_v + n · 64 · (d_q + d_v)). Whatever decays there are, −∞ too, all
 /// stays finite that is so token by token.
 struct LinearAttention {
-    bool causal = true;
-    Decay decay = Decay::none;
-    bool delta = false;  ///< by the delta rule, with a β for each token
-    KeyGates gates = KeyGates::given;
+    bool causal = true;                       ///< whether a query reads the state after its own key, or after all
+    Decay decay = Decay::none;                ///< what decays the state
+    bool delta = false;                       ///< by the delta rule, with a β for each token
+    KeyGates gates = KeyGates::given;         ///< how decay and β stand behind a key
     FeatureMap features = FeatureMap::plain;  ///< of queries and of keys
     double scale = 0;                         ///< 0: 1/√d_q
 

@@ -16,9 +16,9 @@ namespace attend::inline ATTEND_ABI {
 /// Modifiers in order, first to last, as one.
 template <Modifier... Ms>
 struct Modifiers {
-    static constexpr std::size_t count = sizeof...(Ms);
+    static constexpr std::size_t count = sizeof...(Ms);  ///< of modifiers
 
-    std::tuple<Ms...> each;
+    std::tuple<Ms...> each;  ///< the modifiers
 
     auto spelled(const auto& say) const {
         return std::apply([&](const auto&... m) { return say.join(" >> ", m...); }, each);
@@ -29,7 +29,7 @@ struct Modifiers {
         std::apply([&](const auto&... m) { (detail::check_part(m, shape), ...); }, each);
     }
 
-    /// The chain with every parameter in the scalar that it computes in, and the way back.
+    /// The chain with every parameter in the scalar that it computes in.
     auto compute_form() const {
         return std::apply(
             [](const auto&... m) {
@@ -38,13 +38,16 @@ struct Modifiers {
             },
             each);
     }
+    /// The way back.
     void round_from(const auto& form) {
         [&]<std::size_t... i>(std::index_sequence<i...>) {
             (detail::round_into(std::get<i>(each), std::get<i>(form.each)), ...);
         }(std::index_sequence_for<Ms...>());
     }
+    /// Whether a parameter is a number of 16 bits.
     static constexpr bool any_half = (detail::HalfPart<Ms> || ...);
 
+    /// All modifiers of a score, one after the other.
     template <class S, class P>
     S operator()(S s, const P& p) const {
         std::apply([&](const auto&... m) { ((s = static_cast<S>(m(s, p))), ...); }, each);

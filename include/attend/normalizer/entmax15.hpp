@@ -39,6 +39,7 @@ struct Entmax15 {
         for (std::size_t j = 0; j < p.size(); ++j) dp[j] = p[j] != T(0) ? sqrt(p[j]) * (dp[j] - sum / roots) : T(0);
     }
 };
+/// `attention >> entmax15`.
 inline constexpr Entmax15 entmax15{};
 
 }  // namespace attend

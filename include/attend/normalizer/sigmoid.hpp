@@ -17,7 +17,7 @@ template <class Bias>
 struct Sigmoid {
     static constexpr Kind kind = Kind::normalizer;
 
-    Bias bias;
+    Bias bias;  ///< double, or a vector with one a head
 
     static void parameters(auto& self, auto&& visit) { visit("bias", self.bias); }
     auto spelled(const auto& say) const { return say("sigmoid", bias); }

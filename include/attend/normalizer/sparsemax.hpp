@@ -33,6 +33,7 @@ struct Sparsemax {
         for (std::size_t j = 0; j < p.size(); ++j) dp[j] = p[j] != T(0) ? dp[j] - sum / count : T(0);
     }
 };
+/// `attention >> sparsemax`.
 inline constexpr Sparsemax sparsemax{};
 
 }  // namespace attend

@@ -21,8 +21,8 @@ struct RmsNormScore {
     using Scalar = T;
 
     ColumnVector<T> q_norm, k_norm;  ///< the gains gq and gk, d_k
-    RmsNorm norm{};
-    std::optional<double> scale{};  ///< a constant of the model
+    RmsNorm norm{};                  ///< its ε
+    std::optional<double> scale{};   ///< a constant of the model
 
     /// Gains of 1.
     explicit RmsNormScore(Index d_k, const RmsNorm& norm_ = {}, std::optional<double> scale_ = {})
