@@ -4,21 +4,33 @@
 # - a block with `int main` is a program of its own;
 # - the others of one heading are one test, in order, over the operands of prelude.hpp; a paragraph of a block that begins
 #   with `#include`, `struct`, `template` or `namespace` stands before it;
-# - `expression;  // == 0.25` must hold, in as many decimals as are written;
-# - a statement followed by a line `// attend: words` must throw exactly these words;
+# - `expression;  // == 0.25` must hold, in as many decimals as are written; a comma and words may follow;
+# - a statement followed by a line `// attend: words` must throw exactly these words, one followed by a line
+#   `// error: attend: words` must not compile, and the compiler say them;
 # - of a table whose last column is headed "Code", every span of code there must compile and run: `>> part` behind
 #   scaled_dot_product, `.field = value` in the shape of a block.
 # A failure names the page's line. CMake's lists would split text at semicolons, so there are none here.
 
 # One line of a test, checks made of its comments.
 function(attend_checked_line line number result)
-    if(line MATCHES "^( *)([^ ].*);  // == (.*)$")
-        set(value "${CMAKE_MATCH_3}")
-        set(statement "${CMAKE_MATCH_2}")
+    if(line MATCHES "^ *([^ ].*); +// == (\"[^\"]*\"|[^,]*)")
+        set(statement "${CMAKE_MATCH_1}")
+        set(value "${CMAKE_MATCH_2}")
         string(REGEX REPLACE "([\"\\\\])" "\\\\\\1" value "${value}")
-        set(line "REQUIRE(attend_readme::as_in(\"${value}\", ${statement}) == \"${value}\");")
+        set(line "REQUIRE(attend_readme::as_in(\"${value}\", (${statement})) == \"${value}\");")
     endif()
     set(${result} "${line}" PARENT_SCOPE)
+endfunction()
+
+# Cuts the last line of a paragraph, a statement, off.
+function(attend_cut_statement paragraph rest statement)
+    string(REGEX MATCH "([^\n]*);\n$" found "${paragraph}")
+    set(${statement} "${CMAKE_MATCH_1}" PARENT_SCOPE)
+    string(LENGTH "${paragraph}" length)
+    string(LENGTH "${found}" cut)
+    math(EXPR kept "${length} - ${cut}")
+    string(SUBSTRING "${paragraph}" 0 ${kept} paragraph)
+    set(${rest} "${paragraph}" PARENT_SCOPE)
 endfunction()
 
 # The code of the spans in a table's last column.
@@ -39,9 +51,9 @@ function(attend_table_code row number result)
     set(${result} "${code}" PARENT_SCOPE)
 endfunction()
 
-# Writes FOLDER/NAME_sections.cpp, if the page has code of sections, and FOLDER/NAME_program_1.cpp … of its programs.
-# Leaves their names in `sections` and `programs`.
-function(attend_extract_code page folder name sections programs)
+# Writes FOLDER/NAME_sections.cpp, if the page has code of sections, FOLDER/NAME_program_1.cpp … of its programs and
+# FOLDER/NAME_mistake_1.cpp … of what must not compile. Leaves their names in `sections`, `programs` and `mistakes`.
+function(attend_extract_code page folder name sections programs mistakes)
     file(READ "${page}" text)
     file(RELATIVE_PATH shown "${PROJECT_SOURCE_DIR}" "${page}")
     set(number 0)
@@ -54,6 +66,7 @@ function(attend_extract_code page folder name sections programs)
     set(body "")           # of the section
     set(operands Operands)
     set(all_programs "")
+    set(all_mistakes "")
     set(at_end OFF)
     while(NOT at_end)
         string(FIND "${text}" "\n" end)
@@ -67,7 +80,9 @@ function(attend_extract_code page folder name sections programs)
         endif()
         math(EXPR number "${number} + 1")
 
-        if(language STREQUAL "cpp" AND (line STREQUAL "" OR line STREQUAL "```"))  # a paragraph ends
+        # A paragraph ends; a definition's at its brace.
+        if(language STREQUAL "cpp" AND (line STREQUAL "```" OR (line STREQUAL "" AND
+            (NOT paragraph MATCHES "^(struct|template|namespace) " OR paragraph MATCHES "\n};?\n$"))))
             if(paragraph MATCHES "^#include")
                 string(APPEND includes "${paragraph}")
             elseif(paragraph MATCHES "^(struct|template|namespace) ")
@@ -78,6 +93,7 @@ function(attend_extract_code page folder name sections programs)
             math(EXPR paragraph_number "${number} + 1")
             set(paragraph "")
         endif()
+
         if(language AND line STREQUAL "```")
             if(language STREQUAL "cpp")
                 if(block MATCHES "int main[(]")
@@ -94,18 +110,23 @@ function(attend_extract_code page folder name sections programs)
             set(language "")
         elseif(language STREQUAL "cpp")
             string(APPEND block "${line}\n")
-            if(line MATCHES "^ *// (attend: .*)$")
-                # It is about the statement before it, the paragraph's last line.
-                set(words "${CMAKE_MATCH_1}")
-                string(REGEX REPLACE "([\"\\\\])" "\\\\\\1" words "${words}")
-                string(REGEX MATCH "([^\n]*);\n$" statement "${paragraph}")
-                set(statement "${CMAKE_MATCH_1}")
-                string(LENGTH "${paragraph}" length)
-                string(LENGTH "${statement}" tail)
-                math(EXPR kept "${length} - ${tail} - 2")
-                string(SUBSTRING "${paragraph}" 0 ${kept} paragraph)
-                string(APPEND paragraph "REQUIRE_THROWS_WITH(${statement}, \"${words}\");\n\n")
-            elseif(NOT line STREQUAL "")
+            if(line MATCHES "^ *// (error: )?(attend: .*)$")
+                set(by_compiler "${CMAKE_MATCH_1}")
+                set(words "${CMAKE_MATCH_2}")
+                attend_cut_statement("${paragraph}" paragraph statement)
+                if(by_compiler)
+                    list(LENGTH all_mistakes count)
+                    math(EXPR count "${count} + 1")
+                    set(source "${folder}/${name}_mistake_${count}.cpp")
+                    set(content "// expect: ${words}\n#include <attend/attend.hpp>\nusing namespace attend;\n${statement};\n")
+                    file(CONFIGURE OUTPUT "${source}" CONTENT "@content@" @ONLY)
+                    list(APPEND all_mistakes "${source}")
+                    string(APPEND paragraph "\n\n")
+                else()
+                    string(REGEX REPLACE "([\"\\\\])" "\\\\\\1" words "${words}")
+                    string(APPEND paragraph "REQUIRE_THROWS_WITH(([&] { ${statement}; }()), \"${words}\");\n\n")
+                endif()
+            elseif(NOT line STREQUAL "" OR paragraph)
                 attend_checked_line("${line}" ${number} line)
                 string(APPEND paragraph "${line}\n")
             endif()
@@ -146,5 +167,6 @@ function(attend_extract_code page folder name sections programs)
         set(${sections} "${source}" PARENT_SCOPE)
     endif()
     set(${programs} "${all_programs}" PARENT_SCOPE)
+    set(${mistakes} "${all_mistakes}" PARENT_SCOPE)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${page}")
 endfunction()
