@@ -9,6 +9,7 @@
 #   `// error: attend: words` must not compile, and the compiler say them;
 # - of a table whose last column is headed "Code", every span of code there must compile and run: `>> part` behind
 #   scaled_dot_product, `.field = value` in the shape of a block.
+# - a ```cmake block is the end of a project whose target is your_target, made of the page's first program.
 # A failure names the page's line. CMake's lists would split text at semicolons, so there are none here.
 
 # One line of a test, checks made of its comments.
@@ -51,9 +52,10 @@ function(attend_table_code row number result)
     set(${result} "${code}" PARENT_SCOPE)
 endfunction()
 
-# Writes FOLDER/NAME_sections.cpp, if the page has code of sections, FOLDER/NAME_program_1.cpp … of its programs and
-# FOLDER/NAME_mistake_1.cpp … of what must not compile. Leaves their names in `sections`, `programs` and `mistakes`.
-function(attend_extract_code page folder name sections programs mistakes)
+# Writes FOLDER/NAME_sections.cpp, if the page has code of sections, FOLDER/NAME_program_1.cpp … of its programs,
+# FOLDER/NAME_mistake_1.cpp … of what must not compile and FOLDER/NAME_project_1/ … of its projects. Leaves their names in
+# `sections`, `programs`, `mistakes` and `projects`.
+function(attend_extract_code page folder name sections programs mistakes projects)
     file(READ "${page}" text)
     file(RELATIVE_PATH shown "${PROJECT_SOURCE_DIR}" "${page}")
     set(number 0)
@@ -67,6 +69,7 @@ function(attend_extract_code page folder name sections programs mistakes)
     set(operands Operands)
     set(all_programs "")
     set(all_mistakes "")
+    set(all_projects "")
     set(at_end OFF)
     while(NOT at_end)
         string(FIND "${text}" "\n" end)
@@ -106,8 +109,21 @@ function(attend_extract_code page folder name sections programs mistakes)
                 else()
                     string(APPEND body "${section_of_block}")
                 endif()
+            elseif(language STREQUAL "cmake")
+                list(LENGTH all_projects count)
+                math(EXPR count "${count} + 1")
+                set(project "${folder}/${name}_project_${count}")
+                set(content "cmake_minimum_required(VERSION 3.21)\nproject(reader LANGUAGES CXX)\n"
+                    "set(FETCHCONTENT_SOURCE_DIR_ATTEND \"${PROJECT_SOURCE_DIR}\")\n"
+                    "add_executable(your_target ../${name}_program_1.cpp)\n"
+                    "set_target_properties(your_target PROPERTIES OUTPUT_NAME consumer)\n${block}")
+                string(JOIN "" content ${content})
+                file(CONFIGURE OUTPUT "${project}/CMakeLists.txt" CONTENT "@content@" @ONLY)
+                list(APPEND all_projects "${project}")
             endif()
             set(language "")
+        elseif(language STREQUAL "cmake")
+            string(APPEND block "${line}\n")
         elseif(language STREQUAL "cpp")
             string(APPEND block "${line}\n")
             if(line MATCHES "^ *// (error: )?(attend: .*)$")
@@ -168,5 +184,6 @@ function(attend_extract_code page folder name sections programs mistakes)
     endif()
     set(${programs} "${all_programs}" PARENT_SCOPE)
     set(${mistakes} "${all_mistakes}" PARENT_SCOPE)
+    set(${projects} "${all_projects}" PARENT_SCOPE)
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${page}")
 endfunction()
