@@ -31,7 +31,7 @@ foreach(page IN LISTS PAGES)
     file(READ "${page}" text)
     get_filename_component(folder "${page}" DIRECTORY)
 
-    set(rest "${text}")
+    string(REGEX REPLACE "<img src=\"([^\"]*)\"" "](\\1)" rest "${text}")
     while(rest MATCHES "\\]\\(([^)# ]*)(#[^) ]*)?\\)(.*)$")
         set(file "${CMAKE_MATCH_1}")
         set(anchor "${CMAKE_MATCH_2}")
