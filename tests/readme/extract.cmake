@@ -10,7 +10,7 @@
 # - of a table whose last column is headed "Code", every span of code there must compile and run: `>> part` behind
 #   scaled_dot_product, `.field = value` in the shape of a block.
 # - a ```cmake block is the end of a project whose target is your_target, made of the page's first program.
-# A failure names the page's line. CMake's lists would split text at semicolons, so there are none here.
+# A failure names the page's line. Text is never a list here: CMake would split it at its semicolons.
 
 # One line of a test, checks made of its comments.
 function(attend_checked_line line number result)
@@ -52,9 +52,18 @@ function(attend_table_code row number result)
     set(${result} "${code}" PARENT_SCOPE)
 endfunction()
 
+# Writes PREFIX_nSUFFIX, as the next of a list of files.
+function(attend_write_next files prefix suffix content)
+    list(LENGTH ${files} count)
+    math(EXPR count "${count} + 1")
+    set(file "${prefix}_${count}${suffix}")
+    file(CONFIGURE OUTPUT "${file}" CONTENT "@content@" @ONLY)
+    set(${files} ${${files}} "${file}" PARENT_SCOPE)
+endfunction()
+
 # Writes FOLDER/NAME_sections.cpp, if the page has code of sections, FOLDER/NAME_program_1.cpp … of its programs,
-# FOLDER/NAME_mistake_1.cpp … of what must not compile and FOLDER/NAME_project_1/ … of its projects. Leaves their names in
-# `sections`, `programs`, `mistakes` and `projects`.
+# FOLDER/NAME_mistake_1.cpp … of what must not compile and FOLDER/NAME_project_1/CMakeLists.txt … of its projects. Leaves
+# their names in `sections`, `programs`, `mistakes` and `projects`.
 function(attend_extract_code page folder name sections programs mistakes projects)
     file(READ "${page}" text)
     file(RELATIVE_PATH shown "${PROJECT_SOURCE_DIR}" "${page}")
@@ -100,26 +109,17 @@ function(attend_extract_code page folder name sections programs mistakes project
         if(language AND line STREQUAL "```")
             if(language STREQUAL "cpp")
                 if(block MATCHES "int main[(]")
-                    list(LENGTH all_programs count)
-                    math(EXPR count "${count} + 1")
-                    set(source "${folder}/${name}_program_${count}.cpp")
-                    set(content "#line ${block_number} \"${page}\"\n${block}")
-                    file(CONFIGURE OUTPUT "${source}" CONTENT "@content@" @ONLY)
-                    list(APPEND all_programs "${source}")
+                    attend_write_next(all_programs "${folder}/${name}_program" .cpp
+                        "#line ${block_number} \"${page}\"\n${block}")
                 else()
                     string(APPEND body "${section_of_block}")
                 endif()
             elseif(language STREQUAL "cmake")
-                list(LENGTH all_projects count)
-                math(EXPR count "${count} + 1")
-                set(project "${folder}/${name}_project_${count}")
-                set(content "cmake_minimum_required(VERSION 3.21)\nproject(reader LANGUAGES CXX)\n"
+                string(CONCAT content "cmake_minimum_required(VERSION 3.21)\nproject(reader LANGUAGES CXX)\n"
                     "set(FETCHCONTENT_SOURCE_DIR_ATTEND \"${PROJECT_SOURCE_DIR}\")\n"
                     "add_executable(your_target ../${name}_program_1.cpp)\n"
                     "set_target_properties(your_target PROPERTIES OUTPUT_NAME consumer)\n${block}")
-                string(JOIN "" content ${content})
-                file(CONFIGURE OUTPUT "${project}/CMakeLists.txt" CONTENT "@content@" @ONLY)
-                list(APPEND all_projects "${project}")
+                attend_write_next(all_projects "${folder}/${name}_project" /CMakeLists.txt "${content}")
             endif()
             set(language "")
         elseif(language STREQUAL "cmake")
@@ -131,12 +131,8 @@ function(attend_extract_code page folder name sections programs mistakes project
                 set(words "${CMAKE_MATCH_2}")
                 attend_cut_statement("${paragraph}" paragraph statement)
                 if(by_compiler)
-                    list(LENGTH all_mistakes count)
-                    math(EXPR count "${count} + 1")
-                    set(source "${folder}/${name}_mistake_${count}.cpp")
-                    set(content "// expect: ${words}\n#include <attend/attend.hpp>\nusing namespace attend;\n${statement};\n")
-                    file(CONFIGURE OUTPUT "${source}" CONTENT "@content@" @ONLY)
-                    list(APPEND all_mistakes "${source}")
+                    attend_write_next(all_mistakes "${folder}/${name}_mistake" .cpp
+                        "// expect: ${words}\n#include <attend/attend.hpp>\nusing namespace attend;\n${statement};\n")
                     string(APPEND paragraph "\n\n")
                 else()
                     string(REGEX REPLACE "([\"\\\\])" "\\\\\\1" words "${words}")
@@ -174,6 +170,9 @@ function(attend_extract_code page folder name sections programs mistakes project
             set(table_of_code OFF)
         endif()
     endwhile()
+    if(language)
+        message(FATAL_ERROR "${shown}:${block_number}: this block does not end")
+    endif()
 
     set(${sections} "" PARENT_SCOPE)
     if(tests)
