@@ -2,7 +2,7 @@
 #
 #   root                 the project's folder
 #   long_tests           a regular expression of test sources
-#   prepare PART...      installs what is missing of: compiler cmake eigen catch2 benchmark
+#   prepare PART...      installs what is missing of: compiler cmake eigen catch2 benchmark emscripten python
 #   build TARGET ARG...  configures build/ with ARG... for cmake, then builds TARGET there
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -26,6 +26,8 @@ has() {
     eigen) has_header eigen3/Eigen/Core ;;
     catch2) has_header catch2/catch_test_macros.hpp || has_header catch2/catch.hpp ;;
     benchmark) has_header benchmark/benchmark.h ;;
+    emscripten) command -v em++ >/dev/null ;;
+    python) command -v python3 >/dev/null ;;
     esac
 }
 
@@ -47,6 +49,9 @@ package_of() {
     brew:benchmark) echo google-benchmark ;;
     dnf:benchmark) echo google-benchmark-devel ;;
     zypper:benchmark) echo benchmark-devel ;;
+    *:emscripten) echo emscripten ;;
+    apt-get:python | dnf:python | zypper:python) echo python3 ;;
+    *:python) echo python ;;
     esac
 }
 
