@@ -25,7 +25,8 @@ std::string kind_of_run(const Options& options, std::string_view text) {
     std::ostringstream line;
     line << kind_of_model(options.attention, options.sizes, text) << ", trained ";
     options.plan.steps > 0 ? line << options.plan.steps << " steps" : line << options.plan.minutes << " minutes";
-    line << " at rate " << options.plan.rate << " with dropout " << options.plan.dropout;
+    line << " at rate " << options.plan.rate << " with dropout " << options.plan.dropout << ", seed "
+         << options.plan.seed;
     return line.str();
 }
 
@@ -103,7 +104,9 @@ int run(const Options& options) {
         sample(model, corpus, options.sizes.context, prompt, options.sample, options.temperature, options.plan.seed,
                [](const std::string& character) { std::cout << character << std::flush; });
         std::cout << (wants_colours() ? "\x1b[0m\n" : "\n");
-        return 0;
+        if (!options.check || loss < bigram) return 0;
+        std::cerr << "the held-out loss is not below the bigram's\n";
+        return 1;
     });
 }
 
