@@ -43,18 +43,19 @@ struct Block {
     /// Changes x. `weights`, where given, gets those of the attention's heads, below each other.
     void forward(Rows<T>& x, const attend::Sequences& sequences, Dropout& dropout, Tape& tape, Scratch& scratch,
                  attend::Output<T> weights = {}) const {
-        norm_before_attention.forward(x, tape.norm_before_attention, scratch.normed);
-        scratch.change.resize(x.rows(), x.cols());
-        attention.forward(
-            scratch.normed, scratch.change,
-            {.workspace = &scratch.workspace, .tape = &tape.attention, .weights = weights, .sequences = sequences});
-        dropout.forward(scratch.change, tape.dropped_attention);
-        x += scratch.change;
+        run(x, dropout, tape, scratch, [&](Rows<T>& attended) {
+            attention.forward(
+                scratch.normed, attended,
+                {.workspace = &scratch.workspace, .tape = &tape.attention, .weights = weights, .sequences = sequences});
+        });
+    }
 
-        norm_before_mlp.forward(x, tape.norm_before_mlp, tape.normed_for_mlp);
-        mlp.forward(tape.normed_for_mlp, tape.mlp, scratch.change);
-        dropout.forward(scratch.change, tape.dropped_mlp);
-        x += scratch.change;
+    /// The same of the next characters of a text, whose keys and values the cache keeps for those to come.
+    void step(Rows<T>& x, attend::KvCache<T>& cache, Tape& tape, Scratch& scratch) const {
+        Dropout none;
+        run(x, none, tape, scratch, [&](Rows<T>& attended) {
+            attention.step(scratch.normed, cache, attended, {.workspace = &scratch.workspace, .tape = &tape.attention});
+        });
     }
 
     /// Makes of dx, the gradient of what came out, that of what came in, and adds the gradients of the parameters.
@@ -84,6 +85,22 @@ struct Block {
     MultiHead attention;
     RmsNorm<T> norm_before_mlp;
     Mlp<T> mlp;
+
+private:
+    /// `attend_to(attended)` writes what the attention makes of scratch.normed.
+    template <class AttendTo>
+    void run(Rows<T>& x, Dropout& dropout, Tape& tape, Scratch& scratch, const AttendTo& attend_to) const {
+        norm_before_attention.forward(x, tape.norm_before_attention, scratch.normed);
+        scratch.change.resize(x.rows(), x.cols());
+        attend_to(scratch.change);
+        dropout.forward(scratch.change, tape.dropped_attention);
+        x += scratch.change;
+
+        norm_before_mlp.forward(x, tape.norm_before_mlp, tape.normed_for_mlp);
+        mlp.forward(tape.normed_for_mlp, tape.mlp, scratch.change);
+        dropout.forward(scratch.change, tape.dropped_mlp);
+        x += scratch.change;
+    }
 };
 
 }  // namespace transformer_lm

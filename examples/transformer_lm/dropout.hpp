@@ -6,7 +6,7 @@
 namespace transformer_lm {
 
 /// Leaves out a share of the numbers of a matrix and enlarges the others to make up for them (Srivastava et al. 2014).
-/// With so little text to learn from, the model would otherwise know it by heart before it knew English.
+/// Of a short text a model would otherwise know all by heart before it knew its language.
 class Dropout {
 public:
     Dropout() = default;  ///< leaves nothing out: how a trained model runs

@@ -32,16 +32,20 @@ inline void draw_losses(std::ostream& out, const std::vector<Look>& looks, doubl
         << "<text class='axis' transform='translate(24 " << top + height / 2
         << ") rotate(-90)'>bits per character</text>\n";
 
-    const auto curve = [&](auto loss, std::string_view name, std::string_view colour) {
-        if (looks.empty()) return;
+    const auto curve = [&](auto loss, std::string_view name, double name_y, std::string_view colour) {
         out << "<path class='curve' stroke='" << colour << "' d='";
         for (const Look& look : looks)
             out << (&look == &looks.front() ? "M" : "L") << x(look.step) << " " << y(loss(look));
-        out << "'/>\n<text class='number' x='" << left + width + 8 << "' y='" << y(loss(looks.back())) + 4 << "'>"
-            << name << "</text>\n";
+        out << "'/>\n<text class='number' x='" << left + width + 8 << "' y='" << name_y + 4 << "'>" << name
+            << "</text>\n";
     };
-    curve([](const Look& look) { return look.training; }, "training", "#63a4ce");
-    curve([](const Look& look) { return look.held_out; }, "held-out", "#092b5e");
+    if (!looks.empty()) {
+        const double training = y(looks.back().training), held_out = y(looks.back().held_out);
+        // Their names stand at least a line apart.
+        const double aside = std::max(0.0, 7 - std::abs(training - held_out) / 2) * (training < held_out ? -1 : 1);
+        curve([](const Look& look) { return look.training; }, "training", training + aside, "#63a4ce");
+        curve([](const Look& look) { return look.held_out; }, "held-out", held_out - aside, "#092b5e");
+    }
     out << "<path class='curve' stroke='#c2410c' stroke-dasharray='6 4' d='M" << left << " " << y(bigram) << "h"
         << width << "'/>\n<text class='number' x='" << left + width + 8 << "' y='" << y(bigram) + 4
         << "'>bigram, held-out</text>\n";

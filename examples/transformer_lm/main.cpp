@@ -1,12 +1,15 @@
 // needs: threads
+// embeds: transformer_lm/king_james.txt
 /// Trains a small decoder-only Transformer on the characters of a text, with an attention of one's choice. Where to
 /// read on: attentions.hpp (the compositions to choose from, and yours), block.hpp, model.hpp, training.hpp.
 
+#include "../support/embedded_file.hpp"
 #include "../support/terminal.hpp"
-#include "embedded_text.hpp"
 #include "heads_picture.hpp"
+#include "kind.hpp"
 #include "loss_plot.hpp"
 #include "options.hpp"
+#include "prompt.hpp"
 #include "self_check.hpp"
 
 #include <sstream>
@@ -15,37 +18,15 @@ using namespace transformer_lm;
 
 namespace {
 
-std::string text_of(const Options& options) {
-    if (!options.text) return std::string(embedded_text);
-    return read_file(*options.text);
-}
-
-Tokens prompt_of(const Options& options, const Corpus& corpus) {
-    Tokens prompt;
-    if (!options.prompt) {
-        const Corpus::Part part = corpus.specimen();
-        for (Index place = part.begin; place < part.end; ++place) prompt.push_back(corpus.token(place));
-        return prompt;
-    }
-    try {
-        for (const std::string& character : characters_of(*options.prompt))
-            prompt.push_back(corpus.token_of(character));
-    } catch (const std::invalid_argument& error) {
-        throw UsageError(std::string("--prompt: ") + error.what());
-    }
-    if (prompt.empty()) throw UsageError("--prompt needs at least one character");
-    return prompt;
-}
+std::string text_of(const Options& options) { return options.text ? read_file(*options.text) : embedded_file(); }
 
 /// All that decides whether saved weights are those of this run, in one line.
-std::string kind_of_model(const Options& options, std::string_view text) {
+std::string kind_of_run(const Options& options, std::string_view text) {
     std::ostringstream line;
-    line << "transformer_lm, version 1, score " << options.attention.score << ", soft cap "
-         << options.attention.soft_cap << ", " << options.sizes.layers << " layers, " << options.sizes.heads
-         << " heads, width " << options.sizes.width << ", context " << options.sizes.context << ", trained ";
+    line << kind_of_model(options.attention, options.sizes, text) << ", trained ";
     options.plan.steps > 0 ? line << options.plan.steps << " steps" : line << options.plan.minutes << " minutes";
-    line << " at rate " << options.plan.rate << " with dropout " << options.plan.dropout << " on text " << std::hex
-         << checksum(text);
+    line << " at rate " << options.plan.rate << " with dropout " << options.plan.dropout << ", seed "
+         << options.plan.seed;
     return line.str();
 }
 
@@ -97,7 +78,7 @@ void save_heads(const LanguageModel<float, A>& model, const Corpus& corpus, cons
 int run(const Options& options) {
     const std::string text = text_of(options);
     const Corpus corpus(text);
-    const Tokens prompt = prompt_of(options, corpus);
+    const Tokens prompt = prompt_of(options.prompt, corpus);
     const double bigram = bigram_loss(corpus);
     return with_attention(options.attention, [&](const auto& attention, bool rope) {
         LanguageModel<float, std::remove_cvref_t<decltype(attention)>> model(corpus.alphabet_size(), options.sizes,
@@ -106,7 +87,7 @@ int run(const Options& options) {
         attend::visit_parameters(model, [&](std::string_view, const auto& value) { parameters += value.size(); });
         std::cout << corpus.size() << " characters, " << corpus.alphabet_size() << " different ones, "
                   << corpus.held_out_size() << " held out; a model of " << parameters << " parameters\n";
-        const std::string kind = kind_of_model(options, text);
+        const std::string kind = kind_of_run(options, text);
         require_writable(options.pictures / "heads.svg");
         if (options.retrain || !load_earlier_weights(options.weights, kind, model))
             train(model, corpus, kind, bigram, options);
@@ -123,7 +104,9 @@ int run(const Options& options) {
         sample(model, corpus, options.sizes.context, prompt, options.sample, options.temperature, options.plan.seed,
                [](const std::string& character) { std::cout << character << std::flush; });
         std::cout << (wants_colours() ? "\x1b[0m\n" : "\n");
-        return 0;
+        if (!options.check || loss < bigram) return 0;
+        std::cerr << "the held-out loss is not below the bigram's\n";
+        return 1;
     });
 }
 
@@ -131,7 +114,7 @@ int run(const Options& options) {
 
 int main(int count, char** words) {
     const auto check_or_run = [](const Options& options) {
-        return options.self_check ? check_self(embedded_text, options.plan.threads) : run(options);
+        return options.self_check ? check_self(embedded_file(), options.plan.threads) : run(options);
     };
     return run_program(
         usage, [&] { return read_options(count, words); }, check_or_run);

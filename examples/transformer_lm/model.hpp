@@ -41,9 +41,7 @@ public:
     /// attention, a matrix a block, with the heads below each other; the batch must then hold a single window.
     void forward(const Batch& batch, Dropout dropout, Tape& tape, std::vector<Rows<T>>* weights = nullptr) const {
         const attend::Sequences sequences = batch.sequences();
-        tape.x.resize(batch.rows(), embedding.cols());
-        for (Index row = 0; row < batch.rows(); ++row)
-            tape.x.row(row) = embedding.row(batch.inputs[static_cast<std::size_t>(row)]);
+        embed(batch.inputs, tape);
         dropout.forward(tape.x, tape.dropped_embedding);
         tape.blocks.resize(blocks.size());
         if (weights != nullptr) weights->assign(blocks.size(), {});
@@ -52,10 +50,21 @@ public:
             if (weights != nullptr) seen = (*weights)[i];
             blocks[i].forward(tape.x, sequences, dropout, tape.blocks[i], tape.scratch, seen);
         }
-        last_norm.forward(tape.x, tape.last_norm, tape.normed);
-        readout.forward(tape.normed, tape.logits);
-        tape.log_probabilities.resizeLike(tape.logits);
-        attend::log_softmax(tape.logits, tape.log_probabilities);
+        read_out(tape);
+    }
+
+    /// The same of the next characters of one text, given what the caches, one a block, hold of those before.
+    void step(const Tokens& next, std::vector<attend::KvCache<T>>& caches, Tape& tape) const {
+        embed(next, tape);
+        tape.blocks.resize(blocks.size());
+        for (std::size_t i = 0; i < blocks.size(); ++i) blocks[i].step(tape.x, caches[i], tape.blocks[i], tape.scratch);
+        read_out(tape);
+    }
+    /// Caches of a text of at most that many characters.
+    std::vector<attend::KvCache<T>> caches(Index capacity) const {
+        const auto& shape = blocks.front().attention.shape();
+        return std::vector(blocks.size(),
+                           attend::KvCache<T>({.heads = shape.kv_heads, .d_k = shape.d_head, .capacity = capacity}));
     }
 
     /// Adds the gradients of the parameters, given those of the log-probabilities.
@@ -86,6 +95,18 @@ public:
     Linear<T> readout;
 
 private:
+    void embed(const Tokens& inputs, Tape& tape) const {
+        tape.x.resize(static_cast<Index>(inputs.size()), embedding.cols());
+        for (Index row = 0; row < tape.x.rows(); ++row)
+            tape.x.row(row) = embedding.row(inputs[static_cast<std::size_t>(row)]);
+    }
+    void read_out(Tape& tape) const {
+        last_norm.forward(tape.x, tape.last_norm, tape.normed);
+        readout.forward(tape.normed, tape.logits);
+        tape.log_probabilities.resizeLike(tape.logits);
+        attend::log_softmax(tape.logits, tape.log_probabilities);
+    }
+
     LanguageModel(Index alphabet, const ModelSizes& sizes, const A& attention, bool rope, Random random)
         : embedding(random_weight<T>(alphabet, sizes.width, random)),
           last_norm(sizes.width),

@@ -17,14 +17,16 @@ inline constexpr std::string_view usage =
   --score NAME      the attention: scaled (with RoPE; default), alibi, cosine (with RoPE), or yours, a formula in
                     attentions.hpp
   --soft-cap C      keeps the scores of scaled within -C and C
-  --text FILE       what to learn from (default: the project's own LICENSE and README)
+  --text FILE       what to learn from (default: Genesis and the Gospels, King James translation)
 
   --minutes M       how long to train (default: 2)
   --steps N         trains N steps instead: the same weights each time, whatever the number of threads
   --layers N, --heads N, --width N, --context N
                     the model: blocks, heads, numbers and characters of context (default: 3, 4, 96, 128)
-  --dropout P       the share of numbers left out in training (default: 0.3; a longer text wants less)
+  --dropout P       the share of numbers left out in training (default: 0; a text of 10,000 characters wants 0.3)
   --rate R          the highest rate of learning (default: 0.005)
+  --seed N          what weights, windows and characters are drawn by (default: 1)
+  --check           fails unless the held-out loss is below the bigram's
   --retrain         trains anew, whatever was saved
   --threads N       trains with N threads (default: 2, or 1 where there is but one)
 
@@ -32,14 +34,14 @@ inline constexpr std::string_view usage =
   --prompt TEXT     what to go on from (default: a line of the held-out text)
   --temperature X   below 1 the likelier characters win more often (default: 0.7)
 
-  --weights FILE    where trained weights are kept (default: transformer_lm.NAME.weights beside the program)
+  --weights FILE    where trained weights are kept (default: transformer_lm.NAME.safetensors beside the program)
   --pictures DIR    where loss.svg and heads.svg go (default: beside the program)
   --short           checks itself in a few seconds, in a temporary directory
   --help            prints this
 
 Losses are in bits per character, held-out ones of text that is kept from training.
-The exit code is 0; 2 if the options or the text make no sense or a file cannot be written; 3 if training, or what it
-has left, comes to a number that is not finite. Such training saves nothing.
+The exit code is 0; 1 if a check fails; 2 if the options or the text make no sense or a file cannot be written; 3 if
+training, or what it has left, comes to a number that is not finite. Such training saves nothing.
 )";
 
 struct Options : ProgramOptions {
@@ -51,6 +53,7 @@ struct Options : ProgramOptions {
     int sample = 400;
     std::optional<std::string> prompt;
     double temperature = 0.7;
+    bool check = false;
 };
 
 namespace detail {
@@ -103,6 +106,10 @@ inline Options read_options(int count, char** words) {
             options.plan.dropout = line.number(0);
         else if (word == "--rate")
             options.plan.rate = static_cast<float>(line.number(0, std::numeric_limits<float>::max()));
+        else if (word == "--seed")
+            options.plan.seed = static_cast<std::uint64_t>(line.whole_number(0));
+        else if (word == "--check")
+            options.check = true;
         else if (word == "--threads")
             options.plan.threads = line.whole_number(1);
         else if (word == "--sample")
@@ -118,8 +125,8 @@ inline Options read_options(int count, char** words) {
     }
     options.attention.heads = options.sizes.heads;
     if (options.weights.empty())
-        options.weights =
-            directory_of_program(words[0]) / ("transformer_lm." + std::string(options.attention.score) + ".weights");
+        options.weights = directory_of_program(words[0]) /
+                          ("transformer_lm." + std::string(options.attention.score) + ".safetensors");
     detail::check(options);
     return options;
 }

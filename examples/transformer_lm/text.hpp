@@ -3,6 +3,8 @@
 #include "../support/layers.hpp"
 
 #include <algorithm>
+#include <cstdint>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -28,6 +30,13 @@ inline std::vector<std::string> characters_of(std::string_view text) {
     return characters;
 }
 
+/// What tells one text from another (FNV-1a).
+inline std::uint64_t fingerprint(std::string_view text) {
+    std::uint64_t hash = 0xcbf29ce484222325U;
+    for (const char byte : text) hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3U;
+    return hash;
+}
+
 /// A text of which every eighth block, or fewer of a long one, is held out: training never predicts it. Blocks from all
 /// over the text, since its end may be about something else than its beginning.
 class Corpus {
@@ -44,9 +53,8 @@ public:
         if (static_cast<Index>(characters.size()) > most)
             throw std::invalid_argument("a text of " + std::to_string(characters.size()) +
                                         " characters is too long: it may have " + std::to_string(most));
-        alphabet_ = characters;
-        std::ranges::sort(alphabet_);
-        alphabet_.erase(std::unique(alphabet_.begin(), alphabet_.end()), alphabet_.end());
+        const std::set<std::string> different(characters.begin(), characters.end());
+        alphabet_.assign(different.begin(), different.end());
         for (const std::string& character : characters) tokens_.push_back(token_of(character));
         hold_out();
     }

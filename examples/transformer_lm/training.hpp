@@ -16,7 +16,7 @@ struct TrainingPlan {
     int steps = 0;       ///< instead of a time, for a run that gives the same weights each time; 0: the time decides
     float rate = 5e-3f;  ///< the highest; it rises first and falls to 0 at the end
     float decay = 0.1f;
-    double dropout = 0.3;
+    double dropout = 0;
     std::uint64_t seed = 1;
     int threads = 1;
     int looks = 40;  ///< how often the held-out loss is measured

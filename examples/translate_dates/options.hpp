@@ -24,7 +24,7 @@ inline constexpr std::string_view usage =
   --seed N          what the first weights and the dates of training are drawn by (default: 1)
   --rate R          the highest rate of learning (default: 0.006)
   --threads N       trains with N threads (default: 2, or 1 where there is but one); the result is the same
-  --weights FILE    where trained weights are kept (default: translate_dates.weights beside the program)
+  --weights FILE    where trained weights are kept (default: translate_dates.safetensors beside the program)
   --svg FILE        where the picture of the alignment goes (default: translate_dates.svg beside the program)
   --short           checks itself in a few seconds, in a temporary directory
   --help            prints this
@@ -52,7 +52,7 @@ inline Options read_options(int count, char** words) {
     Options options;
     const std::filesystem::path here = directory_of_program(words[0]);
     options.program = words[0];
-    options.weights = here / "translate_dates.weights";
+    options.weights = here / "translate_dates.safetensors";
     options.picture = here / "translate_dates.svg";
 
     for (CommandLine line(count, words); line.next();) {

@@ -100,7 +100,7 @@ inline int check_self(int threads) {
     report((translation.weights.rowwise().sum().array() - 1.f).abs().maxCoeff() < 1e-5f,
            "each row of an alignment sums to 1");
     report(weights_survive(model, Translator<float>(ModelSizes{}, 8), Translator<float>(detail::tiny, 8)),
-           "weights survive a file, and a damaged file is refused");
+           "weights survive a file, and those cut short or of another model are refused");
     report(weights_stay_finite(Translator<float>(detail::tiny, 8)),
            "weights that are not finite are neither saved nor loaded");
     const auto train_at = [&](float rate) {
