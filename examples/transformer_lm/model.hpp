@@ -62,9 +62,7 @@ public:
     }
     /// Caches of a text of at most that many characters.
     std::vector<attend::KvCache<T>> caches(Index capacity) const {
-        const auto& shape = blocks.front().attention.shape();
-        return std::vector(blocks.size(),
-                           attend::KvCache<T>({.heads = shape.kv_heads, .d_k = shape.d_head, .capacity = capacity}));
+        return std::vector(blocks.size(), blocks.front().attention.cache({.capacity = capacity}));
     }
 
     /// Adds the gradients of the parameters, given those of the log-probabilities.

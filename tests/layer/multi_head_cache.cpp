@@ -62,6 +62,32 @@ TEST_CASE("a memory that a cache remembers is read as the memory itself, from an
     check<float>(cosine(3.0), {.d_model = 12, .heads = 2, .bias = false}, 6);
 }
 
+TEMPLATE_TEST_CASE("a block makes the cache that its steps fit", "", ScaledDotProductAttention, CosineAttention,
+                   AdditiveAttention<double>) {
+    const auto make = [] {
+        if constexpr (std::is_same_v<TestType, AdditiveAttention<double>>) {
+            return AdditiveAttention<double>(4, 4, 7, 1);
+        } else {
+            return TestType();
+        }
+    };
+    const auto block = multi_head<double>({.d_model = 16, .heads = 4, .kv_heads = 2}, make() >> causal, 3);
+    Random random(4);
+    const RowMatrix<double> x = random_matrix<double>(random, 18, 16), all = block(x.topRows(9));
+    auto cache = block.cache({.capacity = 9, .sequences = 2});
+    RowMatrix<double> last;
+    block.prefill(x, cache, last, {.sequences = sequences({0, 9, 18})});
+    CHECK(last.rows() == 2);
+    CHECK(distance(last.row(0), all.row(8)) < 1e-13);
+    CHECK_THROWS_AS(block.step(x.topRows(2), cache, last), std::invalid_argument);  // one more for each
+    last.resize(0, 0);
+    auto narrow = block.template cache<Eigen::half>({.capacity = 9});
+    static_assert(std::is_same_v<decltype(narrow), KvCache<double, Eigen::half>>);
+    block.prefill(x.topRows(9), narrow, last);
+    CHECK(distance(last, all.row(8)) < 0.01);
+    CHECK_THROWS_AS(block.cache({.capacity = -1}), std::invalid_argument);
+}
+
 TEST_CASE("one cache serves several blocks, packed weights, two memories and stores of fewer bits") {
     const auto block =
         multi_head<float>({.d_model = 16, .heads = 4, .d_memory = 12, .d_value_memory = 20}, scaled_dot_product, 1);

@@ -12,6 +12,12 @@
 
 namespace attend::inline ATTEND_ABI {
 
+/// How much a block's cache holds.
+struct CacheSize {
+    Index capacity = 0;   ///< keys of a sequence at most
+    Index sequences = 1;  ///< each with a length of its own
+};
+
 /// The calls of a block that fill a cache, if its mixer is an attention. Rows are n × d_model or n × d_memory; O(n ·
 /// d_model²) operations. They throw `std::invalid_argument`, or `std::length_error` where a cache is full.
 template <class T, class A>
@@ -22,6 +28,20 @@ class MultiHeadOnCache : public MultiHeadOnSource<T, A> {
 public:
     using Call::shape;
     using typename Call::Options, typename Call::Tape;
+
+    /// An empty cache for what this block's heads read, held as numbers of type S: `block.cache({.capacity = 4096})`,
+    /// `block.cache<std::int8_t>({.capacity = 4096, .sequences = 16})`. O(sequences · capacity · kv_heads · d_head)
+    /// memory, all taken here; the cache borrows nothing. Throws `std::invalid_argument` for sizes that are negative.
+    template <class S = Compute<T>>
+    KvCache<Compute<T>, S> cache(const CacheSize& size) const {
+        Index width = shape().d_head;
+        if constexpr (attends<S>()) width = feature_width(0);
+        return KvCache<Compute<T>, S>({.heads = shape().kv_heads,
+                                       .d_k = width,
+                                       .d_v = shape().d_head,
+                                       .capacity = size.capacity,
+                                       .sequences = size.sequences});
+    }
 
     /// Appends the keys and values of a memory to a cache, projected, where there is RoPE turned, and as features of
     /// the attention's score, so that any number of calls, also of other blocks with the same weights of keys and
@@ -137,6 +157,18 @@ private:
             return false;
     }();
 
+    /// How many features the attention's score makes of a key.
+    Index feature_width(Index keys) const {
+        const Index width = shape().d_head;
+        const Shape heads{.heads = shape().heads,
+                          .kv_heads = shape().kv_heads,
+                          .keys = keys,
+                          .d_q = width,
+                          .d_k = width,
+                          .d_v = width};
+        detail::check_part(this->attention.score(), heads);
+        return detail::features_of(this->attention.score(), heads);
+    }
     /// What `remember` asks before it writes.
     template <class Cache>
     detail::SequencesRef check_memory(Index rows, std::string_view name, const Cache& cache, const Options& options,
@@ -144,14 +176,7 @@ private:
         Index width = shape().d_head;
         if constexpr (attends<Cache>()) {
             this->check_parameters();
-            const Shape heads{.heads = shape().heads,
-                              .kv_heads = shape().kv_heads,
-                              .keys = rows,
-                              .d_q = width,
-                              .d_k = width,
-                              .d_v = width};
-            detail::check_part(this->attention.score(), heads);
-            width = detail::features_of(this->attention.score(), heads);
+            width = feature_width(rows);
         }
         if (cache.heads() != shape().kv_heads || cache.key_width() != width || cache.value_width() != shape().d_head)
             detail::refuse("remember: the cache holds ", cache.heads(), " heads with keys of width ", cache.key_width(),

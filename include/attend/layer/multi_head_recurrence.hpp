@@ -20,7 +20,7 @@ class MultiHeadRecurrence : public MultiHeadSteps<T, M> {
 
 public:
     using Call::shape;
-    using Steps::step, Steps::prefill, Steps::remember;
+    using Steps::cache, Steps::step, Steps::prefill, Steps::remember;
     using typename Call::Options, typename Call::Tape;
 
     /// A cache for that many sequences.
