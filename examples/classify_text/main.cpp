@@ -234,6 +234,7 @@ double share_right(const Eigen::VectorXd& logits, const Batch& batch) {
 
 int run(const GalleryOptions& options) {
     require_writable(options.picture);
+    std::cout << "Guests tell what they found: are they content?\n\n";
     Vocabulary vocabulary;
     Random random(options.seed + 2000);
     const Batch alike(draw_reviews(1000, false, random), vocabulary),

@@ -170,6 +170,9 @@ struct Model {
     static void parameters(auto& self, auto&& visit) { visit("attention", self.attention); }
 };
 
+template <class A>
+Model(A, Index) -> Model<A>;
+
 /// Trains a model on scenes that are drawn as they are needed; returns its error on others.
 template <class A>
 double learn(const std::string& name, Model<A>& model, const GalleryOptions& options) {

@@ -129,6 +129,8 @@ struct Forecaster {
     }
     static void parameters(auto& self, auto&& visit) { visit("attention", self.attention); }
 };
+template <class A>
+Forecaster(A) -> Forecaster<A>;
 
 /// A holiday, or a day beside one.
 bool unlike_others(const Town& town, Index t) { return town.calendar.row(t).segment(7, 2).sum() > 0; }
@@ -196,6 +198,7 @@ void draw_looks(std::ostream& out, const Eigen::VectorXd& by_age, Index day, dou
 
 int run(const GalleryOptions& options) {
     require_writable(options.picture);
+    std::cout << "Forty towns teach where to look; of others the last year is foretold, each day a week ahead.\n";
     Random random(options.seed);
     std::vector<Town> towns, others;
     std::vector<Regression> regressions;

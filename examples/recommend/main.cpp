@@ -237,6 +237,7 @@ void draw_looks(std::ostream& out, const Recommender<A>& model, const Learner& l
 
 int run(const GalleryOptions& options) {
     require_writable(options.picture);
+    std::cout << "Learners follow subjects from level to level: which course will they take next?\n";
     Random random(options.seed + 2000);
     const std::vector<Learner> others = draw_learners(500, random);
     RowVector<double> counts = RowVector<double>::Zero(catalogue);
