@@ -282,7 +282,7 @@ int run(const GalleryOptions& options) {
     std::cout << "The same as a picture: " << options.picture.string() << "\n\n";
 
     Report report;
-    const double least = options.brief ? 0.85 : 0.97, margin = options.brief ? 0.15 : 0.2;
+    const double least = options.brief ? 0.8 : 0.95, margin = options.brief ? 0.15 : 0.2;
     report(of_reader.apart > least, "attention is right about " + Report::number(of_reader.apart) +
                                         " of sentences of kinds never met, more than " + Report::number(least));
     report(of_reader.alike > of_words.alike + margin && of_reader.alike > of_pairs.alike + margin,
