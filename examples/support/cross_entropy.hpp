@@ -23,4 +23,15 @@ T cross_entropy(const std::vector<Eigen::Index>& targets, const Rows<T>& log_pro
     return loss;
 }
 
+/// The mean of -log p of answers that are 1 or 0, where p = σ(logit), and its gradient in the logits.
+template <class T>
+T logistic_loss(const Eigen::Array<T, Eigen::Dynamic, 1>& answers, const Eigen::Array<T, Eigen::Dynamic, 1>& logits,
+                Eigen::Matrix<T, Eigen::Dynamic, 1>& dlogits) {
+    const Eigen::Array<T, Eigen::Dynamic, 1> p = 1 / (1 + (-logits).exp());
+    dlogits = (p - answers) / static_cast<T>(p.size());
+    // log(1 + e^x) of x, the logit of the wrong answer
+    const Eigen::Array<T, Eigen::Dynamic, 1> x = (1 - 2 * answers) * logits;
+    return (x.max(T(0)) + (-x.abs()).exp().log1p()).mean();
+}
+
 }  // namespace support

@@ -13,7 +13,7 @@ namespace support {
 struct HeatMap {
     std::string title{};
     Eigen::MatrixXd weights{};
-    std::vector<std::string> rows{}, columns{};  ///< labels; none: no labels on that side
+    std::vector<std::string> rows{}, columns{};  ///< labels; none: no labels on that side; long columns' stand upright
 };
 
 /// What all heat maps of a picture share.
@@ -56,9 +56,7 @@ public:
     int right() const { return static_cast<int>(map_.weights.cols()) * all_.cell; }
     int left() const { return axis(all_.row_axis) + room(longest(map_.rows)); }
     int width() const { return left() + std::max(right(), letter * letters(map_.title)); }
-    int height() const {
-        return top() + foot() + (map_.columns.empty() ? 0 : font() + 4) + axis(all_.column_axis) + 14;
-    }
+    int height() const { return top() + foot() + column_room() + axis(all_.column_axis) + 14; }
 
     void draw(std::ostream& out) const {
         if (!map_.title.empty())
@@ -81,6 +79,8 @@ private:
     }
     static int axis(const std::string& name) { return name.empty() ? 0 : 26; }
     int room(int label) const { return label == 0 ? 0 : 10 + label * font() * 2 / 3; }
+    bool upright() const { return longest(map_.columns) > 2; }
+    int column_room() const { return upright() ? room(longest(map_.columns)) : map_.columns.empty() ? 0 : font() + 4; }
 
     void draw_cells(std::ostream& out) const {
         const int cell = all_.cell;
@@ -101,18 +101,27 @@ private:
     }
     void draw_labels(std::ostream& out) const {
         const int cell = all_.cell;
-        const auto label = [&](const std::string& text, int x, int y, std::string_view anchor) {
-            out << "<text class='label' style='font-size:" << font() << "px;text-anchor:" << anchor << "' x='" << x
-                << "' y='" << y << "'>" << svg::visible(text) << "</text>\n";
+        const auto label = [&](const std::string& text, int x, int y, std::string_view anchor, bool turned = false) {
+            out << "<text class='label' style='font-size:" << font() << "px;text-anchor:" << anchor << "'";
+            if (turned)
+                out << " transform='translate(" << x << " " << y << ") rotate(-90)'>";
+            else
+                out << " x='" << x << "' y='" << y << "'>";
+            out << svg::visible(text) << "</text>\n";
         };
         int y = (cell + font()) / 2 - font() / 6;
         for (const std::string& text : map_.rows) label(text, -7, y, "end"), y += cell;
         int x = cell / 2;
-        for (const std::string& text : map_.columns) label(text, x, foot() + font() + 3, "middle"), x += cell;
+        for (const std::string& text : map_.columns) {
+            if (upright())
+                label(text, x + font() / 3, foot() + 7, "end", true);
+            else
+                label(text, x, foot() + font() + 3, "middle");
+            x += cell;
+        }
         if (!all_.column_axis.empty())
-            out << "<text class='axis' x='" << right() / 2 << "' y='"
-                << foot() + (map_.columns.empty() ? 0 : font() + 4) + 20 << "'>" << svg::escaped(all_.column_axis)
-                << "</text>\n";
+            out << "<text class='axis' x='" << right() / 2 << "' y='" << foot() + column_room() + 20 << "'>"
+                << svg::escaped(all_.column_axis) << "</text>\n";
         if (!all_.row_axis.empty())
             out << "<text class='axis' transform='translate(" << 14 - left() << " " << foot() / 2 << ") rotate(-90)'>"
                 << svg::escaped(all_.row_axis) << "</text>\n";
