@@ -38,6 +38,7 @@ template <class T>
 struct ProductOptions {
     const T* factor = nullptr;           ///< by lane: factor ∘ C is added; none: nothing
     T* largest = nullptr;                ///< by lane: raised to the largest result
+    T scale = 1;                         ///< of packed operands: times the product
     Index apart = 0;                     ///< how far rows of B and rows of C are from each other; 0: `lanes`
     detail::ReadAhead* ahead = nullptr;  ///< what to ask for by the way
 };
@@ -82,6 +83,11 @@ concept PackingEngine = EngineOf<E, T> && requires(const E& e, RowOperand<T>& a,
     e.pack(b, n, n, to);
     e.multiply_packed(a, n, n, b, n, c, options);
 };
+
+/// One whose packed operands are rounded. A factor of the queries that would not leave them their bits is applied to the
+/// products then.
+template <class E>
+concept RoundingEngine = requires { requires E::rounds; };
 
 /// One that also packs a B while it is made, a packet of lanes at a time: `make(k)` gives row k from `lane` on, and the
 /// sum of the rows is returned.
