@@ -55,7 +55,8 @@ void scale_row(const T* from, Index columns, T factor, X* to, Index stride) {
     for (Index a = 0; a < columns; ++a) to[a * stride] = static_cast<X>(factor * from[a]);
 }
 
-/// The way back: to(i, a) = from[a · lanes + first + i] · factor[first + i] for `rows` lanes, through `to`'s strides.
+/// The way back: to(i, a) = from[a · lanes + first + i] · factor[first + i] for `rows` lanes, through `to`'s strides. No
+/// `factor` is 1.
 template <class T, class X>
 void lanes_to_rows(const T* from, Index lanes, Index first, const T* factor, Index rows, Index columns, X* to,
                    Index row_stride, Index column_stride) {
@@ -64,13 +65,15 @@ void lanes_to_rows(const T* from, Index lanes, Index first, const T* factor, Ind
         const Index here = std::min(w, rows - i);
         if (here <= few_of_lanes<T>) {
             for (Index a = 0; a < columns; ++a) {
-                for (Index r = i; r < rows; ++r)
+                for (Index r = i; r < rows; ++r) {
+                    const T x = from[a * lanes + first + r];
                     to[r * row_stride + a * column_stride] =
-                        static_cast<X>(factor[first + r] * from[a * lanes + first + r]);
+                        static_cast<X>(factor == nullptr ? x : factor[first + r] * x);
+                }
             }
             return;
         }
-        const auto f = simd::load<T>(factor + first + i, here, T(0));
+        const auto f = factor == nullptr ? simd::broadcast(T(1)) : simd::load<T>(factor + first + i, here, T(0));
         for (Index a = 0; a < columns; a += w) {
             const Index wide = std::min(w, columns - a);
             simd::Packet<T> block[w];

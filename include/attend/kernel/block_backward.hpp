@@ -41,12 +41,11 @@ public:
     ATTEND_NOINLINE void load(const StridedView<const X>& douts, const StridedView<const T>& lses) {
         const Index count = rows.block.count(), q_stride = z.scores.mapped_stride, dout_stride = keys.dv_stride;
         for (Index h = 0; h < rows.block.heads; ++h) {
-            StridedBlock<T> to(z.dout_rows + h * rows.block.rows * dout_stride, rows.block.rows, d_v,
-                               Eigen::OuterStride<>(dout_stride));
-            to = rows.of(douts, h).template cast<T>();
+            T* const to = z.dout_rows + h * rows.block.rows * dout_stride;
+            copy_rows(rows.of(douts, h), T(1), to, dout_stride);
             const auto lse = rows.of(lses, h);
             for (Index i = 0; i < rows.block.rows; ++i) {
-                if (lse(i, 0) == -std::numeric_limits<T>::infinity()) to.row(i).setZero();
+                if (lse(i, 0) == -std::numeric_limits<T>::infinity()) std::fill_n(to + i * dout_stride, d_v, T(0));
             }
         }
         rows_to_lanes(z.dout_rows, dout_stride, count, d_v, T(1), z.dout, rows.lanes);
@@ -194,9 +193,13 @@ private:
         const Index stride = z_.scores.mapped_stride, count = rows_.block.rows;
         for (Index h = 0; h < rows_.block.heads; ++h) {
             lanes_to_rows(z_.dq, rows_.lanes, h * count, z_.ones, count, products_.width, mapped, stride, Index(1));
-            const StridedBlock<T> dmapped(mapped, count, products_.width, Eigen::OuterStride<>(stride));
             auto dq = rows_.of(gradients_.dq, h);
-            map_queries_backward(attention_.score(), rows_.of(rows_.problem.q, h), dmapped, dq, parameters_.score);
+            if constexpr (ScalesQueries<typename A::ScoreFunctor, T>) {
+                add_rows(mapped, stride, query_factor<T>(attention_.score(), products_.width), dq);
+            } else {
+                const StridedBlock<T> dmapped(mapped, count, products_.width, Eigen::OuterStride<>(stride));
+                map_queries_backward(attention_.score(), rows_.of(rows_.problem.q, h), dmapped, dq, parameters_.score);
+            }
         }
     }
 

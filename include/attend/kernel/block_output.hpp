@@ -314,7 +314,7 @@ private:
             }
         }
     }
-    Reading reading() const { return by_rows ? Reading::row_by_row : Reading::often; }
+    Reading reading() const { return by_rows ? Reading::row_by_row : Reading::by_packets; }
 };
 
 }  // namespace attend::detail::fused

@@ -88,7 +88,7 @@ public:
 
     /// The features of a tile of keys.
     StridedMatrix<T> keys_of_tile(Index begin, Index keys) const {
-        return keys_.keys(begin, keys, z_.scores.k, Reading::often);
+        return keys_.keys(begin, keys, z_.scores.k, Reading::by_packets);
     }
 
 private:
@@ -167,7 +167,7 @@ private:
     ATTEND_NOINLINE void score_part(Index tile, Index begin, Index keys, Cover cover, const LaneRange& range) {
         final_scores(tile, begin, keys, cover, range);
         T* const ds = z_.ds + at(tile, begin);
-        const RowOperand<T> v{keys_.values(begin, keys, z_.v, Reading::once)};
+        const RowOperand<T> v{keys_.values(begin, keys, z_.v, Reading::by_packets)};
         scores_.engine().multiply(v, keys, rows_.problem.shape.d_v, {z_.dout}, rows_.lanes, range, ds);
         if (gradients_.dweights.data != nullptr) [[unlikely]]
             add_weight_gradients(begin, keys);

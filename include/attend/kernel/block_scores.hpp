@@ -52,12 +52,17 @@ public:
     /// Maps the queries and puts them into lanes. Their features row by row are there afterwards if they are wanted.
     void load_queries(bool rows_too = false) {
         const S& score = attention_.score();
-        if constexpr (requires { score.template query_factor<T>(queries_.width); }) {
-            if (!rows_too && queries_.load_in_place(score.template query_factor<T>(queries_.width))) return;
+        if constexpr (ScalesQueries<S, T>) {
+            if (!rows_too && queries_.load_in_place(query_factor<T>(score, queries_.width))) return;
         }
         for (Index h = 0; h < rows_.block.heads; ++h) {
             StridedBlock<T> mapped = queries_.mapped(h);
-            map_queries(score, rows_.of(rows_.problem.q, h), mapped);
+            const auto q = rows_.of(rows_.problem.q, h);
+            if constexpr (ScalesQueries<S, T>) {
+                copy_rows(q, query_factor<T>(score, queries_.width), mapped.data(), mapped.outerStride());
+            } else {
+                map_queries(score, q, mapped);
+            }
         }
         queries_.mapped_to_lanes();
         if constexpr (ExponentialScore<S, T>)

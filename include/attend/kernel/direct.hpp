@@ -17,21 +17,9 @@ namespace attend::inline ATTEND_ABI::detail::fused {
 
 /// Queries and keys are their own features, but for a factor, and the weights come of a fold.
 template <class T, class A, class X>
-concept Direct =
-    std::same_as<T, X> && Fold<typename A::NormalizerFunctor> && A::ScoreFunctor::pairing == Pairing::dot &&
-    Products<T, typename A::EngineType>::most_rows > 0 && !HasMapKeys<typename A::ScoreFunctor> &&
-    (!HasMapQueries<typename A::ScoreFunctor> ||
-     requires(const A& attention) { attention.score().template query_factor<T>(Index()); });
-
-/// The factor that a score maps queries by.
-template <class T, class S>
-T query_factor(const S& score, Index width) {
-    if constexpr (HasMapQueries<S>) {
-        return score.template query_factor<T>(width);
-    } else {
-        return T(1);
-    }
-}
+concept Direct = std::same_as<T, X> && Fold<typename A::NormalizerFunctor> &&
+                 A::ScoreFunctor::pairing == Pairing::dot && Products<T, typename A::EngineType>::most_rows > 0 &&
+                 !HasMapKeys<typename A::ScoreFunctor> && ScalesQueries<typename A::ScoreFunctor, T>;
 
 /// On operands, or on a key source whose keys of a sequence follow each other.
 template <class T, class A, class Source>

@@ -3,6 +3,7 @@
 /// Where a backward call brings the gradients of keys and values.
 
 #include <attend/call/problem.hpp>
+#include <attend/core/operand_rows.hpp>
 #include <attend/parts/maps.hpp>
 #include <attend/parts/parameter_sums.hpp>
 #include <attend/source/mapped.hpp>
@@ -25,8 +26,12 @@ public:
             return problem_.key_slice(view, sequence, head).middleRows(begin, dvalues.rows);
         };
         auto to_k = rows(dk_), to_v = rows(dv_);
-        map_keys_backward(attention_.score(), rows(problem_.k), matrix(dfeatures), to_k, parameters.score);
-        to_v += matrix(dvalues).template cast<X>();
+        if constexpr (maps) {
+            map_keys_backward(attention_.score(), rows(problem_.k), matrix(dfeatures), to_k, parameters.score);
+        } else {
+            add_rows(dfeatures.data, dfeatures.stride, T(1), to_k);
+        }
+        add_rows(dvalues.data, dvalues.stride, T(1), to_v);
     }
 
 private:

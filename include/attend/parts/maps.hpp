@@ -6,6 +6,20 @@
 
 namespace attend::inline ATTEND_ABI::detail {
 
+/// Whether queries are their own features, but for a factor.
+template <class S, class T>
+concept ScalesQueries = !HasMapQueries<S> || requires(const S& score) { score.template query_factor<T>(Index()); };
+
+/// That factor.
+template <class T, ScalesQueries<T> S>
+T query_factor(const S& score, Index width) {
+    if constexpr (HasMapQueries<S>) {
+        return score.template query_factor<T>(width);
+    } else {
+        return T(1);
+    }
+}
+
 template <class S, class Rows, class Mapped>
 void map_queries(const S& score, const Rows& q, Mapped& mapped) {
     if constexpr (requires { score.map_queries(q, mapped); }) {

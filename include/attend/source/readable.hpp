@@ -6,9 +6,10 @@
 #include <cmath>
 #include <type_traits>
 
+#include <attend/core/operand_rows.hpp>
 #include <attend/core/repeat.hpp>
-#include <attend/core/row_lanes.hpp>
 #include <attend/core/stored.hpp>
+#include <attend/engine/packets.hpp>
 #include <attend/source/source.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
@@ -61,16 +62,13 @@ bool held_are_finite(const Rows& x) {
 template <class T, class Rows>
 StridedMatrix<T> readable(const Rows& rows, T* scratch, Reading reading) {
     if constexpr (std::is_same_v<T, typename Rows::Scalar>) {
-        if (rows.innerStride() == 1) {
-            const Index stride = rows.outerStride();
-            constexpr Index crowding = 512 / sizeof(T);
-            if (reading != Reading::often || stride <= rows.cols() || stride % crowding != 0)
-                return {rows.data(), stride, 1};
-            for (Index i = 0; i < rows.rows(); ++i)
-                scale_row(rows.data() + i * stride, rows.cols(), T(1), scratch + i * rows.cols(), 1);
-            return {scratch, rows.cols(), 1};
-        }
-        if (rows.outerStride() == 1 && reading != Reading::row_by_row) {  // column-major: the copy stays so
+        if (rows.innerStride() == 1) return {rows.data(), rows.outerStride(), 1};
+        if (rows.outerStride() == 1 && reading != Reading::row_by_row) {  // column-major: a copy stays so
+            // Columns whole pages apart have one place in the cache for all, which matters where a block's lanes take
+            // several micro-tiles, each of which reads them again.
+            constexpr Index page = 4096 / sizeof(T);
+            constexpr bool again = Registers<T>::vectors * simd::width<T> < 32;
+            if (!again || rows.innerStride() % page != 0) return {rows.data(), 1, rows.innerStride()};
             Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>> copy(scratch, rows.rows(), rows.cols());
             for (Index a = 0; a < rows.cols(); ++a) {
                 copy.col(a) = Eigen::Map<const ColumnVector<T>>(rows.data() + a * rows.innerStride(), rows.rows());
@@ -82,7 +80,7 @@ StridedMatrix<T> readable(const Rows& rows, T* scratch, Reading reading) {
         for (Index i = 0; i < rows.rows(); ++i)
             simd::convert(rows.data() + i * rows.outerStride(), rows.cols(), scratch + i * rows.cols());
     } else {
-        Eigen::Map<RowMatrix<T>>(scratch, rows.rows(), rows.cols()) = rows.template cast<T>();
+        copy_rows(rows, T(1), scratch, rows.cols());
     }
     return {scratch, rows.cols(), 1};
 }

@@ -87,9 +87,7 @@ concept HasPositions = requires(const S& source, Index i) { source.position(i, i
 
 /// How a tile will be read.
 enum class Reading {
-    once,
-    often,      ///< so that rows which would crowd each other out of the cache, as they do where they stand a large
-                ///< power of two apart, are better copied
+    by_packets,
     row_by_row  ///< the scalars of a row must follow each other
 };
 
