@@ -25,22 +25,21 @@ struct ScoreOptions {
 };
 
 /// One block of lanes.
-template <class T, class A, class X>
+template <class T, class A, class X, class E>
 class BlockScores {
 public:
     using S = typename A::ScoreFunctor;
-    using E = typename A::EngineType;
     static constexpr bool dot = A::ScoreFunctor::pairing == Pairing::dot;
     /// Without modifiers the products are final scores.
     static constexpr bool products_are_final = dot && A::ModifierChain::count == 0;
 
     /// `by_rows`: keys stand in lanes instead of queries, and in products features; a query's scores are `row` from the
     /// next one's then.
-    BlockScores(const A& attention, const BlockRows<T, X>& rows, Index width, bool by_rows, Index row,
+    BlockScores(const A& attention, const E& engine, const BlockRows<T, X>& rows, Index width, bool by_rows, Index row,
                 const ScoreScratch<T>& scratch)
         : attention_(attention),
           rows_(rows),
-          queries_(attention.engine, rows, width, by_rows, scratch),
+          queries_(engine, rows, width, by_rows, scratch),
           apart_(by_rows ? ScoreStrides{row, 1} : ScoreStrides{1, rows.lanes}),
           z_(scratch) {}
 
@@ -52,14 +51,16 @@ public:
     /// Maps the queries and puts them into lanes. Their features row by row are there afterwards if they are wanted.
     void load_queries(bool rows_too = false) {
         const S& score = attention_.score();
+        [[maybe_unused]] T factor(1);
         if constexpr (ScalesQueries<S, T>) {
-            if (!rows_too && queries_.load_in_place(query_factor<T>(score, queries_.width))) return;
+            factor = queries_.factor_of_queries(query_factor<T>(score, queries_.width));
+            if (!rows_too && queries_.load_in_place(factor)) return;
         }
         for (Index h = 0; h < rows_.block.heads; ++h) {
             StridedBlock<T> mapped = queries_.mapped(h);
             const auto q = rows_.of(rows_.problem.q, h);
             if constexpr (ScalesQueries<S, T>) {
-                copy_rows(q, query_factor<T>(score, queries_.width), mapped.data(), mapped.outerStride());
+                copy_rows(q, factor, mapped.data(), mapped.outerStride());
             } else {
                 map_queries(score, q, mapped);
             }

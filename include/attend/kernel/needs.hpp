@@ -94,17 +94,15 @@ Needs needs_of(const Shape& shape, Index width, std::size_t key_bytes) {
             .packing = packing,
             .modifies = A::ModifierChain::count > 0};
 }
-/// The engine of a forward call.
-template <class T, class A, class X>
-using ForwardEngine = std::remove_cvref_t<
-    decltype(forward_engine<typename A::EngineType, X,
-                            ScalesQueries<typename A::ScoreFunctor, T> && !KeyFeatures<T, A, X>::maps>(
-        std::declval<const typename A::EngineType&>()))>;
-template <class T, class A, class X>
-const ForwardEngine<T, A, X>& engine_of_forward(const A& attention) {
-    return forward_engine<typename A::EngineType, X,
-                          ScalesQueries<typename A::ScoreFunctor, T> && !KeyFeatures<T, A, X>::maps>(attention.engine);
+/// The engine of a forward call on a source, for operands of X.
+template <class Source, class T, class X, class A>
+const auto& engine_of(const A& attention) {
+    constexpr bool as_they_are = ScalesQueries<typename A::ScoreFunctor, T> &&
+                                 std::is_same_v<KeyScalar<T, A, X>, X> && std::is_same_v<Source, SourceOf<T, A, X>>;
+    return forward_engine<typename A::EngineType, X, as_they_are>(attention.engine);
 }
+template <class T, class A, class X, class Source>
+using ForwardEngine = std::remove_cvref_t<decltype(engine_of<Source, T, X>(std::declval<const A&>()))>;
 
 /// Of a call on operands.
 template <class T, class A, class X, class E>
