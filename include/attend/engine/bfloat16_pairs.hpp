@@ -7,6 +7,8 @@
 /// for each pair. Denormal numbers count as 0.
 
 #include <algorithm>
+#include <cstring>
+#include <type_traits>
 
 #include <attend/engine/packets.hpp>
 
@@ -29,14 +31,16 @@ ATTEND_ALWAYS_INLINE inline __m512i bfloat16_pairs(__m512 first, __m512 second) 
     return _mm512_permutexvar_epi16(_mm512_load_si512(order), both);
 }
 
-/// How the words of a packed A stand: word (row, pair) at row · row_stride + pair · pair_stride.
-struct PairStrides {
-    Index row, pair;
-};
+/// One word of two bfloat16, in all lanes.
+ATTEND_ALWAYS_INLINE inline __m512i broadcast_pair(const std::byte* word) {
+    int x;  // it may stand between two words, where rows are read in place
+    std::memcpy(&x, word, sizeof x);
+    return _mm512_set1_epi32(x);
+}
 
 /// `rows` rows of C, `vectors` packets wide.
 template <int rows, int vectors>
-ATTEND_NOINLINE void multiply_pairs(const int* a, const PairStrides& strides, Index pairs, const int* b, Index lanes,
+ATTEND_NOINLINE void multiply_pairs(const RowOperand<float>& a, Index first, Index pairs, const int* b, Index lanes,
                                     float* c, const ProductOptions<float>& options) {
     constexpr Index w = 16;
     __m512 tile[rows][vectors];
@@ -45,14 +49,15 @@ ATTEND_NOINLINE void multiply_pairs(const int* a, const PairStrides& strides, In
             [&](auto i) ATTEND_ALWAYS_INLINE { f(tile[i / vectors][i % vectors], i / vectors, i % vectors); });
     };
     each([&](__m512& x, int, int) ATTEND_ALWAYS_INLINE { x = _mm512_setzero_ps(); });
-    const int* row[rows];
-    repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { row[r] = a + r * strides.row; });
+    const std::byte* row[rows];
+    repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { row[r] = a.packed + (first + r) * a.packed_row; });
+    const Index step = a.packed_step;
     const Index group = pairs * w;
     for (Index k = 0; k < pairs; ++k, b += w) {
         __m512i b_k[vectors];
         repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { b_k[v] = _mm512_load_si512(b + v * group); });
         repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE {
-            const auto x = _mm512_set1_epi32(row[r][k * strides.pair]);
+            const auto x = broadcast_pair(row[r] + k * step);
             repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
                 tile[r][v] = _mm512_dpbf16_ps(tile[r][v], (__m512bh)x, (__m512bh)b_k[v]);
             });
@@ -76,17 +81,17 @@ ATTEND_NOINLINE void multiply_pairs(const int* a, const PairStrides& strides, In
 }
 
 template <int most, int vectors>
-void multiply_rows_of_pairs(const int* a, const PairStrides& strides, Index rows, Index pairs, const int* b,
-                            Index lanes, float* c, const ProductOptions<float>& options) {
+void multiply_rows_of_pairs(const RowOperand<float>& a, Index first, Index rows, Index pairs, const int* b, Index lanes,
+                            float* c, const ProductOptions<float>& options) {
     for (; rows >= most && !(most == 6 && (rows == 8 || rows == 9)); rows -= most) {
-        multiply_pairs<most, vectors>(a, strides, pairs, b, lanes, c, options);
+        multiply_pairs<most, vectors>(a, first, pairs, b, lanes, c, options);
         if (options.ahead != nullptr) options.ahead->some(lines_of_tile);
-        a += most * strides.row;
+        first += most;
         c += most * lanes;
     }
     if constexpr (most > 1) {
         constexpr int next = most > 4 ? 4 : 1;
-        if (rows > 0) multiply_rows_of_pairs<next, vectors>(a, strides, rows, pairs, b, lanes, c, options);
+        if (rows > 0) multiply_rows_of_pairs<next, vectors>(a, first, rows, pairs, b, lanes, c, options);
     }
 }
 
@@ -104,51 +109,66 @@ struct BFloat16Pairs {
     static constexpr bool packs(Index width, Index d_v) { return std::min(width, d_v) >= 16; }
     static constexpr Index pairs(Index depth) { return (depth + 1) / 2; }
     static constexpr Index packed_bytes(Index lines, Index depth) {
-        return (lines + 15) / 16 * 16 * (pairs(depth) + 15) / 16 * 16 * 4;
+        return whole(lines) * whole(pairs(depth)) * word;
     }
 
-    /// A whose rows follow their scalars keeps so; one whose columns do, as values that are weighted, keeps that.
-    static PairStrides strides(const StridedMatrix<float>& a, Index rows, Index depth) {
-        if (a.row_stride == 1 && a.depth_stride != 1) return {1, (rows + 15) / 16 * 16};
-        return {(pairs(depth) + 15) / 16 * 16, 1};
-    }
+    /// A whose rows are columns in memory, as those of values that are weighted, is packed a pair of columns at a time.
     void pack(RowOperand<float>& a, Index rows, Index depth, std::byte* to) const {
         const StridedMatrix<float>& x = a.matrix;
-        const PairStrides apart = strides(x, rows, depth);
-        auto* const words = reinterpret_cast<int*>(to);
         a.packed = to;
-        if (apart.row == 1) {
+        if (x.row_stride == 1 && x.depth_stride != 1) {
+            pairs_side_by_side(a, rows);
             const auto load = [&](Index k, Index r) ATTEND_ALWAYS_INLINE {
-                return k < depth ? simd::load<float>(x.data + k * x.depth_stride + r, std::min<Index>(16, rows - r), 0.F)
-                                 : _mm512_setzero_ps();
+                return k < depth
+                           ? simd::load<float>(x.data + k * x.depth_stride + r, std::min<Index>(16, rows - r), 0.F)
+                           : _mm512_setzero_ps();
             };
-            for (Index k = 0; k < depth; k += 2) {
+            for (Index k = 0; k < depth; k += 2, to += a.packed_step) {
                 for (Index r = 0; r < rows; r += 16)
-                    _mm512_store_si512(words + k / 2 * apart.pair + r, bfloat16_pairs(load(k, r), load(k + 1, r)));
+                    _mm512_store_si512(to + r * word, bfloat16_pairs(load(k, r), load(k + 1, r)));
             }
             return;
         }
-        if (x.depth_stride == 1) {
-            for (Index r = 0; r < rows; ++r) {
-                const float* const row = x.data + r * x.row_stride;
-                int* const out = words + r * apart.row;
-                for (Index k = 0; k < depth; k += 32) {
-                    const auto part = [&](Index from) ATTEND_ALWAYS_INLINE {
-                        return from < depth ? simd::load<float>(row + from, std::min<Index>(16, depth - from), 0.F)
-                                            : _mm512_setzero_ps();
-                    };
-                    _mm512_store_si512(out + k / 2, (__m512i)_mm512_cvtne2ps_pbh(part(k + 16), part(k)));
-                }
-            }
-            return;
-        }
-        for (Index r = 0; r < rows; ++r) {
-            for (Index k = 0; k < depth; k += 2) {
-                const auto one = [&](Index at) { return at < depth ? x(r, at) : 0.F; };
-                words[r * apart.row + k / 2] = _mm_cvtsi128_si32(_mm512_castsi512_si128(
-                    bfloat16_pairs(_mm512_set1_ps(one(k)), _mm512_set1_ps(one(k + 1)))));
+        a.packed_row = whole(pairs(depth)) * word;
+        a.packed_step = word;
+        for (Index r = 0; r < rows; ++r, to += a.packed_row) {
+            for (Index k = 0; k < depth; k += 32) {
+                const auto part = [&](Index from) ATTEND_ALWAYS_INLINE {
+                    const float* const at = x.data + r * x.row_stride + from * x.depth_stride;
+                    const Index count = std::clamp<Index>(depth - from, 0, 16);
+                    if (x.depth_stride == 1) return count > 0 ? simd::load<float>(at, count, 0.F) : _mm512_setzero_ps();
+                    alignas(64) float some[16] = {};
+                    for (Index i = 0; i < count; ++i) some[i] = at[i * x.depth_stride];
+                    return simd::load(some);
+                };
+                _mm512_store_si512(to + k / 2 * word, (__m512i)_mm512_cvtne2ps_pbh(part(k + 16), part(k)));
             }
         }
+    }
+    /// Keys are pairs as they stand.
+    static bool pack_held_keys(RowOperand<float>& a, const RowBlock<Eigen::bfloat16>& rows) {
+        if (rows.data == nullptr || rows.columns % 2 != 0) return false;
+        a.packed = reinterpret_cast<const std::byte*>(rows.data);
+        a.packed_row = rows.stride * Index(sizeof(Eigen::bfloat16));
+        a.packed_step = word;
+        return true;
+    }
+    static bool pack_held_values(RowOperand<float>& a, const RowBlock<Eigen::bfloat16>& rows, std::byte* to) {
+        if (rows.data == nullptr) return false;
+        a.packed = to;
+        pairs_side_by_side(a, rows.columns);
+        for (Index j = 0; j < rows.rows; j += 2, to += a.packed_step) {
+            for (Index i = 0; i < rows.columns; i += 16) {
+                const auto mask = static_cast<__mmask16>(0xffff >> (16 - std::min<Index>(16, rows.columns - i)));
+                const auto load = [&](Index row) ATTEND_ALWAYS_INLINE {
+                    return row < rows.rows
+                               ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, rows.row(row) + i))
+                               : _mm512_setzero_si512();
+                };
+                _mm512_store_si512(to + i * word, _mm512_or_si512(load(j), _mm512_slli_epi32(load(j + 1), 16)));
+            }
+        }
+        return true;
     }
     void pack(LaneOperand<float>& b, Index depth, Index lanes, std::byte* to) const {
         b.packed = to;
@@ -163,13 +183,11 @@ struct BFloat16Pairs {
     }
     void multiply_packed(const RowOperand<float>& a, Index rows, Index depth, const LaneOperand<float>& b, Index lanes,
                          float* c, ProductOptions<float> options) const {
-        const PairStrides apart = strides(a.matrix, rows, depth);
-        const auto* const x = reinterpret_cast<const int*>(a.packed);
         Index lane = 0;
         const auto take = [&](auto most, auto vectors) {
             constexpr Index count = vectors * 16;
             for (; lane + count <= lanes; lane += count) {
-                multiply_rows_of_pairs<most, vectors>(x, apart, rows, pairs(depth), 
+                multiply_rows_of_pairs<most, vectors>(a, 0, rows, pairs(depth), 
                     reinterpret_cast<const int*>(b.packed) + lane * pairs(depth), lanes, c + lane, options);
                 if (options.factor != nullptr) options.factor += count;
                 if (options.largest != nullptr) options.largest += count;
@@ -197,6 +215,14 @@ struct BFloat16Pairs {
     }
 
 private:
+    static constexpr Index word = 4;
+
+    static constexpr Index whole(Index words) { return (words + 15) / 16 * 16; }
+    /// Words of a pair of columns follow each other.
+    static void pairs_side_by_side(RowOperand<float>& a, Index rows) {
+        a.packed_row = word;
+        a.packed_step = whole(rows) * word;
+    }
     static int* words_of(std::byte* to, Index depth, Index lane, Index k) {
         return reinterpret_cast<int*>(to) + lane * pairs(depth) + k / 2 * 16;
     }

@@ -60,6 +60,7 @@ struct RowOperand {
     StridedMatrix<T> matrix;
     const std::byte* packed = nullptr;
     bool finite = true;  ///< what is not finite counts as 0 in what is packed
+    Index packed_row = 0, packed_step = 0;  ///< how far what is packed stands apart, in bytes, if the engine says so
 };
 /// B (depth × lanes) likewise.
 template <class T>
@@ -88,6 +89,14 @@ concept PackingEngine = EngineOf<E, T> && requires(const E& e, RowOperand<T>& a,
 /// products then.
 template <class E>
 concept RoundingEngine = requires { requires E::rounds; };
+
+/// One that also packs keys (A: keys × width) and values (A: d_v × keys) from rows as they are held, which it need not
+/// be given in T then. False, and nothing done, where it does not.
+template <class E, class T, class Rows>
+concept PacksHeldRows = PackingEngine<E, T> && requires(const E& e, RowOperand<T>& a, const Rows& rows, std::byte* to) {
+    { e.pack_held_keys(a, rows) } -> std::same_as<bool>;
+    { e.pack_held_values(a, rows, to) } -> std::same_as<bool>;
+};
 
 /// One that also packs a B while it is made, a packet of lanes at a time: `make(k)` gives row k from `lane` on, and the
 /// sum of the rows is returned.

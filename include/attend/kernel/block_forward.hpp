@@ -182,9 +182,11 @@ private:
     void read_keys(KeyTile<T>& tile) {
         if (tile.has_k) return;
         tile.has_k = true;
-        // In place: a copy would wait for what has just been written.
-        ::new (&tile.k) RowOperand<T>{output_.keys.keys(tile.begin, tile.keys, z_.scores.k,
-                                                        by_rows_ ? Reading::row_by_row : Reading::by_packets)};
+        if (!output_.packs_held_keys(tile, engine())) {
+            // In place: a copy would wait for what has just been written.
+            ::new (&tile.k) RowOperand<T>{output_.keys.keys(tile.begin, tile.keys, z_.scores.k,
+                                                            by_rows_ ? Reading::row_by_row : Reading::by_packets)};
+        }
         const Index begin = tile.begin + tile.keys, next = std::min(key_block, rows_.block.key_end - begin);
         if (next > 0 && rows_.block.first) output_.keys.soon(output_.ahead, begin, next);
     }
