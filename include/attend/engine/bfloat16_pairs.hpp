@@ -1,7 +1,7 @@
 #pragma once
 /// \file
-/// Products of operands that are bfloat16, or rounded to it, by AVX512-BF16: an instruction multiplies pairs of them, twice
-/// as many numbers as floats, and adds both products to a float.
+/// Products of operands that are bfloat16, or rounded to it, by AVX512-BF16: an instruction multiplies pairs of them,
+/// twice as many numbers as floats, and adds both products to a float.
 ///
 /// Packed, an operand is words of two neighbours along the depth: A row after row as it is read, B a packet of lanes
 /// for each pair. Denormal numbers count as 0.
@@ -97,8 +97,8 @@ void multiply_rows_of_pairs(const RowOperand<float>& a, Index first, Index rows,
 
 /// Products of what is bfloat16 already, or rounded to it.
 struct BFloat16Pairs {
-    /// Packed operands are rounded, so that a factor of the queries which would not keep their bits is better applied to
-    /// the product.
+    /// Packed operands are rounded, so that a factor of the queries which would not keep their bits is better applied
+    /// to the product.
     static constexpr bool rounds = true;
     static constexpr Index least_keys = 1;
 
@@ -108,9 +108,7 @@ struct BFloat16Pairs {
 
     static constexpr bool packs(Index width, Index d_v) { return std::min(width, d_v) >= 16; }
     static constexpr Index pairs(Index depth) { return (depth + 1) / 2; }
-    static constexpr Index packed_bytes(Index lines, Index depth) {
-        return whole(lines) * whole(pairs(depth)) * word;
-    }
+    static constexpr Index packed_bytes(Index lines, Index depth) { return whole(lines) * whole(pairs(depth)) * word; }
 
     /// A whose rows are columns in memory, as those of values that are weighted, is packed a pair of columns at a time.
     void pack(RowOperand<float>& a, Index rows, Index depth, std::byte* to) const {
@@ -161,9 +159,8 @@ struct BFloat16Pairs {
             for (Index i = 0; i < rows.columns; i += 16) {
                 const auto mask = static_cast<__mmask16>(0xffff >> (16 - std::min<Index>(16, rows.columns - i)));
                 const auto load = [&](Index row) ATTEND_ALWAYS_INLINE {
-                    return row < rows.rows
-                               ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, rows.row(row) + i))
-                               : _mm512_setzero_si512();
+                    return row < rows.rows ? _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, rows.row(row) + i))
+                                           : _mm512_setzero_si512();
                 };
                 _mm512_store_si512(to + i * word, _mm512_or_si512(load(j), _mm512_slli_epi32(load(j + 1), 16)));
             }
@@ -187,8 +184,9 @@ struct BFloat16Pairs {
         const auto take = [&](auto most, auto vectors) {
             constexpr Index count = vectors * 16;
             for (; lane + count <= lanes; lane += count) {
-                multiply_rows_of_pairs<most, vectors>(a, 0, rows, pairs(depth), 
-                    reinterpret_cast<const int*>(b.packed) + lane * pairs(depth), lanes, c + lane, options);
+                multiply_rows_of_pairs<most, vectors>(a, 0, rows, pairs(depth),
+                                                      reinterpret_cast<const int*>(b.packed) + lane * pairs(depth),
+                                                      lanes, c + lane, options);
                 if (options.factor != nullptr) options.factor += count;
                 if (options.largest != nullptr) options.largest += count;
             }

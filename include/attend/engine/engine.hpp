@@ -59,7 +59,7 @@ template <class T>
 struct RowOperand {
     StridedMatrix<T> matrix;
     const std::byte* packed = nullptr;
-    bool finite = true;  ///< what is not finite counts as 0 in what is packed
+    bool finite = true;                     ///< what is not finite counts as 0 in what is packed
     Index packed_row = 0, packed_step = 0;  ///< how far what is packed stands apart, in bytes, if the engine says so
 };
 /// B (depth × lanes) likewise.
@@ -85,8 +85,8 @@ concept PackingEngine = EngineOf<E, T> && requires(const E& e, RowOperand<T>& a,
     e.multiply_packed(a, n, n, b, n, c, options);
 };
 
-/// One whose packed operands are rounded. A factor of the queries that would not leave them their bits is applied to the
-/// products then.
+/// One whose packed operands are rounded. A factor of the queries that would not leave them their bits is applied to
+/// the products then.
 template <class E>
 concept RoundingEngine = requires { requires E::rounds; };
 

@@ -128,7 +128,8 @@ public:
     ATTEND_NOINLINE void multiply(RowOperand<T>& k, Index keys, const LaneRange& range, T* s, T* largest,
                                   ReadAhead* ahead) const {
         if (products.packs(keys)) products.prepare(k, keys, width, z.packed_k);
-        products.multiply(k, keys, width, operand, rows.lanes, range, s, {.largest = largest, .scale = scale, .ahead = ahead});
+        products.multiply(k, keys, width, operand, rows.lanes, range, s,
+                          {.largest = largest, .scale = scale, .ahead = ahead});
     }
 
 private:

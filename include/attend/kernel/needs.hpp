@@ -49,9 +49,8 @@ using MaskOf = std::remove_cvref_t<decltype(std::declval<const A&>().mask)>;
 /// Whether an attention's engine may pack. A sigmoid's weights may all be so small that nothing of them would be left
 /// where the packed form is rougher than the numbers themselves.
 template <class T, class A, class E>
-inline constexpr bool may_pack =
-    Products<T, E>::can_pack && A::ScoreFunctor::pairing == Pairing::dot &&
-    !PairNormalizer<typename A::NormalizerFunctor>;
+inline constexpr bool may_pack = Products<T, E>::can_pack && A::ScoreFunctor::pairing == Pairing::dot &&
+                                 !PairNormalizer<typename A::NormalizerFunctor>;
 
 /// How many blocks of a head go through the keys together at most: as many as it takes for what a tile of keys costs,
 /// to be packed above all, to be little beside the products. Under a mask that lists keys, none shares a tile.
@@ -97,8 +96,8 @@ Needs needs_of(const Shape& shape, Index width, std::size_t key_bytes) {
 /// The engine of a forward call on a source, for operands of X.
 template <class Source, class T, class X, class A>
 const auto& engine_of(const A& attention) {
-    constexpr bool as_they_are = ScalesQueries<typename A::ScoreFunctor, T> &&
-                                 std::is_same_v<KeyScalar<T, A, X>, X> && std::is_same_v<Source, SourceOf<T, A, X>>;
+    constexpr bool as_they_are = ScalesQueries<typename A::ScoreFunctor, T> && std::is_same_v<KeyScalar<T, A, X>, X> &&
+                                 std::is_same_v<Source, SourceOf<T, A, X>>;
     return forward_engine<typename A::EngineType, X, as_they_are>(attention.engine);
 }
 template <class T, class A, class X, class Source>

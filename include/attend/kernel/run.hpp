@@ -28,8 +28,9 @@ std::size_t workspace_bytes(const A& attention, const Shape& shape, Index worker
         if (pass == Pass::backward) return workspace_bytes<X>(attention.compute_form(), shape, workers, pass);
     }
     fused::Needs needs =
-        pass == Pass::backward ? fused::needs_of<T, A, X, typename A::EngineType>(attention, shape)
-                               : fused::needs_of<T, A, X, fused::ForwardEngine<T, A, X, SourceOf<T, A, X>>>(attention, shape);
+        pass == Pass::backward
+            ? fused::needs_of<T, A, X, typename A::EngineType>(attention, shape)
+            : fused::needs_of<T, A, X, fused::ForwardEngine<T, A, X, SourceOf<T, A, X>>>(attention, shape);
     needs.keeps_scores = pass == Pass::insight;
     return pass == Pass::backward ? fused::BackwardLayout<T>(needs, shape, workers).bytes()
                                   : fused::Layout<T>(needs, shape, workers).bytes();
