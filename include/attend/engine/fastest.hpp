@@ -3,7 +3,7 @@
 /// The engine of an attention to which none was given.
 
 #include <attend/engine/amx_split.hpp>
-#include <attend/engine/bfloat16_pairs.hpp>
+#include <attend/engine/bfloat16_rows.hpp>
 #include <attend/engine/rows.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -40,7 +40,27 @@ namespace detail {
 
 #if defined(ATTEND_AVX512_BF16) && !defined(ATTEND_AMX)
 /// The same of operands of bfloat16.
-struct FastestOfBFloat16 : Fastest, BFloat16Pairs {};
+struct FastestOfBFloat16 : Fastest, BFloat16Pairs {
+    using Held = RowBlock<Eigen::bfloat16>;
+
+    template <class T, class Rows>
+    void row_scores(const Rows& k, const T* q, Index count, T* s, const ScoreStrides& apart) const {
+        if constexpr (std::is_same_v<Rows, Held>) {
+            dot_pairs(k, q, count, s, apart);
+        } else {
+            Fastest::row_scores(k, q, count, s, apart);
+        }
+    }
+    template <class T, class Rows>
+    void add_row_values(const Rows& v, const T* weights, Index count, const ScoreStrides& apart, const T* factor,
+                        T* o) const {
+        if constexpr (std::is_same_v<Rows, Held>) {
+            add_pairs(v, weights, count, apart, factor, o);
+        } else {
+            Fastest::add_row_values(v, weights, count, apart, factor, o);
+        }
+    }
+};
 inline constexpr FastestOfBFloat16 fastest_of_bfloat16{};
 #endif
 

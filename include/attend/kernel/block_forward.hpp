@@ -155,6 +155,7 @@ private:
         ListedBatch<T> listed(batch, output_.keys, scores_.width(), output_.d_v, z_.scores.k, z_.v);
         T* const s = z_.s + lane * apart_.query;
         engine().row_scores(listed.keys(), scores_.row_of(lane), count, s, apart_);
+        scores_.times_rest(s, count, batch.keys);
         for (Index i = 0; i < count; ++i) {
             const RowPosition row = row_at(i);
             scores_.finish_listed(batch, row, batch.seen[i], s + i * apart_.query);

@@ -77,7 +77,7 @@ public:
     /// operands that are rounded their bits.
     T factor_of_queries(T factor) {
         if constexpr (RoundingEngine<E>) {
-            if (products.packs() && !by_rows) {
+            if (products.packs() || by_rows) {
                 int exponent = 0;
                 scale = 2 * std::frexp(factor, &exponent);
                 return std::ldexp(T(1), exponent - 1);

@@ -159,6 +159,14 @@ public:
         for (Index j = 0; j < batch.keys; j += w, seen >>= w)
             simd::store(s + j, simd::select(simd::mask_of_bits<T>(seen), simd::load(s + j), hidden));
     }
+    /// Products of rows become scores, where a part of the queries' factor was left to them.
+    void times_rest([[maybe_unused]] T* s, [[maybe_unused]] Index count, [[maybe_unused]] Index keys) const {
+        if constexpr (RoundingEngine<E>) {
+            if (queries_.scale == 1) return;
+            for (Index i = 0; i < count; ++i)
+                scale_row(s + i * apart_.query, keys, queries_.scale, s + i * apart_.query, 1);
+        }
+    }
     /// The features of a tile of keys and of the queries, where they are paired one by one.
     PairTiles<T> pair_tiles(const StridedMatrix<T>& k, Index keys) const {
         const Index width = queries_.width, lanes = rows_.lanes;
@@ -202,6 +210,7 @@ private:
         if (queries_.by_rows) {
             engine().row_scores({k.matrix.data, k.matrix.row_stride, keys, queries_.width, rows_.streams()}, z_.mapped,
                                 rows_.block.count(), s, apart_);
+            times_rest(s, rows_.block.count(), keys);
         } else if constexpr (dot) {
             queries_.multiply(k, keys, range, s, largest, ahead);
         } else {
@@ -212,6 +221,7 @@ private:
     void products(const HeldRows<Rows>& k, Index, const LaneRange&, T* s, T*, ReadAhead*) {
         k.for_each([&](const Rows& rows, Index begin) {
             engine().row_scores(rows, z_.mapped, rows_.block.count(), s + begin * apart_.key, apart_);
+            times_rest(s + begin * apart_.key, rows_.block.count(), rows.rows);
         });
     }
     /// Products into final scores: modifies and masks those of a tile, and raises `largest` if there is one.
