@@ -1,4 +1,4 @@
-// The README's snippets, as one program.
+// The first calls, as one program.
 #include <cstdio>
 
 #include <attend/attend.hpp>
@@ -9,42 +9,31 @@ int main() {
     const Eigen::MatrixXf q = Eigen::MatrixXf::Random(64, 32), k = Eigen::MatrixXf::Random(128, 32),
                           v = Eigen::MatrixXf::Random(128, 48);
 
-    // [first]
     Eigen::MatrixXf out = scaled_dot_product(q, k, v);  // softmax(QKᵀ/√d) V
-    // [first]
     std::printf("scaled_dot_product: %td x %td\n", out.rows(), out.cols());
 
-    // [compose]
     auto attention = scaled_dot_product >> alibi(0.125f) >> soft_cap(30.f) >> (causal & sliding_window(256));
-    // [compose]
 
-    // [custom]
     auto custom = scaled_dot_product >>
                   modifier([](auto s, auto p) { return s - 0.1f * tanh(decltype(s)(p.query - p.key)); }) >>
                   mask([](Position p) { return p.key % 2 == 0 || p.key == p.query; }) >> sparsemax;
-    // [custom]
 
-    // [outputs]
     Workspace workspace;  // grows once, then no call allocates scratch
     Eigen::MatrixXf weights;
     Eigen::VectorXf lse;
     attention(q, k, v, out, {.workspace = &workspace, .lse = lse, .weights = weights, .query_offset = 64});
-    // [outputs]
     std::printf("weights of query 0 (position 64) sum to %.6f\n", static_cast<double>(weights.row(0).sum()));
 
-    // [insight]
     auto entropy = row_entropy<float>();
     auto sums = column_sums<float>();  // how much each key is looked at
     auto top = top_keys<float>(5);
     auto largest = largest_score<float>();                                // what QK-clip needs
     attention(q, k, v, out, {.insight = {entropy, sums, top, largest}});  // entropy.values(): rows × heads
-    // [insight]
     std::printf("query 63: entropy %.3f, most at key %td; largest score %.3f; all column sums %.3f\n",
                 static_cast<double>(entropy.values()(63, 0)), top.keys()(63, 0),
                 static_cast<double>(largest.of_heads()[0]), static_cast<double>(sums.values().sum()));
     attention(q, k, v, out, {.workspace = &workspace, .lse = lse, .query_offset = 64});
 
-    // [train]
     const Eigen::MatrixXf dout = 2 * out;  // of the loss |out|²
     Eigen::MatrixXf dq, dk, dv;            // empty: resized; otherwise added into
     auto gradient = zero_gradient(attention);
@@ -53,19 +42,14 @@ int main() {
     visit_parameters(gradient, [](std::string_view name, auto& value) {
         std::printf("d%.*s = %g\n", static_cast<int>(name.size()), name.data(), static_cast<double>(value.sum()));
     });
-    // [train]
 
-    // [block]
     const Eigen::MatrixXf x = Eigen::MatrixXf::Random(10, 64);
     auto block = multi_head<float>({.d_model = 64, .heads = 8, .kv_heads = 2, .rope = Rope{}}, attention, 1);
     Eigen::MatrixXf y = block(x);  // self-attention; block(x, memory) crosses
-    // [block]
     std::printf("multi-head block: %td x %td\n", y.rows(), y.cols());
 
-    // [batch]
     attention(heads(x, 8), heads(x, 8), heads(x, 8), y,
               {.sequences = sequences({0, 4, 10})});  // two texts, eight heads, no copy
-    // [batch]
 
     out = custom(q, k, v);
     out = dot_product(q, k, v);

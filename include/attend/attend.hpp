@@ -6,6 +6,8 @@
 #include <attend/core/executor.hpp>
 #include <attend/core/insight.hpp>
 #include <attend/core/options.hpp>
+#include <attend/core/parameters_in_step.hpp>
+#include <attend/core/to_string.hpp>
 #include <attend/insight/chosen_weights.hpp>
 #include <attend/insight/column_sums.hpp>
 #include <attend/insight/largest_score.hpp>

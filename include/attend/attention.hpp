@@ -41,23 +41,26 @@ class Prepared;  // prepared.hpp
 /// the operands and their shapes, before anything is written. O(n_q · n_kv · d) operations, O(n · d) memory.
 template <Score S, class M, Mask K, Normalizer N, class E = Fastest>
 struct Attention : S {
-    static constexpr Kind kind = Kind::attention;
-    using ScoreFunctor = S;
-    using ModifierChain = M;
-    using NormalizerFunctor = N;
-    using EngineType = E;
+    static constexpr Kind kind = Kind::attention;  ///< what `>>` and layers tell it by
+    using ScoreFunctor = S;                        ///< the score's type
+    using ModifierChain = M;                       ///< `Modifiers<…>`
+    using NormalizerFunctor = N;                   ///< the normalizer's type
+    using EngineType = E;                          ///< the engine's type
 
-    [[no_unique_address]] M modifiers{};
-    [[no_unique_address]] K mask{};
-    [[no_unique_address]] N normalizer{};
-    [[no_unique_address]] E engine{};
+    [[no_unique_address]] M modifiers{};   ///< in their order, none or more
+    [[no_unique_address]] K mask{};        ///< `Everything` where none was given
+    [[no_unique_address]] N normalizer{};  ///< `DefaultSoftmax` where none was given
+    [[no_unique_address]] E engine{};      ///< `Fastest` where none was given
 
+    /// All parts as they are by default.
     constexpr Attention()
         requires(std::default_initializable<S> && std::default_initializable<M> && std::default_initializable<K> &&
                  std::default_initializable<N> && std::default_initializable<E>)
     = default;
     /// Those of the score: `AdditiveAttention<float>(d_q, d_k, hidden, seed)`.
     using S::S;
+    /// Of its parts, which it takes over.
+    /// @{
     constexpr explicit Attention(S score) : S(std::move(score)) {}
     constexpr Attention(S score, M modifiers_, K mask_, N normalizer_, E engine_ = {})
         : S(std::move(score)),
@@ -65,9 +68,13 @@ struct Attention : S {
           mask(std::move(mask_)),
           normalizer(std::move(normalizer_)),
           engine(std::move(engine_)) {}
+    /// @}
 
+    /// The score by itself.
+    /// @{
     constexpr S& score() { return *this; }
     constexpr const S& score() const { return *this; }
+    /// @}
 
     static void parameters(auto& self, auto&& visit) {
         visit("", self.score());
@@ -75,10 +82,12 @@ struct Attention : S {
         visit("mask", self.mask);
         visit("normalizer", self.normalizer);
     }
+    auto spelled(const auto& say) const { return say.join(" >> ", score(), modifiers, mask, normalizer, engine); }
 
-    /// The attention with every parameter in the scalar that it computes in, and the way back: what gradients of 16-bit
-    /// parameters are summed up in.
+    /// Whether a parameter is a number of 16 bits.
     static constexpr bool any_half = detail::HalfPart<S> || M::any_half || detail::HalfPart<N>;
+    /// The attention with every parameter in the scalar that it computes in: what gradients of 16-bit parameters are
+    /// summed up in.
     auto compute_form() const {
         auto s = detail::compute_form(score());
         auto m = modifiers.compute_form();
@@ -86,6 +95,7 @@ struct Attention : S {
         return Attention<decltype(s), decltype(m), K, decltype(n), E>(std::move(s), std::move(m), mask, std::move(n),
                                                                       engine);
     }
+    /// The way back.
     void round_from(const auto& form) {
         detail::round_into(score(), form.score());
         modifiers.round_from(form.modifiers);
@@ -93,6 +103,7 @@ struct Attention : S {
     }
 
     /// Returns the output, n_q × d_v: sequences below each other, heads side by side, in the storage order of q.
+    /// @{
     template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
     ATTEND_ALWAYS_INLINE auto operator()(const Q& q, const Key& k, const V& v) const {
         if constexpr (operands_go_together<Q, Key, V>()) {
@@ -110,8 +121,10 @@ struct Attention : S {
             return out;
         }
     }
+    /// @}
 
-    /// Writes the output to `out`, and what the options ask for.
+    /// Writes the output to `out`, n_q × d_v, and what the options ask for. An empty `out` is resized.
+    /// @{
     template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
     ATTEND_ALWAYS_INLINE void operator()(const Q& q, const Key& k, const V& v, Output<detail::ScalarOf<Q>> out,
                                          ForwardOptions<Compute<detail::ScalarOf<Q>>> options) const {
@@ -126,7 +139,9 @@ struct Attention : S {
             run(q, k, v, out);
         }
     }
+    /// @}
     /// The same on a source of keys and values, whose sequences and heads are the call's: see source/source.hpp.
+    /// @{
     template <detail::OperandLike Q, detail::GivenAsSource Source>
     auto operator()(const Q& q, const Source& source, ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
         if constexpr (source_fits<Q, Source>()) {
@@ -150,8 +165,10 @@ struct Attention : S {
                                 source, out, options);
         }
     }
+    /// @}
     /// The output and the LSE over these keys, to be merged with those over others: see softmax/attention_state.hpp. Of
     /// attentions by softmax; an LSE in the options is left out.
+    /// @{
     template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
     auto state(const Q& q, const Key& k, const V& v, ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
         AttentionState<detail::ScalarOf<Q>> state;
@@ -170,7 +187,9 @@ struct Attention : S {
         }
         return state;
     }
-    /// What is no operand is refused in words, also beside options in braces.
+    /// @}
+
+    // What is no operand is refused in words, also beside options in braces.
     template <class Q, class Key, class V, class... Rest>
         requires(!detail::AllOperands<Q, Key, V> && !detail::GivenAsSource<Key>)
     void operator()(const Q&, const Key&, const V&, Rest&&...) const {
@@ -404,18 +423,26 @@ private:
 /// An attention by `S` alone: no modifier, no mask, softmax.
 template <Score S>
 using Plain = Attention<S, Modifiers<>, Everything, DefaultSoftmax>;
+/// Of a score: `Attention(DotScore{})`.
 template <Score S>
 Attention(S) -> Attention<S, Modifiers<>, Everything, DefaultSoftmax>;
 
+/// softmax(Q Kᵀ) V (Luong et al. 2015).
 using DotProductAttention = Plain<DotScore>;
+/// softmax(scale · Q Kᵀ) V, scale 1/√d_k unless one is given (Vaswani et al. 2017).
 using ScaledDotProductAttention = Plain<ScaledDotScore>;
+/// softmax(scale · cos(q, k)) V.
 using CosineAttention = Plain<CosineScore>;
+/// softmax(Q W Kᵀ) V (Luong et al. 2015): `GeneralAttention<float>(d_q, d_k, seed)`.
 template <class T>
 using GeneralAttention = Plain<GeneralScore<T>>;
+/// Scores vᵀ tanh(Wqᵀ q + Wkᵀ k + b) (Bahdanau et al. 2014): `AdditiveAttention<float>(d_q, d_k, hidden, seed)`.
 template <class T>
 using AdditiveAttention = Plain<AdditiveScore<T>>;
+/// Scores of queries and keys that are normed by their root mean squares: `RmsNormAttention<float>(d_k)`.
 template <class T>
 using RmsNormAttention = Plain<RmsNormScore<T>>;
+/// Additive scores that know how much each key has been looked at (Chorowski et al. 2015): location_decoder.hpp.
 template <class T>
 using LocationSensitiveAttention = Plain<LocationScore<T>>;
 
@@ -423,7 +450,7 @@ using LocationSensitiveAttention = Plain<LocationScore<T>>;
 inline constexpr DotProductAttention dot_product{};
 /// softmax(Q Kᵀ / √d_k) V (Vaswani et al. 2017); `ScaledDotProductAttention(scale)` for another scale.
 inline constexpr ScaledDotProductAttention scaled_dot_product{};
-/// softmax(scale · cos(q, k)) V.
+/// softmax(scale · cos(q, k)) V; the scale trains.
 constexpr CosineAttention cosine(double scale) { return CosineAttention(scale); }
 /// Additive attention whose decoder knows how much each key has been looked at (See et al. 2017): location_decoder.hpp.
 template <class T>
@@ -450,7 +477,8 @@ constexpr auto append_modifier(Attention<S, Modifiers<Ms...>, K, N>&& attention,
 }  // namespace detail
 
 /// Composition: *score >> modifiers >> mask >> normalizer*, left to right, and behind them an engine, where it shall
-/// not be `Fastest`. A second mask narrows the first; any other order is refused.
+/// not be `Fastest`. A second mask narrows the first; any other order is refused. Parts are copied, or moved out
+/// of temporaries.
 template <Score S, class M, Mask K, Normalizer N, class E, class Part>
 constexpr auto operator>>(Attention<S, M, K, N, E> attention, Part&& part) {
     using P = std::remove_cvref_t<Part>;

@@ -18,15 +18,15 @@ namespace attend::inline ATTEND_ABI {
 /// Optional arguments of a decoder's step. Borrowed, but for the executor.
 template <class X>
 struct DecoderOptions {
-    Workspace* workspace = nullptr;
-    detail::ExecutorRef executor = serial;
-    Output<X> weights = {};  ///< sequences × keys of the longest
+    Workspace* workspace = nullptr;         ///< scratch; none: the call allocates its own
+    detail::ExecutorRef executor = serial;  ///< where threads come from
+    Output<X> weights = {};                 ///< sequences × keys of the longest
 };
 /// And of the way back of one: the gradient of a loss in its weights, besides.
 struct DecoderBackwardOptions {
-    Workspace* workspace = nullptr;
-    detail::ExecutorRef executor = serial;
-    detail::AnyInput dweights = {};
+    Workspace* workspace = nullptr;         ///< scratch; none: the call allocates its own
+    detail::ExecutorRef executor = serial;  ///< where threads come from
+    detail::AnyInput dweights = {};         ///< sequences × keys of the longest
 };
 
 /// Steps of a decoder with a location-sensitive attention, over keys that are mapped once:
@@ -52,6 +52,7 @@ class LocationDecoder {
     static_assert(std::is_same_v<Compute<X>, X>, "attend: a LocationDecoder takes keys of float or double");
 
 public:
+    /// Copies the attention, the keys and the values, and maps the keys.
     template <detail::Dense Key, detail::Dense V>
     LocationDecoder(const A& attention, const Key& k, const V& v, const detail::KeptSequences& sequences = {})
         : attention_(attention),
@@ -65,8 +66,9 @@ public:
         if constexpr (locates) prepare(sequences);
     }
 
-    /// How many steps have been taken, and what the latest gave, sequences × keys of the longest.
+    /// How many steps have been taken.
     Index steps() const { return taken_; }
+    /// The weights of the latest, sequences × keys of the longest. Throws before the first.
     const RowMatrix<X>& weights() const {
         detail::require(taken_ > 0, "weights: the decoder has taken no step");
         return steps_[static_cast<std::size_t>(taken_ - 1)].weights;
@@ -262,6 +264,7 @@ private:
     RowMatrix<X> located_keys_, dlocated_keys_;  ///< keys × hidden
     RowMatrix<X> dout_, dweights_, carried_;
 };
+/// Of the attention and of the keys' scalar: n × d_k, copied.
 template <class A, detail::Dense Key, class... Others>
 LocationDecoder(const A&, const Key&, const Others&...) -> LocationDecoder<A, typename Key::Scalar>;
 

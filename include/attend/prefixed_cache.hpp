@@ -27,6 +27,7 @@ class PrefixedCache {
 public:
     static constexpr Kind kind = Kind::source;
 
+    /// Throws where the two caches differ in heads or widths, or where the prefix is not one sequence.
     template <class P>
         requires std::is_same_v<std::remove_cvref_t<P>, Prefix>
     PrefixedCache(P&& prefix, Suffixes& suffixes) : prefix_(&prefix), suffixes_(&suffixes) {
@@ -42,7 +43,9 @@ public:
     Index heads() const { return prefix_->heads(); }
     Index key_width() const { return prefix_->key_width(); }
     Index value_width() const { return prefix_->value_width(); }
+    /// How many keys a sequence has, those of the prefix included. Throws where there is no such sequence.
     Index keys(Index sequence = 0) const { return prefix_->keys(0) + suffixes_->keys(sequence); }
+    /// How many keys a sequence has when so many rows are appended.
     Index keys_after(Index rows, Index sequence = 0) const {
         return prefix_->keys(0) + suffixes_->keys_after(rows, sequence);
     }
@@ -64,9 +67,12 @@ public:
             sequence);
     }
 
+    /// Throws where the suffixes have no room for so many rows.
+    /// @{
     void check_append(Index rows, Index sequence = 0) const { suffixes_->check_append(rows, sequence); }
     void check_appends(std::span<const Index> offsets) const { detail::check_appends(*suffixes_, offsets); }
-    /// As that of `suffixes`.
+    /// @}
+    /// As that of `suffixes`: rows of k and v are copied.
     template <detail::Dense K, detail::Dense V>
     void append(const K& k, const V& v, Index sequence = 0) {
         suffixes_->append(k, v, sequence);

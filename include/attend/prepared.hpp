@@ -137,20 +137,24 @@ auto apart_from(const Output<X>& dk, const Output<X>& dv) {
 ///     for (…) memory.backward(q, out, lse, dout, dq);
 ///     memory.add_gradients(dk, dv, &gradient);
 ///
-/// Calls on a const one may run at the same time; a copy has gathered what the original had. O(n · (d_k + d_v +
+/// k is n × d_k, v n × d_v; q and the output as of the attention. Throws `std::invalid_argument` where shapes do not
+/// fit. Calls on a const one may run at the same time; a copy has gathered what the original had. O(n · (d_k + d_v +
 /// features)) memory, and as much of features and d_v again from the first `backward` on. For float and double.
 template <class A, class X>
 class Prepared {
 public:
+    /// The attention on what has been prepared.
     using Inner =
         Attention<detail::PreparedScore<typename A::ScoreFunctor>, typename A::ModifierChain,
                   std::remove_cvref_t<decltype(A::mask)>, typename A::NormalizerFunctor, typename A::EngineType>;
 
+    /// What `attention.prepare(k, v)` calls: throws where k and v do not fit it. O(n · (d_k · features + d_v)).
     template <detail::OperandLike Key, detail::OperandLike V>
     Prepared(const A& attention, const Key& k, const V& v, const detail::ExecutorRef& executor = serial)
         : Prepared(attention, detail::Operand(k), detail::Operand(v), executor) {}
 
     /// As the attention's own calls, without keys and values.
+    /// @{
     template <detail::OperandLike Q>
     auto operator()(const Q& q, ForwardOptions<X> options = {}) const {
         return inner_(q, features(), v_.view(), std::move(options));
@@ -159,9 +163,10 @@ public:
     void operator()(const Q& q, Output<X> out, ForwardOptions<X> options = {}) const {
         inner_(q, features(), v_.view(), std::move(out), std::move(options));
     }
+    /// @}
 
     /// Adds the gradient of q, and gathers those of the keys, the values and all parameters until `add_gradients`. A
-    /// call that throws while it computes drops what has been gathered.
+    /// call that throws while it computes drops what has been gathered. Throws where `.gradient` is given.
     template <detail::OperandLike Q, detail::OperandLike Out, detail::OperandLike Lse, detail::OperandLike DOut>
     void backward(const Q& q, const Out& out, const Lse& lse, const DOut& dout, Output<X> dq,
                   BackwardOptions<Inner> options = {}) {
@@ -181,7 +186,8 @@ public:
     }
 
     /// Adds what has been gathered to the gradients of k, of v and, where one is given, of the attention; then nothing
-    /// is gathered any more. Empty gradients are resized and start at 0.
+    /// is gathered any more. They have the shapes of k and v; empty ones are resized and start at 0. Throws where they
+    /// do not fit.
     void add_gradients(Output<X> dk, Output<X> dv, A* gradient = nullptr) {
         const StridedView<const X> k = k_.view(), v = v_.view();
         check(dk, dv, gradient);

@@ -89,6 +89,8 @@ struct LaterKeys {
 template <class T>
 class SharedPrefix {
 public:
+    /// Writes the output, n_q × d_v, and the LSE where the options ask for it. Throws `std::invalid_argument`, before
+    /// anything is written, where the operands do not fit or the options hold what has no meaning here.
     template <class A, detail::OperandLike Q, detail::GivenAsSource Prefix, detail::GivenAsSource Suffixes>
         requires OfKind<A, Kind::attention>
     void operator()(const A& attention, const Q& q, const Prefix& prefix, const Suffixes& suffixes,

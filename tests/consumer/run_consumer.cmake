@@ -12,6 +12,7 @@ run("${CMAKE_COMMAND}" -S "${CONSUMER}" -B "${build}" "${EIGEN}"
     "-DCMAKE_PREFIX_PATH=${prefix}"
     "-DATTEND_SOURCE_DIR=${ATTEND_SOURCE_DIR}"
     "-DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}"
-    "-DCMAKE_CXX_FLAGS=${CMAKE_CXX_FLAGS}")
+    "-DCMAKE_CXX_FLAGS=${CMAKE_CXX_FLAGS}"
+    "-DATTEND_WARNINGS=${ATTEND_WARNINGS}")
 run("${CMAKE_COMMAND}" --build "${build}")
 run("${build}/consumer")

@@ -1,9 +1,13 @@
 // Parameters of attentions and blocks to files and back, under names of their own and of others.
 
+#include <array>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <random>
 #include <sstream>
+#include <tuple>
+#include <vector>
 
 #include <attend/attend.hpp>
 #include <attend/interchange/safetensors.hpp>
@@ -270,6 +274,21 @@ TEST_CASE("files on disk are replaced whole") {
     full.setstate(std::ios::badbit);
     CHECK(refusal([&] { save_safetensors(static_cast<std::ostream&>(full), block); }) ==
           "save_safetensors: the stream takes no more");
+}
+
+TEST_CASE("containers, tuples and structs of values are saved and loaded whole") {
+    const auto model = [](std::uint64_t seed) {
+        std::map<std::string, std::tuple<std::vector<decltype(block_of<float>(0))>, std::array<Plain, 2>, double>> all;
+        all["encoder"] = {{block_of<float>(seed), block_of<float>(seed + 1)}, {}, static_cast<double>(seed)};
+        std::get<1>(all["encoder"])[1].number = static_cast<double>(seed);
+        return all;
+    };
+    const auto saved_model = model(1);
+    auto loaded = model(5);
+    load(saved(saved_model), loaded);
+    check_same(saved_model, loaded);
+    CHECK(opened(saved(saved_model)).has("encoder.0.1.attention.modifiers.2.values"));
+    CHECK(opened(saved(saved_model)).has("encoder.1.0.weight"));
 }
 
 }  // namespace test_safetensors

@@ -7,7 +7,10 @@
 /// - `void check(const Shape&) const`: throws what is wrong with a call of this shape, before anything is written;
 /// - `static void parameters(auto& self, auto&& visit)`: `visit("name", self.member)` for every parameter, a scalar
 ///   or a dense Eigen object. The gradient of a part is a part of the same type whose parameters hold the gradients:
-///   threads that add to one at the same time have one each.
+///   threads that add to one at the same time have one each;
+/// - where parameters may be 16-bit numbers, `using Scalar` for their type and `cast<C>() const`, the same part of C:
+///   their gradients are summed up in float;
+/// - `auto spelled(const auto& say) const`: how one writes it, `return say("alibi", slope);`, for `to_string`.
 
 #include <concepts>
 #include <span>
@@ -19,24 +22,29 @@
 
 namespace attend::inline ATTEND_ABI {
 
+/// What a part is, by its member `kind`: `score`, `modifier`, `mask`, `normalizer`, `engine` or `source`; and what is
+/// composed of them, `attention`.
 enum class Kind { score, modifier, mask, normalizer, engine, source, attention };
 
 /// A row of scores: one query of one head.
 struct RowPosition {
-    Index query = 0, row = 0, head = 0, kv_head = 0, sequence = 0;
+    Index query = 0, row = 0, head = 0, kv_head = 0, sequence = 0;  ///< as of a pair
 
+    /// That of the pair with a key.
     constexpr Position at(Index key) const { return {query, key, row, head, kv_head, sequence}; }
 };
 
+/// A part of one kind.
 template <class F, Kind kind_>
 concept OfKind = requires { requires std::remove_cvref_t<F>::kind == kind_; };
 
+/// A part of any kind.
 template <class F>
 concept Functor = requires {
     { std::remove_cvref_t<F>::kind } -> std::convertible_to<Kind>;
 };
 
-/// Which pairs exist: `bool operator()(Position) const`; and optionally, never contradicting the pairs,
+/// Which pairs exist: `bool operator()(Position) const`; and optionally, never contradicting the pairs:
 /// - `Cover cover(const Tile&) const`: tiles of which it keeps nothing cost nothing;
 /// - `void for_each_run(const RowPosition&, const KeySpan& keys, auto&& f) const`: `f(KeySpan)` for the runs of keys
 ///   that a query sees, all of them, in order. For masks under which a query sees few, and those beside it others.
@@ -76,8 +84,7 @@ concept Modifier = OfKind<M, Kind::modifier>;
 ///   which returns a sum over the keys, makes weights of them, 0 of −∞. Returns what the values that were weighted
 ///   before must be multiplied by.
 /// - `std::pair<P, P> merge(State<P>& row, const State<P>& other, Index head) const`: takes in other keys; returns what
-/// the
-///   weighted values of both must be multiplied by.
+///   the weighted values of both must be multiplied by.
 /// - `T factor(const State<T>& row, Index head) const`, what makes the output of the weighted values, and
 ///   `T lse(const State<T>& row, Index head) const`, what backward knows the row by: 0 and −∞ of a row without a key.
 /// - `weight(s, lse, head)` and `weight(s, row, head) const`: a pack's weights again, from the LSEs, and but for the
@@ -85,6 +92,7 @@ concept Modifier = OfKind<M, Kind::modifier>;
 /// - `backward(s, p, dp, delta, head, Self* gradient) const`, which returns ds, where δ is the row's Σ p dp less what a
 ///   gradient of the LSE is; without one it is p (dp − δ), as of softmax. And, where a row itself gives something to
 ///   parameters, `row_backward(lse, delta, head, gradient)` and `row_backward(row, delta, head, gradient) const`.
+///
 /// One that does not look at `head` in `take`, `merge`, `weight` and `backward` may say `static constexpr bool
 /// heads_alike = true`: packs may then have rows of several heads. And one whose row has the same bits where it stands
 /// in a lane of `Lanes<T>` as where it is T, may say `packs_alike = true`: rows of a few keys then share a packet.
@@ -139,10 +147,9 @@ enum class Pairing {
 /// - `Index features(Index d_q, Index d_k) const`;
 /// - `Index query_width() const`, where queries are not as wide as keys: by it `prepare` checks the keys' width;
 /// - `map_queries(q, mapped) const` and `map_queries_backward(q, dmapped, dq, Self* gradient) const`: q is rows × d_q,
-/// mapped
-///   rows × features in the computing scalar, dq is added into; the same for `map_keys`;
+///   mapped rows × features in the computing scalar, dq is added into; the same for `map_keys` and `map_keys_backward`;
 /// - where the pairing is elementwise, `pair(auto q, auto k, Index a) const`, written once for scalars, packs of
-/// lanes and dual numbers of both, and
+///   lanes and dual numbers of both, and
 ///   `pair_backward(auto q, auto k, Index a, auto ds, Self& gradient) const` where it has parameters.
 template <class S>
 concept Score = OfKind<S, Kind::score> && requires {

@@ -18,8 +18,8 @@ namespace attend::inline ATTEND_ABI {
 /// (Srivastava et al. 2014). Which ones, the seed and the pair's sequence, head, query and key decide, whatever the
 /// threads, tiles and splits; so a backward call given the same value drops the same ones. Take another seed each step.
 struct Dropout {
-    double rate = 0;
-    std::uint64_t seed = 0;
+    double rate = 0;         ///< from 0 to below 1; 0: none is dropped. A call throws at others
+    std::uint64_t seed = 0;  ///< another one each step
 };
 
 namespace detail {

@@ -28,10 +28,11 @@ constexpr V chain_product(const V& slope, const V& partial) {
 
 }  // namespace detail
 
+/// A value of V, a scalar or a pack of lanes, with its derivatives in N directions.
 template <class V, int N = 1>
 struct Dual {
-    V value{};
-    std::array<V, N> partial{};
+    V value{};                   ///< f
+    std::array<V, N> partial{};  ///< ∂f by direction
 
     constexpr Dual() = default;
     /// A constant. Explicit for integers, as for the scalars it stands for: `decltype(s)(p.query - p.key)`.
@@ -42,6 +43,7 @@ struct Dual {
     template <class Other>
         requires(!std::is_arithmetic_v<Other> && std::constructible_from<V, const Other&>)
     constexpr explicit Dual(const Other& constant) : value(constant) {}
+    /// Of a value and its derivatives.
     constexpr Dual(V value_, const std::array<V, N>& partial_) : value(value_), partial(partial_) {}
 
     /// The variable of direction `direction` at `value`.
@@ -51,6 +53,7 @@ struct Dual {
         x.partial[static_cast<std::size_t>(direction)] = V(1);
         return x;
     }
+    /// That of the first direction.
     constexpr V derivative() const
         requires(N == 1)
     {
@@ -190,6 +193,8 @@ ATTEND_DUAL_COMPARED(==)
 ATTEND_DUAL_COMPARED(!=)
 #undef ATTEND_DUAL_COMPARED
 
+/// Elementary functions, with their derivatives.
+/// @{
 template <class V, int N>
 Dual<V, N> exp(const Dual<V, N>& x) {
     using std::exp;
@@ -234,6 +239,7 @@ Dual<V, N> pow(const Dual<V, N>& x, Number exponent) {
         return x.chain(pow(x.value, exponent), chain_product(n, pow(x.value, exponent - Number(1))));
     }
 }
+/// @}
 /// |x|, with slope 0 at 0.
 template <class V, int N>
 Dual<V, N> abs(const Dual<V, N>& x) {
@@ -242,7 +248,8 @@ Dual<V, N> abs(const Dual<V, N>& x) {
     return x.chain(select(x.value < zero, -x.value, x.value), sign);
 }
 
-/// Where V is a pack of lanes, a choice by lane.
+/// a where the mask holds, b elsewhere: where V is a pack of lanes, a choice by lane.
+/// @{
 template <class Mask, class V, int N>
 Dual<V, N> select(const Mask& mask, const Dual<V, N>& a, const Dual<V, N>& b) {
     if constexpr (std::is_same_v<Mask, bool>) {
@@ -261,6 +268,9 @@ template <class Mask, class V, int N, detail::ConstantOf<V> C>
 Dual<V, N> select(const Mask& mask, const C& a, const Dual<V, N>& b) {
     return select(mask, Dual<V, N>(a), b);
 }
+/// @}
+/// The lesser and the larger, with its derivatives; of equal ones the first.
+/// @{
 template <class V, int N>
 constexpr Dual<V, N> min(const Dual<V, N>& a, const Dual<V, N>& b) {
     return select(b < a, b, a);
@@ -269,6 +279,7 @@ template <class V, int N>
 constexpr Dual<V, N> max(const Dual<V, N>& a, const Dual<V, N>& b) {
     return select(a < b, b, a);
 }
+/// @}
 #define ATTEND_DUAL_WITH_CONSTANT(f)                          \
     template <class V, int N, detail::ConstantOf<V> C>        \
     constexpr Dual<V, N> f(const Dual<V, N>& a, const C& b) { \

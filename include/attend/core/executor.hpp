@@ -70,11 +70,12 @@ struct SerialExecutor {
         for (Index i = 0; i < count; ++i) f(i);
     }
 };
+/// The executor of a call to which none was given.
 inline constexpr SerialExecutor serial{};
 
 /// `openmp(n)`: a team of n OpenMP threads for each call.
 struct OpenMPExecutor {
-    int threads = 1;
+    int threads = 1;  ///< of a call's team
 
     Index concurrency() const { return threads; }
     template <class F>
@@ -92,6 +93,7 @@ struct OpenMPExecutor {
 #endif
     }
 };
+/// `.executor = openmp(2)`. Throws unless there is at least one thread.
 inline OpenMPExecutor openmp(int threads) {
     detail::require(threads > 0, "openmp: needs at least one thread, got ", threads);
     return {threads};
@@ -102,6 +104,7 @@ inline OpenMPExecutor openmp(int threads) {
 template <class Pool>
 class ThreadPoolExecutor {
 public:
+    /// Borrows the pool.
     explicit ThreadPoolExecutor(Pool& pool) : pool_(&pool) {}
 
     Index concurrency() const { return static_cast<Index>(pool_->NumThreads()) + 1; }
@@ -149,6 +152,7 @@ private:
 
     Pool* pool_;
 };
+/// `.executor = thread_pool(pool)`. Borrows the pool.
 template <class Pool>
 ThreadPoolExecutor<Pool> thread_pool(Pool& pool) {
     return ThreadPoolExecutor<Pool>(pool);

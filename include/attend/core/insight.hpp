@@ -17,16 +17,17 @@ namespace attend::inline ATTEND_ABI {
 struct WeightsShape {
     /// Where a sequence's rows begin, how many they are, and how many keys they have.
     struct Extent {
-        Index first_row = 0, queries = 0, keys = 0;
+        Index first_row = 0, queries = 0, keys = 0;  ///< the first counted through all sequences
     };
 
-    Index sequences = 1, heads = 1, kv_heads = 1;
-    Index rows = 0;   ///< of all sequences
-    Index keys = 0;   ///< of the sequence that has most
-    Index parts = 1;  ///< into which the rows of a head are cut, at most
-    const void* call = nullptr;
-    Extent (*extent_of)(const void* call, Index sequence) = nullptr;
+    Index sequences = 1, heads = 1, kv_heads = 1;  ///< of the call
+    Index rows = 0;                                ///< of all sequences
+    Index keys = 0;                                ///< of the sequence that has most
+    Index parts = 1;                               ///< into which the rows of a head are cut, at most
+    const void* call = nullptr;                    ///< what `extent_of` is given
+    Extent (*extent_of)(const void* call, Index sequence) = nullptr;  ///< what `extent` asks
 
+    /// Of a sequence.
     Extent extent(Index sequence) const { return extent_of(call, sequence); }
 };
 
@@ -36,18 +37,19 @@ struct WeightsShape {
 /// Either rows follow each other in memory (row_stride 1) or keys do (key_stride 1).
 template <class T>
 struct WeightsTile {
-    Index sequence, head;
+    Index sequence, head;                ///< whose weights they are
     Index part;                          ///< which part of the head's rows these belong to
     Index row, rows;                     ///< the first, counted through all sequences, and how many
     Index key, keys;                     ///< the first, counted from the sequence's first, and how many
     Index query_position, key_position;  ///< of the first row and of the first key; the others follow them
-    Index row_stride, key_stride;
-    const T* weights;  ///< but for the rows' factors
-    const T* factors;
-    const T* scores;  ///< none, where they are not seen
+    Index row_stride, key_stride;        ///< from one to the next, in elements
+    const T* weights;                    ///< but for the rows' factors
+    const T* factors;                    ///< by row
+    const T* scores;                     ///< none, where they are not seen
 
     /// The weight of row `row + i` with key `key + j`.
     T weight(Index i, Index j) const { return factors[i] * weights[i * row_stride + j * key_stride]; }
+    /// The final score of row `row + i` with key `key + j`.
     T score(Index i, Index j) const { return scores[i * row_stride + j * key_stride]; }
 };
 
@@ -115,9 +117,10 @@ struct ReductionCalls {
 template <class T>
 class Insight {
 public:
-    static constexpr Index most = 8;
+    static constexpr Index most = 8;  ///< reductions of one call
 
     Insight() = default;
+    /// Borrows reductions that have a name. Throws where one is named twice.
     template <class... Reductions>
         requires(sizeof...(Reductions) > 0 && !(std::same_as<std::remove_cvref_t<Reductions>, Insight> || ...))
     Insight(Reductions&&... reductions) {  // NOLINT(google-explicit-constructor): options are given reductions

@@ -32,6 +32,8 @@ template <class A, class B>
 auto select(bool condition, const A& a, const B& b) {
     return select(LaneMask<detail::PackScalarOf<A, B>>(condition), a, b);
 }
+/// By lane, the lesser and the larger.
+/// @{
 template <class T>
 Lanes<T> min(const Lanes<T>& a, const Lanes<T>& b) {
     return Lanes<T>::of(detail::simd::min(a.packet, b.packet));
@@ -52,6 +54,9 @@ auto max(const A& a, const B& b) {
     using L = Lanes<detail::PackScalarOf<A, B>>;
     return max(L(a), L(b));
 }
+/// @}
+/// By lane.
+/// @{
 template <class T>
 Lanes<T> abs(const Lanes<T>& x) {
     return Lanes<T>::of(detail::simd::abs(x.packet));
@@ -60,6 +65,7 @@ template <class T>
 Lanes<T> sqrt(const Lanes<T>& x) {
     return Lanes<T>::of(detail::simd::sqrt(x.packet));
 }
+/// @}
 /// The sum of all lanes.
 template <class T>
 T sum(const Lanes<T>& x) {
@@ -75,6 +81,8 @@ template <class T>
 Lanes<T> reciprocal(const Lanes<T>& x) {
     return Lanes<T>::of(detail::simd::reciprocal<T>(x.packet));
 }
+/// By lane.
+/// @{
 template <class T>
 Lanes<T> tanh(const Lanes<T>& x) {
     return Lanes<T>::of(detail::simd::tanh<T>(x.packet));
@@ -96,6 +104,7 @@ template <class T, class Number>
 Lanes<T> pow(const Lanes<T>& x, Number exponent) {
     return x.each([exponent](T lane) { return std::pow(lane, static_cast<T>(exponent)); });
 }
+/// @}
 #define ATTEND_OF_INDICES(f)                                        \
     template <detail::IndexPack A>                                  \
     auto f(const A& a) {                                            \
@@ -108,6 +117,7 @@ ATTEND_OF_INDICES(tanh)
 ATTEND_OF_INDICES(sin)
 ATTEND_OF_INDICES(cos)
 #undef ATTEND_OF_INDICES
+/// Of indices, as scalars by lane.
 template <detail::IndexPack A, detail::Arithmetic Number>
 auto pow(const A& a, Number exponent) {
     return pow(Lanes<typename detail::LaneTraits<A>::Scalar>(a), exponent);

@@ -26,6 +26,7 @@ class KeptSequences;
 /// rows. Copies share the offsets, and so do options that were given them: a temporary may be stored there.
 class Sequences {
 public:
+    /// Throws unless the offsets begin with 0 and never decrease. O(n).
     explicit Sequences(std::vector<Index> offsets)
         : offsets_(std::make_shared<const std::vector<Index>>(std::move(offsets))) {
         const std::vector<Index>& begin = *offsets_;
@@ -39,22 +40,29 @@ public:
     Sequences(const Sequences&) = default;
     Sequences& operator=(const Sequences&) = default;
 
+    /// The n + 1 offsets.
+    /// @{
     const std::vector<Index>& offsets() const& { return *offsets_; }
     std::vector<Index> offsets() const&& { return *offsets_; }
+    /// @}
 
 private:
     friend class detail::KeptSequences;
     std::shared_ptr<const std::vector<Index>> offsets_;
 };
 
-/// A ragged batch: `sequences({0, 17, 40})` are the rows 0–16 and 17–39.
+/// A ragged batch: `sequences({0, 17, 40})` are the rows 0–16 and 17–39. Throws unless the offsets begin with 0 and
+/// never decrease.
+/// @{
 inline Sequences sequences(std::initializer_list<Index> offsets) { return Sequences(std::vector<Index>(offsets)); }
 inline Sequences sequences(std::vector<Index> offsets) { return Sequences(std::move(offsets)); }
+/// @}
 
 /// Rows of queries, in rising order, of which something is asked. Copies share them.
 class QueryRows {
 public:
     QueryRows() = default;
+    /// Throws unless the rows rise from 0 on.
     explicit QueryRows(std::vector<Index> rows) : rows_(std::make_shared<const std::vector<Index>>(std::move(rows))) {
         for (std::size_t i = 0; i < rows_->size(); ++i) {
             const Index row = (*rows_)[i], least = i == 0 ? 0 : (*rows_)[i - 1] + 1;
@@ -63,19 +71,24 @@ public:
     }
 
     explicit operator bool() const { return rows_ != nullptr; }
+    /// The rows; none where none were given.
     std::span<const Index> get() const { return rows_ == nullptr ? std::span<const Index>() : std::span(*rows_); }
 
 private:
     std::shared_ptr<const std::vector<Index>> rows_;
 };
-/// `query_rows({3, 7})`
+/// `query_rows({3, 7})`. Throws unless the rows rise from 0 on.
+/// @{
 inline QueryRows query_rows(std::initializer_list<Index> rows) { return QueryRows(std::vector<Index>(rows)); }
 inline QueryRows query_rows(std::vector<Index> rows) { return QueryRows(std::move(rows)); }
+/// @}
 
 /// A position for each row of the queries. Borrows them from where they stand.
 class QueryPositions {
 public:
     QueryPositions() = default;
+    /// Borrows; a temporary vector is refused by the compiler.
+    /// @{
     QueryPositions(std::span<const Index> positions) : positions_(positions) {}  // NOLINT(google-explicit-constructor)
     template <class Positions>
         requires std::is_same_v<std::remove_cvref_t<Positions>, std::vector<Index>>
@@ -83,7 +96,9 @@ public:
         static_assert(std::is_lvalue_reference_v<Positions>,
                       "attend: options borrow query_positions, and this vector is a temporary: give it a name");
     }
+    /// @}
 
+    /// The positions; none where none were given.
     std::span<const Index> get() const { return positions_; }
 
 private:
@@ -144,7 +159,7 @@ enum class Pass {
     forward,  ///< the output and the LSE
     weights,  ///< those and the weights
     insight,  ///< those and reductions that see scores
-    backward
+    backward  ///< the gradients
 };
 
 /// Optional arguments of a forward call that computes in T. May be stored and used again: sequences and the library's
@@ -163,16 +178,16 @@ struct ForwardOptions {
     QueryPositions query_positions = {};
     detail::KeptSequences sequences = {};      ///< ragged batch: where the sequences of q begin
     detail::KeptSequences key_sequences = {};  ///< the same for k and v; by default as for q
-    Dropout dropout = {};
+    Dropout dropout = {};                      ///< which weights are dropped, and by what seed
 };
 
 /// Optional arguments of a backward call on an attention of type A. Held and borrowed as in `ForwardOptions`; the
 /// gradients are borrowed.
 template <class A>
 struct BackwardOptions {
-    Workspace* workspace = nullptr;
-    detail::ExecutorRef executor = serial;
-    A* gradient = nullptr;  ///< where the parameters' gradients are added: see `zero_gradient`
+    Workspace* workspace = nullptr;         ///< scratch; none: the call allocates its own
+    detail::ExecutorRef executor = serial;  ///< where threads come from
+    A* gradient = nullptr;                  ///< where the parameters' gradients are added: see `zero_gradient`
     /// The gradient of a loss in the LSE, rows × heads as that, of attentions by softmax or another fold: of
     /// what `merge` made of parts of the keys, or of a penalty on large scores.
     detail::AnyInput dlse = {};
@@ -180,11 +195,11 @@ struct BackwardOptions {
     /// were asked for: of coverage, of an entropy, of a place that should be looked at. Weights that a mask hides have
     /// none.
     detail::AnyInput dweights = {};
-    Index query_offset = 0;
-    QueryPositions query_positions = {};  ///< those of the forward call
-    detail::KeptSequences sequences = {};
-    detail::KeptSequences key_sequences = {};
-    Dropout dropout = {};  ///< that of the forward call
+    Index query_offset = 0;                    ///< that of the forward call
+    QueryPositions query_positions = {};       ///< those of the forward call
+    detail::KeptSequences sequences = {};      ///< those of the forward call
+    detail::KeptSequences key_sequences = {};  ///< those of the forward call
+    Dropout dropout = {};                      ///< that of the forward call
 };
 
 }  // namespace attend

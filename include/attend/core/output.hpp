@@ -9,16 +9,20 @@
 
 namespace attend::inline ATTEND_ABI {
 
-/// How the heads of a plain matrix stand: side by side, as in every operand, or below each other, as score matrices do.
+/// How the heads of a plain matrix stand: `side_by_side`, as in every operand, or `below_each_other`, as score matrices
+/// do.
 enum class HeadBlocks { side_by_side, below_each_other };
 
 /// An optional output of a call. Built implicitly from a writable dense Eigen object, a temporary map or block of one,
 /// or a `StridedView`; a default-constructed one means "not asked for" and costs nothing. An Eigen object of size 0 is
-/// resized to what the call writes; any other must have exactly that shape. No two of its elements may be one.
+/// resized to what the call writes; any other must have exactly that shape. No two of its elements may be one. To build
+/// one is O(1).
 template <class T>
 class Output {
 public:
     Output() = default;
+    /// Borrows what it is given. A temporary matrix, and what has another scalar, is refused by the compiler.
+    /// @{
     Output(const StridedView<T>& view) : view_(view), wanted_(true) {}
     template <detail::WritableMemory X>
         requires std::is_same_v<typename std::remove_cvref_t<X>::Scalar, T>
@@ -38,8 +42,9 @@ public:
             };
         }
     }
+    /// @}
 
-    /// What cannot be written to is refused in words.
+    // What cannot be written to is refused in words.
     template <detail::Dense X>
         requires(!(detail::WritableMemory<X> && std::is_same_v<typename std::remove_cvref_t<X>::Scalar, T>))
     Output(X&&) {

@@ -201,6 +201,8 @@ template <detail::IndexPack A>
 constexpr auto operator-(const A& a) {
     return a * -1;
 }
+/// Of indices by lane, in integers.
+/// @{
 template <detail::IndexPack A>
 constexpr auto abs(const A& a) {
     return detail::indices_of(a, 0, [](Index x, Index) { return x < 0 ? -x : x; });
@@ -215,6 +217,7 @@ template <class A, class B>
 constexpr auto max(const A& a, const B& b) {
     return detail::indices_of(a, b, [](Index x, Index y) { return x < y ? y : x; });
 }
+/// @}
 
 // A number beside lanes is the same in all of them; indices beside lanes or beside a floating-point number become
 // lanes. Lanes compute in T.

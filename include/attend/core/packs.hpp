@@ -14,10 +14,11 @@ namespace attend::inline ATTEND_ABI {
 /// The outcome of a comparison, lane by lane: for `select`.
 template <class T>
 struct LaneMask {
-    using Packet = detail::simd::Packet<T>;
+    using Packet = detail::simd::Packet<T>;  ///< a register
 
-    Packet packet;
+    Packet packet;  ///< all bits of a lane, or none
 
+    /// Of such a register.
     explicit LaneMask(const Packet& bits) : packet(bits) {}
     /// The same in every lane, as where a formula asks for the head.
     template <std::same_as<bool> Truth>
@@ -38,12 +39,15 @@ struct LaneMask {
         return LaneMask(detail::simd::mask_of_bits<T>(bits));
     }
 
+    /// Of both, and of either.
+    /// @{
     friend LaneMask operator&(const LaneMask& a, const LaneMask& b) {
         return LaneMask(detail::simd::bit_and(a.packet, b.packet));
     }
     friend LaneMask operator|(const LaneMask& a, const LaneMask& b) {
         return LaneMask(detail::simd::bit_or(a.packet, b.packet));
     }
+    /// @}
     friend LaneMask operator!(const LaneMask& a) {
         return LaneMask(detail::simd::select(a.packet, detail::simd::broadcast(T(0)), yes()));
     }
@@ -81,7 +85,7 @@ private:
 /// The index of each lane, as any formula of it may be.
 template <class T>
 struct LaneIndices {
-    Index value[detail::simd::width<T>];
+    Index value[detail::simd::width<T>];  ///< by lane
 
     constexpr Index operator[](Index lane) const { return value[lane]; }
     ATTEND_PACK_IS_NO_NUMBER
@@ -90,16 +94,17 @@ struct LaneIndices {
 /// The indices of consecutive lanes: first, first + step, … Sums with an index and multiples of it are again that.
 template <class T>
 struct LaneIndex {
-    Index first = 0, step = 1;
-    Index count = 0;  ///< lanes behind these hold nothing
+    Index first = 0, step = 1;  ///< that of the first lane, and from one to the next
+    Index count = 0;            ///< lanes behind these hold nothing
 
     constexpr Index operator[](Index lane) const { return first + lane * step; }
     ATTEND_PACK_IS_NO_NUMBER
 };
-/// Many queries with one key, and one query with many keys that follow each other. The rows of the queries follow each
-/// other; so do their positions, by the step that the call gives them.
+/// Many queries with one key. The rows of the queries follow each other; so do their positions, by the step that the
+/// call gives them.
 template <class T>
 using LanePosition = PairPosition<LaneIndex<T>, Index>;
+/// One query with many keys that follow each other.
 template <class T>
 using KeyLanePosition = PairPosition<Index, LaneIndex<T>>;
 
@@ -166,9 +171,9 @@ constexpr Tile tile_of_pairs(const P& p) {
 /// One scalar a lane: arithmetic, comparisons, and the functions that a formula may call.
 template <class T>
 struct Lanes {
-    using Packet = detail::simd::Packet<T>;
+    using Packet = detail::simd::Packet<T>;  ///< a register
 
-    Packet packet = detail::simd::broadcast(T(0));
+    Packet packet = detail::simd::broadcast(T(0));  ///< a scalar a lane
 
     Lanes() = default;
     /// The same number in every lane. Explicit for integers, as for the scalars it stands for.
@@ -176,12 +181,16 @@ struct Lanes {
         requires std::is_arithmetic_v<Number>
     explicit(!std::is_floating_point_v<Number>) Lanes(Number number)
         : packet(detail::simd::broadcast(static_cast<T>(number))) {}
+    /// Indices as scalars.
+    /// @{
     explicit Lanes(const LaneIndex<T>& index)
         : packet(detail::simd::madd(detail::simd::broadcast(static_cast<T>(index.step)), detail::simd::iota<T>(),
                                     detail::simd::broadcast(static_cast<T>(index.first)))) {}
     explicit Lanes(const LaneIndices<T>& indices) : Lanes(gather(indices.value, 1, detail::simd::width<T>)) {}
+    /// @}
     ATTEND_PACK_IS_NO_NUMBER
 
+    /// Of a register.
     static Lanes of(const Packet& packet) {
         Lanes lanes;
         lanes.packet = packet;

@@ -5,7 +5,9 @@
 
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
+#include <utility>
 
 #include <attend/core/types.hpp>
 
@@ -32,24 +34,57 @@ struct ParameterName {
     }
 };
 
-/// Calls `visit(ParameterName, matrix)` for every parameter of `part`, a scalar as a 1×1 map; parts inside are entered.
+/// One number, which a matrix is not.
+template <class Member>
+concept NumberParameter = std::is_arithmetic_v<Member> || !std::is_same_v<Compute<Member>, Member>;
+
+/// Calls `visit(ParameterName, member)` for every parameter of `part`, a matrix or a number. What stands inside others
+/// is entered: parts with parameters, and what containers and tuples hold, by the names 0, 1, … or, of maps, by their
+/// keys.
+template <class Part, class Visit>
+void walk_members(Part& part, const ParameterName& name, Visit& visit) {
+    [[maybe_unused]] const auto enter = [&](std::string_view own, auto& member) {
+        walk_members(member, ParameterName{own, &name}, visit);
+    };
+    if constexpr (NumberParameter<std::remove_const_t<Part>> || requires { part.derived(); }) {
+        visit(name, part);
+    } else if constexpr (HasParameters<Part>) {
+        std::remove_const_t<Part>::parameters(part, enter);
+    } else if constexpr (requires { part.begin() != part.end(); }) {
+        [[maybe_unused]] std::size_t i = 0;
+        for (auto& each : part) {
+            if constexpr (requires { std::string_view(each.first), each.second; }) {
+                enter(each.first, each.second);
+            } else {
+                enter(std::to_string(i++), each);
+            }
+        }
+    } else if constexpr (requires { std::tuple_size<std::remove_const_t<Part>>::value; }) {
+        [&]<std::size_t... i>(std::index_sequence<i...>) {
+            (enter(std::to_string(i), std::get<i>(part)), ...);
+        }(std::make_index_sequence<std::tuple_size_v<std::remove_const_t<Part>>>());
+    }
+}
+
+/// A parameter as a matrix: a number as a 1×1 map.
+template <class Member>
+decltype(auto) as_matrix(Member& member) {
+    if constexpr (NumberParameter<std::remove_const_t<Member>>) {
+        using Number = Eigen::Matrix<std::remove_const_t<Member>, 1, 1>;
+        return Eigen::Map<std::conditional_t<std::is_const_v<Member>, const Number, Number>>(&member);
+    } else {
+        return (member);
+    }
+}
+
+/// Calls `visit(ParameterName, matrix)` for every parameter of `part`, as `walk_members` finds them.
 template <class Part, class Visit>
 void walk_parameters(Part& part, const ParameterName& within, Visit& visit) {
-    if constexpr (HasParameters<Part>) {
-        std::remove_const_t<Part>::parameters(part, [&](std::string_view own, auto& member) {
-            using Member = std::remove_reference_t<decltype(member)>;
-            const ParameterName name{own, &within};
-            if constexpr (std::is_arithmetic_v<Member>) {
-                using Scalar = Eigen::Matrix<std::remove_const_t<Member>, 1, 1>;
-                Eigen::Map<std::conditional_t<std::is_const_v<Member>, const Scalar, Scalar>> matrix(&member);
-                visit(name, matrix);
-            } else if constexpr (requires { member.derived(); }) {
-                visit(name, member);
-            } else {
-                walk_parameters(member, name, visit);
-            }
-        });
-    }
+    const auto each = [&](const ParameterName& name, auto& member) {
+        auto&& matrix = as_matrix(member);
+        visit(name, matrix);
+    };
+    walk_members(part, within, each);
 }
 
 /// Whether `part` has any parameter.
@@ -64,7 +99,9 @@ bool has_parameters(Part& part) {
 }  // namespace detail
 
 /// Calls `visit(std::string_view name, auto& matrix)` for every parameter of an attention, a part or a layer, in an
-/// order that never changes, under the name a checkpoint would use. Scalars come as 1×1 maps.
+/// order that never changes, under the name a checkpoint would use. Scalars come as 1×1 maps. So do those of a struct
+/// of yours with `static void parameters(auto& self, auto&& visit) { visit("encoder", self.encoder); … }`, and of
+/// containers and tuples of such: "encoder.0.query_weight". Of several values in step: core/parameters_in_step.hpp.
 template <class Value, class Visit>
 void visit_parameters(Value& value, Visit&& visit) {
     const auto named = [&visit](const detail::ParameterName& name, auto& matrix) {
@@ -97,24 +134,6 @@ bool share_parameters(Value& value, Other& other) {
     };
     walk_parameters(value, {}, each);
     return shared;
-}
-
-/// to += from, parameter by parameter, of two values whose parameters have the same shapes.
-template <class Value>
-void add_parameters(Value& from, Value& to) {
-    Index at = 0;
-    const auto add = [&](const ParameterName&, auto& sum) {
-        Index i = 0;
-        const auto add_of_same_place = [&](const ParameterName&, auto& matrix) {
-            if constexpr (std::is_same_v<std::remove_cvref_t<decltype(matrix)>, std::remove_cvref_t<decltype(sum)>>) {
-                if (i == at) sum += matrix;
-            }
-            ++i;
-        };
-        walk_parameters(from, {}, add_of_same_place);
-        ++at;
-    };
-    walk_parameters(to, {}, add);
 }
 
 }  // namespace detail

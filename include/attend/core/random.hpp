@@ -12,8 +12,10 @@ namespace attend::inline ATTEND_ABI {
 /// SplitMix64 (Steele, Lea and Flood 2014): a small generator whose every seed gives a full-period stream.
 class Random {
 public:
+    /// The same numbers of the same seed, on any machine.
     explicit Random(std::uint64_t seed) : state_(seed) {}
 
+    /// The next 64 bits.
     std::uint64_t operator()() {
         std::uint64_t z = state_ += 0x9e3779b97f4a7c15u;
         z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
@@ -28,6 +30,7 @@ private:
 };
 
 /// Fills `weight` (in × out) with Xavier's uniform distribution, ±√(6 / (in + out)) (Glorot and Bengio 2010).
+/// O(in · out).
 template <class Derived>
 void fill_xavier(Eigen::DenseBase<Derived>& weight, Random& random) {
     const double bound = std::sqrt(6.0 / static_cast<double>(weight.rows() + weight.cols()));

@@ -90,7 +90,11 @@ C row_length(Index size, At&& at) {
 /// Sennrich 2019). Of queries and keys, head by head, it keeps scores within bounds, as in Qwen3 and Gemma 3 (whose
 /// checkpoints hold g − 1). A row of zeros stays 0, with ε = 0 too.
 struct RmsNorm {
-    double epsilon = 1e-6;
+    double epsilon = 1e-6;  ///< ε, added to the mean of squares
+
+    auto spelled(const auto& say) const {
+        return say.record("RmsNorm", say.field(epsilon != RmsNorm().epsilon, "epsilon", epsilon));
+    }
 
     /// Throws unless ε is a number that is not negative.
     void check() const {

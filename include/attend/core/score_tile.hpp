@@ -48,6 +48,7 @@ private:
 template <class T>
 class SeenLaneScores {
 public:
+    /// s[key · stride + lane]; `largest` by lane is the largest score of the tile.
     SeenLaneScores(const T* s, Index stride, Index keys, const T* largest)
         : s_(s), stride_(stride), keys_(keys), largest_(detail::simd::load(largest)) {}
 
@@ -72,6 +73,7 @@ private:
 template <class T>
 class RowScores {
 public:
+    /// s[key].
     RowScores(T* s, Index keys) : s_(s), keys_(keys) {}
 
     T largest() const {
@@ -113,6 +115,7 @@ class GroupScores {
 public:
     detail::simd::Packet<T> packet;  ///< −∞ where there is no key
 
+    /// A packet of scores, and how many lanes a row has.
     GroupScores(const detail::simd::Packet<T>& s, Index group) : packet(s), group_(group) {}
 
     ATTEND_ALWAYS_INLINE Lanes<T> largest() const {

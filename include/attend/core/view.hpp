@@ -14,10 +14,11 @@ namespace attend::inline ATTEND_ABI {
 /// Memory of anybody's, read as sequences × heads × rows × columns through four strides, counted in elements.
 template <class T>
 struct StridedView {
-    T* data = nullptr;
-    Index sequences = 1, heads = 1, rows = 0, columns = 0;
-    Index sequence_stride = 0, head_stride = 0, row_stride = 0, column_stride = 1;
+    T* data = nullptr;                                      ///< the first element
+    Index sequences = 1, heads = 1, rows = 0, columns = 0;  ///< rows of a sequence, columns of a head
+    Index sequence_stride = 0, head_stride = 0, row_stride = 0, column_stride = 1;  ///< to the next, in elements
 
+    /// The same memory, to be read.
     operator StridedView<const T>() const
         requires(!std::is_const_v<T>)
     {
@@ -26,7 +27,8 @@ struct StridedView {
 };
 
 /// A view of foreign memory, such as a NumPy, PyTorch or ONNX tensor: `strided(p, {batch, heads, rows, columns}, {…})`.
-/// Strides count elements and must not be negative. The memory is not copied and must outlive the call that uses it.
+/// Strides count elements. The memory is not copied and must outlive the call that uses it. Throws where a size or a
+/// stride is negative, or where they reach beyond any memory. O(1).
 template <class T>
 StridedView<T> strided(T* data, const std::array<Index, 4>& sizes, const std::array<Index, 4>& strides) {
     for (std::size_t i = 0; i < 4; ++i) {

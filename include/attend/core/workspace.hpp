@@ -38,7 +38,7 @@ struct KeptValue : Kept {
 /// kept here too, on the heap, from the first such call on.
 class Workspace {
 public:
-    static constexpr std::size_t alignment = 64;
+    static constexpr std::size_t alignment = 64;  ///< in bytes
 
     Workspace() = default;
     /// Reserves `bytes` at once.

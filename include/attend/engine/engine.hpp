@@ -49,25 +49,25 @@ concept EngineOf =
     OfKind<E, Kind::engine> && requires(const E& e, const StridedMatrix<T>& a, Index n, const T* b, T* c,
                                         const ProductOptions<T>& options) { e.multiply(a, n, n, b, n, c, options); };
 
-/// One that multiplies some lanes of its operands, whose rows are `options.apart` from each other then. Others are
-/// never given that.
+/// One that multiplies some lanes of its operands, whose rows are `options.apart` from each other then: it says
+/// `takes_lane_ranges = true`. Others are never given that.
 template <class E, class T>
 concept LaneRangeEngine = EngineOf<E, T> && requires { requires E::takes_lane_ranges; };
 
 /// A (rows × depth) of a product, as it is and, where an engine packs, as it packed it.
 template <class T>
 struct RowOperand {
-    StridedMatrix<T> matrix;
-    const std::byte* packed = nullptr;
+    StridedMatrix<T> matrix;                ///< as it is
+    const std::byte* packed = nullptr;      ///< as it was packed, if it was
     bool finite = true;                     ///< what is not finite counts as 0 in what is packed
     Index packed_row = 0, packed_step = 0;  ///< how far what is packed stands apart, in bytes, if the engine says so
 };
 /// B (depth × lanes) likewise.
 template <class T>
 struct LaneOperand {
-    T* data;
-    const std::byte* packed = nullptr;
-    bool finite = true;
+    T* data;                            ///< row after row
+    const std::byte* packed = nullptr;  ///< as it was packed, if it was
+    bool finite = true;                 ///< as above
 };
 
 /// An engine that multiplies operands in a form of its own, which it makes of each once: that pays where several blocks
@@ -108,11 +108,12 @@ concept PacksWhatIsMade =
 
 /// How far the scores of one query stand from those of the next, and those of one key from the next's.
 struct ScoreStrides {
-    Index query, key;
+    Index query, key;  ///< in elements
 };
 
 /// An engine that has products for `most_rows<T>` queries of a head or fewer, whose features stand in lanes then: the
-/// score of query i and key j is k_j · q_i; o_i = factor_i · o_i + Σ_j weight(i, j) · v_j.
+/// score of query i and key j is k_j · q_i, by `row_scores`; o_i = factor_i · o_i + Σ_j weight(i, j) · v_j, by
+/// `add_row_values`.
 template <class E, class T>
 concept RowEngine = EngineOf<E, T> && requires(const E& e, const RowBlock<T>& rows, const T* x, Index count, T* to,
                                                const ScoreStrides& apart) {

@@ -14,8 +14,8 @@ namespace attend::inline ATTEND_ABI {
 
 /// Which rows, counted through all sequences, and which heads; all where none are named.
 struct WeightsChoice {
-    QueryRows rows = {};
-    std::vector<Index> heads = {};
+    QueryRows rows = {};            ///< in rising order
+    std::vector<Index> heads = {};  ///< in rising order
 };
 
 /// The weights of chosen rows of chosen heads: with neither all n², as `.weights` gives them. Blocks without a chosen
@@ -23,6 +23,7 @@ struct WeightsChoice {
 template <class T>
 class ChosenWeights {
 public:
+    /// Throws unless the heads rise from 0 on; a call throws where it has no such row or head.
     explicit ChosenWeights(WeightsChoice choice = {}) : choice_(std::move(choice)) {
         for (std::size_t i = 0; i < choice_.heads.size(); ++i) {
             const Index least = i == 0 ? 0 : choice_.heads[i - 1] + 1;
@@ -104,6 +105,7 @@ public:
     /// rows × keys
     const RowMatrix<T>& mean() const { return mean_; }
 
+    /// Divides the sums by the number of heads.
     void finish(const WeightsShape& shape) {
         mean_.setZero(this->heads() == 0 ? 0 : this->values().rows() / this->heads(), shape.keys);
         for (Index head = 0; head < this->heads(); ++head) mean_ += this->of_head(head);
@@ -113,6 +115,7 @@ public:
 private:
     RowMatrix<T> mean_;
 };
+/// `mean_weights<float>({.rows = query_rows({3, 7})})`.
 template <class T>
 MeanWeights<T> mean_weights(WeightsChoice choice = {}) {
     return MeanWeights<T>(std::move(choice));

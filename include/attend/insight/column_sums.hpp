@@ -31,8 +31,11 @@ public:
         return mean / static_cast<T>(heads_);
     }
 
+    /// The weights of the rows; empty where each counts once.
+    /// @{
     ColumnVector<T>& row_weights() { return row_weights_; }
     const ColumnVector<T>& row_weights() const { return row_weights_; }
+    /// @}
 
     void check(const WeightsShape& shape) const {
         if (weighs_rows_ && row_weights_.size() != shape.rows)
@@ -108,11 +111,12 @@ private:
     RowMatrix<T> sums_;  ///< (parts · heads · sequences) × keys; in the end the first part has all
     Index sequences_ = 0, heads_ = 0, lines_ = 0;
 };
+/// `column_sums<float>()`: how much each key is looked at.
 template <class T>
 ColumnSums<T> column_sums() {
     return {};
 }
-/// `column_sums<float>(r)`: Σ_i r_i p_ij.
+/// `column_sums<float>(r)`: Σ_i r_i p_ij, of an r with a number a row of the call, which is held: a copy, or moved.
 template <class T>
 ColumnSums<T> column_sums(ColumnVector<T> row_weights) {
     return ColumnSums<T>(std::move(row_weights));

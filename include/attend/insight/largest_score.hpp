@@ -40,6 +40,7 @@ private:
     Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> values_;
     Eigen::Matrix<T, 1, Eigen::Dynamic> of_heads_;
 };
+/// `largest_score<float>()`.
 template <class T>
 LargestScore<T> largest_score() {
     return {};

@@ -54,11 +54,12 @@ public:
 private:
     ColumnSums<T> sums_;
 };
+/// `rollout<float>(start)`, from a share for each row: held, a copy or moved.
 template <class T>
 Rollout<T> rollout(ColumnVector<T> start) {
     return Rollout<T>(std::move(start));
 }
-/// From one of `tokens` tokens.
+/// From one of `tokens` tokens. Throws where there is none of that number.
 template <class T>
 Rollout<T> rollout(Index tokens, Index token) {
     detail::require(token >= 0 && token < tokens, "rollout: there is no token ", token, " of ", tokens);

@@ -35,6 +35,7 @@ public:
 private:
     Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> values_;
 };
+/// `row_entropy<float>()`.
 template <class T>
 RowEntropy<T> row_entropy() {
     return {};

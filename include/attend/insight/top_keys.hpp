@@ -14,6 +14,7 @@ namespace attend::inline ATTEND_ABI {
 template <class T>
 class TopKeys {
 public:
+    /// Throws unless k is above 0.
     explicit TopKeys(Index k) : k_(k) { detail::require(k > 0, "top_keys: needs at least one key, got ", k); }
 
     /// rows × (heads · k): counted from the sequence's first key; −1 where there is none.
@@ -83,6 +84,7 @@ private:
     RowMatrix<Index> keys_;
     RowMatrix<T> weights_;
 };
+/// `top_keys<float>(5)`. Throws unless k is above 0.
 template <class T>
 TopKeys<T> top_keys(Index k) {
     return TopKeys<T>(k);

@@ -102,7 +102,7 @@ void save_safetensors(std::ostream& to, const Value& value, const TensorNames& n
     detail::write_safetensors(to, value, detail::TensorLayout(value, names));
     detail::require(static_cast<bool>(to), "save_safetensors: the stream takes no more");
 }
-/// Into a file, which is replaced once all of the new one stands beside it.
+/// Into a file, which is replaced once all of the new one stands beside it. Throws where it cannot be written.
 template <class Value>
 void save_safetensors(const std::filesystem::path& file, const Value& value, const TensorNames& names = {}) {
     const detail::TensorLayout layout(value, names);

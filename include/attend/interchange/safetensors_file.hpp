@@ -69,8 +69,10 @@ private:
 /// a file only claims to have. Calls on one object must not run at the same time.
 class Safetensors {
 public:
+    /// What the file says of each tensor, by name.
     using Tensors = std::map<std::string, TensorInfo, std::less<>>;
 
+    /// Opens a file and reads its header.
     explicit Safetensors(const std::filesystem::path& file)
         : where_("safetensors " + detail::in_quotes(file.string())) {
         auto opened = std::make_unique<std::ifstream>(file, std::ios::binary);
@@ -86,7 +88,7 @@ public:
         open();
     }
 
-    /// Memory that is gone before it is read is refused in words.
+    // Memory that is gone before it is read is refused in words.
     template <class Bytes>
         requires(std::is_convertible_v<Bytes, std::span<const std::byte>> && !std::is_lvalue_reference_v<Bytes> &&
                  !std::ranges::enable_borrowed_range<std::remove_cvref_t<Bytes>>)
@@ -95,10 +97,12 @@ public:
                       "attend: the bytes of this file are a temporary, gone before they are read: give them a name");
     }
 
+    /// All tensors of the file.
     const Tensors& tensors() const { return tensors_; }
     /// What the writer noted, such as "format": "pt".
     const TensorNotes& metadata() const { return metadata_; }
 
+    /// Whether there is a tensor of that name.
     bool has(std::string_view name) const { return tensors_.find(name) != tensors_.end(); }
     /// Throws where there is no tensor of that name.
     const TensorInfo& info(std::string_view name) const {

@@ -23,9 +23,9 @@ namespace attend::inline ATTEND_ABI {
 /// What a file says of a tensor: the type of its numbers ("F64", "F32", "F16", "BF16", "I64", …), its sizes, none of a
 /// single number, and where its numbers stand, row by row, in the bytes behind the header.
 struct TensorInfo {
-    std::string type;
-    std::vector<Index> shape;
-    std::uint64_t begin = 0, end = 0;
+    std::string type;                  ///< "F32"
+    std::vector<Index> shape;          ///< sizes, the last running fastest
+    std::uint64_t begin = 0, end = 0;  ///< in bytes, behind the header
 };
 
 namespace detail {

@@ -41,10 +41,11 @@ class TorchExtraKeys {
 public:
     static constexpr bool has_weights = true;
 
-    A attention;
+    A attention;                     ///< of the call's own keys
     ColumnVector<C> bias_k, bias_v;  ///< empty: none. 0 at first
-    bool zero_attn = false;
+    bool zero_attn = false;          ///< whether there is a key of zeros
 
+    /// What `torch_extra_keys(attention, shape)` makes. Throws where a width is negative.
     explicit TorchExtraKeys(A attention_, const TorchExtraKeysShape& shape)
         : attention(std::move(attention_)), zero_attn(shape.zero_attn) {
         detail::require(shape.bias_kv >= 0, "torch_extra_keys: bias_kv must be a width, got ", shape.bias_kv);
@@ -198,6 +199,7 @@ public:
         return weights;
     }
 
+    /// As that of the attention.
     template <class X = float>
     std::size_t workspace_bytes(const Shape& shape, Index workers = 1, Pass pass = Pass::forward) const {
         return attention.template workspace_bytes<X>(shape, workers, pass);

@@ -22,6 +22,8 @@ struct TorchKeyPaddingMask {
 
     RowMatrix<bool> absent;  ///< sequences × keys; of sequences that are shorter the first ones
 
+    auto spelled(const auto& say) const { return say("torch_key_padding_mask", absent); }
+
     void check(const Shape& shape) const {
         detail::require(absent.rows() == shape.sequences && absent.cols() == shape.keys,
                         detail::named("key_padding_mask", absent.rows(), absent.cols()), " must be ", shape.sequences,
@@ -61,6 +63,8 @@ struct TorchAddedMask {
     static constexpr Kind kind = Kind::modifier;
 
     RowMatrix<T> values;  ///< n_q × n_kv, for all heads and sequences
+
+    auto spelled(const auto& say) const { return say("torch_attn_mask", values); }
 
     void check(const Shape& shape) const {
         detail::require(values.rows() == shape.queries && values.cols() == shape.keys,

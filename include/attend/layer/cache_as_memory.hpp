@@ -13,6 +13,7 @@ class CacheAsMemory {
 public:
     static constexpr Kind kind = Kind::source;
 
+    /// Borrows the cache.
     explicit CacheAsMemory(const Cache& cache) : cache_(&cache) {}
 
     Index sequences() const { return cache_->sequences(); }

@@ -16,7 +16,8 @@ namespace attend::inline ATTEND_ABI {
 /// concat(head_1 … head_h) W_o + b_o with head_i = attention(x W_q, memory W_k, memory W_v), for any attention
 /// (Vaswani et al. 2017; grouped heads: Ainslie et al. 2023) A or other mixer (mixer/mixer.hpp). All heads share the
 /// value `attention`; what differs between them (ALiBi slopes, sinks, …) it takes by head. Weights are in × out:
-/// y = x W + b. Throws `std::invalid_argument` where shapes do not fit.
+/// y = x W + b. x and y are n × d_model. Throws `std::invalid_argument`, naming the operands and their shapes, before
+/// anything is written. A call takes O(n · d_model²) operations for the projections and those of the attention.
 ///
 /// Calls with a tape, a workspace and outputs that have served one of their shape before use no heap, and on each
 /// thread up to 200 KB of stack for the products of the projections. The executor shares these where they are large and
@@ -35,6 +36,8 @@ public:
     explicit MultiHeadAttention(const MultiHeadShape& block, std::remove_const_t<A> attention_ = {},
                                 std::uint64_t seed = 0)
         : OnMemory(block, std::move(attention_), seed) {}
+
+    auto spelled(const auto& say) const { return say(say.of("multi_head", T()), shape(), attention); }
 
     /// Self-attention: x is n × d_model, and so is the result.
     template <detail::Dense X>
@@ -57,7 +60,7 @@ public:
         forward(x, keys_from, values_from, y, options);
         return y;
     }
-    /// The input has been read when the result is written: y may be x.
+    /// Self-attention into y. The input has been read when the result is written: y may be x.
     template <detail::Dense X>
     void forward(const X& x, Output<T> y, Options options = {}) const {
         this->check_self();
@@ -73,6 +76,8 @@ public:
         const auto rows = this->input(x, options.tape != nullptr, tape.x);
         run(rows, rows, rows, tape, y, options, options.sequences);
     }
+    /// Cross-attention into y, and with two memories.
+    /// @{
     template <detail::Dense X, detail::Dense M>
     void forward(const X& x, const M& memory, Output<T> y, Options options = {}) const {
         this->check_one_memory();
@@ -107,6 +112,7 @@ public:
                    value_rows = this->input(values_from, keeps, tape.value_memory);
         run(rows, key_rows, value_rows, tape, y, options, key_sequences);
     }
+    /// @}
 
     /// Given dy, the gradient of a loss in the result of the call that `tape` recorded, adds the gradient of x and with
     /// `.gradient` those of the parameters. An empty dx is resized and starts at 0. dy is read before anything is
@@ -132,6 +138,7 @@ public:
         cross_backward(tape, dy, dx, {.keys = dkeys_from, .values = dvalues_from}, options);
     }
     /// A dy that is not memory is evaluated first.
+    /// @{
     template <detail::Dense DY>
     void backward(Tape& tape, const DY& dy, Output<T> dx, BackwardOptions options = {}) const {
         backward(tape, typename DY::PlainObject(dy), dx, options);
@@ -145,6 +152,7 @@ public:
                   BackwardOptions options = {}) const {
         backward(tape, typename DY::PlainObject(dy), dx, dkeys_from, dvalues_from, options);
     }
+    /// @}
 
 private:
     using typename OnMemory::Rows;
@@ -202,7 +210,7 @@ private:
 };
 
 /// A block around an attention or other mixer whose type is deduced: `multi_head<float>({.d_model = 512, .heads = 8},
-/// scaled_dot_product >> causal, seed)`.
+/// scaled_dot_product >> causal, seed)`. Throws where the shape does not fit.
 template <class T, class A = ScaledDotProductAttention>
 MultiHeadAttention<T, A> multi_head(const MultiHeadShape& shape, A attention = {}, std::uint64_t seed = 0) {
     return MultiHeadAttention<T, A>(shape, std::move(attention), seed);

@@ -12,7 +12,8 @@
 
 namespace attend::inline ATTEND_ABI {
 
-/// The calls of a block that fill a cache, if its mixer is an attention.
+/// The calls of a block that fill a cache, if its mixer is an attention. Rows are n × d_model or n × d_memory; O(n ·
+/// d_model²) operations. They throw `std::invalid_argument`, or `std::length_error` where a cache is full.
 template <class T, class A>
 class MultiHeadOnCache : public MultiHeadOnSource<T, A> {
     using Call = MultiHeadCall<T, A>;

@@ -25,11 +25,12 @@ class MultiHeadCall : public MultiHeadChecks<T> {
     using Checks = MultiHeadChecks<T>;
 
 public:
-    using Tape = MultiHeadTape<T>;
-    using Options = MultiHeadOptions<T>;
+    using Tape = MultiHeadTape<T>;        ///< what a forward call records
+    using Options = MultiHeadOptions<T>;  ///< of a forward call
+    /// Of a backward call.
     using BackwardOptions = MultiHeadBackwardOptions<MultiHeadAttention<T, M>>;
 
-    std::remove_const_t<M> attention;
+    std::remove_const_t<M> attention;  ///< the mixer, an attention or another one
 
     using Checks::shape;
 

@@ -17,7 +17,7 @@ class MultiHeadChecks : public MultiHeadProjections<T> {
 
 public:
     using typename Projections::Matrix;
-    using Tape = MultiHeadTape<T>;
+    using Tape = MultiHeadTape<T>;  ///< what a forward call records
     using Projections::gate_bias, Projections::gate_weight, Projections::k_norm, Projections::q_norm;
     using Projections::key_bias, Projections::key_weight, Projections::output_bias, Projections::output_weight,
         Projections::query_bias, Projections::query_weight, Projections::value_bias, Projections::value_weight;

@@ -24,6 +24,7 @@ class MultiHeadOnMemory;
 template <class T, class A>
 class MultiHeadMemory {
 public:
+    /// Those of the memory.
     Index rows() const { return rows_.rows(); }
 
 private:
@@ -71,15 +72,17 @@ private:
     ColumnVector<Compute<T>> dgain_;
 };
 
-/// The calls of a block on a prepared memory, if its mixer is an attention. They are templates in B, which is A, so
-/// that blocks of other mixers do not have to know what a memory is.
+/// The calls of a block on a prepared memory, if its mixer is an attention. x, y and their gradients are n × d_model, a
+/// memory is n_kv × d_memory. To prepare one takes O(n_kv · d_memory · d_model) operations, which calls then do not.
+/// Throws `std::invalid_argument` where shapes do not fit. They are templates in B, which is A, so that blocks of other
+/// mixers do not have to know what a memory is.
 template <class T, class A>
 class MultiHeadOnMemory : public MultiHeadRecurrence<T, A> {
     using Call = MultiHeadCall<T, A>;
     using OnSource = MultiHeadRecurrence<T, A>;
 
 public:
-    using Memory = MultiHeadMemory<T, A>;
+    using Memory = MultiHeadMemory<T, A>;  ///< what `prepare` gives
     using Call::shape;
     using typename Call::BackwardOptions, typename Call::Options, typename Call::Tape;
     using OnSource::operator(), OnSource::forward, OnSource::backward;
@@ -104,6 +107,7 @@ public:
     }
 
     /// Cross-attention over a prepared memory: what a call on the memory itself gives, to the bit.
+    /// @{
     template <detail::Dense X, std::same_as<A> B>
     RowMatrix<T> operator()(const X& x, const MultiHeadMemory<T, B>& memory, Options options = {}) const {
         RowMatrix<T> y;
@@ -124,6 +128,7 @@ public:
                   this->from(options.query_offset),
                   [&](const auto& q, const auto& context, const auto& call) { memory.keys_(q, context, call); });
     }
+    /// @}
 
     /// Given dy, adds the gradient of x and with `.gradient` those of the parameters of queries and of the output. The
     /// memory gathers its own gradients and those of the parameters of keys, of values and of the attention until
@@ -153,6 +158,7 @@ public:
     }
     /// Adds what a prepared memory has gathered: its gradient and, with `.gradient`, those of the parameters; then
     /// nothing is gathered any more. Of the options the gradient and the executor.
+    /// @{
     template <std::same_as<A> B>
     void add_gradients(MultiHeadMemory<T, B>& memory, Output<T> dmemory, BackwardOptions options = {}) const {
         add_gathered(memory, BlockCall::memory, {.keys = dmemory}, options);
@@ -162,6 +168,7 @@ public:
                        BackwardOptions options = {}) const {
         add_gathered(memory, BlockCall::memories, {.keys = dkeys_from, .values = dvalues_from}, options);
     }
+    /// @}
 
 protected:
     using OnSource::OnSource;

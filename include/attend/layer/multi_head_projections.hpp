@@ -32,7 +32,8 @@ public:
     using Weights::key_bias, Weights::key_weight, Weights::output_bias, Weights::output_weight, Weights::query_bias,
         Weights::query_weight, Weights::value_bias, Weights::value_weight;
     using Weights::shape;
-    using Tape = MultiHeadTape<T>;
+    using Tape = MultiHeadTape<T>;  ///< what a call records
+    /// Rows that follow each other.
     using Rows = Eigen::Ref<const RowMatrix<T>, 0, Eigen::OuterStride<>>;
 
 protected:

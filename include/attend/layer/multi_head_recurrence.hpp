@@ -9,7 +9,9 @@
 
 namespace attend::inline ATTEND_ABI {
 
-/// The calls of a block on a cache of states, if its mixer is a recurrence.
+/// The calls of a block on a cache of states, if its mixer is a recurrence. x is n × d_model, and so is y; O(n ·
+/// d_model²) operations for the projections, and those of the mixer, linear in n. Throws `std::invalid_argument` where
+/// shapes do not fit.
 template <class T, class M>
 class MultiHeadRecurrence : public MultiHeadSteps<T, M> {
     using Call = MultiHeadCall<T, M>;

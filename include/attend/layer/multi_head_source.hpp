@@ -10,7 +10,8 @@ namespace attend::inline ATTEND_ABI {
 
 /// Cross-attention to a source (source/source.hpp), which gives keys and values as the block's mixer would get them: of
 /// kv_heads heads, projected, where there is RoPE turned, and as features of the attention's score. If the mixer is an
-/// attention.
+/// attention. x, y and their gradients are n × d_model; O(n · d_model²) operations and those of the attention. Throws
+/// `std::invalid_argument` where shapes do not fit.
 template <class T, class A>
 class MultiHeadOnSource : public MultiHeadCall<T, A> {
     using Call = MultiHeadCall<T, A>;
@@ -19,6 +20,8 @@ public:
     using Call::shape;
     using typename Call::BackwardOptions, typename Call::Options, typename Call::Tape;
 
+    /// Returns the result, or writes it to y.
+    /// @{
     // Source comes first: beside the block's own calls Clang takes members for hidden that differ in constraints alone.
     template <detail::GivenAsSource Source, detail::Dense X>
     RowMatrix<T> operator()(const X& x, const Source& source, Options options = {}) const {
@@ -47,6 +50,7 @@ public:
                       });
         }
     }
+    /// @}
 
     /// Given dy, adds the gradient of x and with `.gradient` those of the parameters of queries, of the output and of
     /// the attention; those of keys and values go to `gradients.add(sequence, head, begin, dk, dv)`.

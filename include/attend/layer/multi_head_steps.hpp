@@ -45,7 +45,9 @@ private:
 
 }  // namespace detail
 
-/// The calls of a block on a cache, if its mixer is an attention.
+/// The calls of a block on a cache, if its mixer is an attention. x is n × d_model, and so is y; O(n · d_model²)
+/// operations for the projections and those of the attention over all that the cache holds. They throw
+/// `std::invalid_argument`, or `std::length_error` where the cache is full.
 template <class T, class A>
 class MultiHeadSteps : public MultiHeadOnCache<T, A> {
     using Call = MultiHeadCall<T, A>;

@@ -18,14 +18,18 @@ namespace attend::inline ATTEND_ABI {
 template <class T>
 class MultiHeadWeights {
 public:
-    using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
-    using Packed = PackedProjections<T>;
+    using Matrix = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;  ///< a weight
+    using Packed = PackedProjections<T>;                              ///< what `pack` gives
 
-    Matrix query_weight, key_weight, value_weight, output_weight;
-    Matrix gate_weight;  ///< d_model × gates; × 0 without a gate
+    Matrix query_weight;   ///< d_model × heads · d_head
+    Matrix key_weight;     ///< d_memory × kv_heads · d_key
+    Matrix value_weight;   ///< d_value_memory × kv_heads · d_head
+    Matrix output_weight;  ///< heads · d_head × d_model
+    Matrix gate_weight;    ///< d_model × gates; × 0 without a gate
     ColumnVector<T> query_bias, key_bias, value_bias, output_bias, gate_bias;  ///< empty without bias
     ColumnVector<T> q_norm, k_norm;  ///< gains of the norm, d_head; empty without
 
+    /// The shape, whose zeros stand for nothing any more.
     const MultiHeadShape& shape() const { return shape_; }
 
     /// The weights as they are now, packed for the products of forward calls: of use where these are many.
@@ -58,6 +62,7 @@ public:
 
     /// Takes over the weights of PyTorch's `nn.MultiheadAttention`: `in_proj_weight` holds the query, key and value
     /// projections below each other, each out × in; so does `in_proj_bias`. Give empty biases for a block without.
+    /// Copies all. Throws, before anything is written, where shapes do not fit.
     template <class InWeight, class InBias, class OutWeight, class OutBias>
     void import_torch(const Eigen::MatrixBase<InWeight>& in_proj_weight, const Eigen::MatrixBase<InBias>& in_proj_bias,
                       const Eigen::MatrixBase<OutWeight>& out_proj_weight,
@@ -71,7 +76,7 @@ public:
                      in_proj_bias, out_proj_weight, out_proj_bias);
     }
     /// The same of a module with `kdim` and `vdim`, which are d_memory and d_value_memory here: it holds the three
-    /// projections apart, but their biases in one still.
+    /// projections apart, but their biases in one still. Copies all. Throws as the other.
     template <class QWeight, class KWeight, class VWeight, class InBias, class OutWeight, class OutBias>
     void import_torch(const Eigen::MatrixBase<QWeight>& q_proj_weight, const Eigen::MatrixBase<KWeight>& k_proj_weight,
                       const Eigen::MatrixBase<VWeight>& v_proj_weight, const Eigen::MatrixBase<InBias>& in_proj_bias,

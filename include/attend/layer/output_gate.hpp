@@ -8,7 +8,8 @@
 namespace attend::inline ATTEND_ABI {
 
 /// Whether a block gates its heads' outputs o before it projects them back, y = (o ∘ σ(x W_g + b_g)) W_o + b_o: each
-/// feature by one of its own, or each head by one (Qiu et al. 2025, as in Qwen3-Next).
+/// feature by one of its own, `elementwise`, or each head by one, `headwise` (Qiu et al. 2025, as in Qwen3-Next); or
+/// `none`.
 enum class OutputGate { none, elementwise, headwise };
 
 namespace detail {

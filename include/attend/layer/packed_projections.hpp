@@ -15,6 +15,7 @@ namespace attend::inline ATTEND_ABI {
 template <class T>
 class PackedProjections {
 public:
+    /// What `block.pack()` calls.
     template <class M>
     PackedProjections(const M& query, const M& key, const M& value, const M& output, const M& gate)
         : query_(query), key_(key), value_(value), output_(output), gate_(gate) {
@@ -29,11 +30,14 @@ public:
         check("gate_weight", gate_, gate);
     }
 
+    /// The packed weights.
+    /// @{
     const detail::PackedMatrix<T>& query() const { return query_; }
     const detail::PackedMatrix<T>& key() const { return key_; }
     const detail::PackedMatrix<T>& value() const { return value_; }
     const detail::PackedMatrix<T>& output() const { return output_; }
     const detail::PackedMatrix<T>& gate() const { return gate_; }
+    /// @}
 
 private:
     template <class M>

@@ -13,16 +13,21 @@ namespace attend::inline ATTEND_ABI {
 struct Everything {
     static constexpr Kind kind = Kind::mask;
 
+    auto spelled(const auto& say) const { return say(""); }  // as none is written
+
     constexpr bool operator()(const Position&) const { return true; }
     constexpr Cover cover(const Tile&) const { return Cover::all; }
 };
 
+/// Keeps what both keep: `a & b`.
 template <Mask A, Mask B>
 struct MaskAnd {
     static constexpr Kind kind = Kind::mask;
 
-    [[no_unique_address]] A a;
-    [[no_unique_address]] B b;
+    [[no_unique_address]] A a;  ///< the first mask
+    [[no_unique_address]] B b;  ///< the second one
+
+    auto spelled(const auto& say) const { return say("", say.join(" & ", a, b)); }
 
     void check(const Shape& shape) const { detail::check_part(a, shape), detail::check_part(b, shape); }
     constexpr bool operator()(const Position& p) const { return a(p) && b(p); }
@@ -73,12 +78,15 @@ private:
     }
 };
 
+/// Keeps what either keeps: `a | b`.
 template <Mask A, Mask B>
 struct MaskOr {
     static constexpr Kind kind = Kind::mask;
 
-    [[no_unique_address]] A a;
-    [[no_unique_address]] B b;
+    [[no_unique_address]] A a;  ///< the first mask
+    [[no_unique_address]] B b;  ///< the second one
+
+    auto spelled(const auto& say) const { return say("", say.join(" | ", a, b)); }
 
     void check(const Shape& shape) const { detail::check_part(a, shape), detail::check_part(b, shape); }
     constexpr bool operator()(const Position& p) const { return a(p) || b(p); }
@@ -94,11 +102,14 @@ struct MaskOr {
     }
 };
 
+/// Keeps what a mask hides: `~a`.
 template <Mask A>
 struct MaskNot {
     static constexpr Kind kind = Kind::mask;
 
-    [[no_unique_address]] A a;
+    [[no_unique_address]] A a;  ///< the mask
+
+    auto spelled(const auto& say) const { return say.join("", "~", a); }
 
     void check(const Shape& shape) const { detail::check_part(a, shape); }
     constexpr bool operator()(const Position& p) const { return !a(p); }
@@ -113,6 +124,8 @@ struct MaskNot {
     }
 };
 
+/// a ∧ b, a ∨ b, ¬a, of copies. In a composition they stand in parentheses: `attention >> (causal & ~lengths({…}))`.
+/// @{
 template <Mask A, Mask B>
 constexpr MaskAnd<A, B> operator&(A a, B b) {
     return {std::move(a), std::move(b)};
@@ -125,5 +138,6 @@ template <Mask A>
 constexpr MaskNot<A> operator~(A a) {
     return {std::move(a)};
 }
+/// @}
 
 }  // namespace attend

@@ -15,8 +15,8 @@ namespace attend::inline ATTEND_ABI {
 /// How blocks of keys are chosen.
 struct BlockSelection {
     Index query_block = 64;  ///< queries that choose together; 1: each for itself
-    Index key_block = 64;
-    Index keep = 8;       ///< blocks of keys for each block of queries
+    Index key_block = 64;    ///< keys of a block
+    Index keep = 8;          ///< blocks of keys for each block of queries
     bool causal = false;  ///< none that begin behind the queries; those that these stand in are always among the kept
     Index query_offset = 0;  ///< position of the first query
 };
@@ -55,7 +55,7 @@ void add_blocks_of(const StridedView<const X>& x, Index sequence, Index head, In
 /// The mask of the `keep` best blocks of keys of each block of queries, by scores of your own: a row for each block of
 /// queries from that of `query_offset` on, a column for each block of keys; with `heads` a block of rows a query head,
 /// and with `sequences` all that for each. Of equal scores the first is better, and NaN is worst. Throws unless they
-/// fit.
+/// fit. O(n · log keep) of n scores.
 template <detail::Dense Scores>
 BlockSparse best_blocks(const Scores& scores, const BlockSelection& options, Index heads = 1, Index sequences = 1) {
     using T = typename Scores::Scalar;

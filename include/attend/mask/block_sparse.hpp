@@ -15,10 +15,14 @@ namespace attend::inline ATTEND_ABI {
 struct BlockSparse {
     static constexpr Kind kind = Kind::mask;
 
-    RowMatrix<bool> blocks;
-    Index query_block = 1, key_block = 1;
-    Index heads = 1, sequences = 1;
-    Index first = 0;  ///< which block of queries the first row is
+    RowMatrix<bool> blocks;                ///< sequences · heads · blocks of queries × blocks of keys
+    Index query_block = 1, key_block = 1;  ///< so many queries and keys are a block
+    Index heads = 1, sequences = 1;        ///< that have rows of their own
+    Index first = 0;                       ///< which block of queries the first row is
+
+    auto spelled(const auto& say) const {
+        return say("block_sparse", blocks, query_block, key_block, say.when(heads != 1, heads));
+    }
 
     void check(const Shape& shape) const {
         check_blocks();
@@ -27,6 +31,7 @@ struct BlockSparse {
         detail::require(sequences == 1 || sequences == shape.sequences, "block_sparse: holds ", sequences,
                         " sequences, the call has ", shape.sequences);
     }
+    /// Throws unless block sizes are above 0, and heads and sequences divide the rows.
     void check_blocks() const {
         detail::require(query_block > 0 && key_block > 0, "block_sparse: block sizes must be above 0, got ",
                         query_block, " and ", key_block);

@@ -11,6 +11,8 @@ namespace attend::inline ATTEND_ABI {
 struct Causal {
     static constexpr Kind kind = Kind::mask;
 
+    auto spelled(const auto& say) const { return say("causal"); }
+
     constexpr bool operator()(const Position& p) const { return p.key <= p.query; }
     template <detail::PackPosition P>
     auto operator()(const P& p) const {
@@ -21,6 +23,7 @@ struct Causal {
         return t.key_begin <= t.query_end - 1 ? Cover::some : Cover::none;
     }
 };
+/// `attention >> causal`.
 inline constexpr Causal causal{};
 
 }  // namespace attend

@@ -17,6 +17,7 @@ class Chunked {
 public:
     static constexpr Kind kind = Kind::mask;
 
+    /// What `chunked(size, before)` makes; throws where it would.
     Chunked(Index size, Index before) : size_(size), before_(before) {
         detail::require(size > 0, "chunked: a chunk must hold at least one key, got ", size);
         detail::require(before >= 0, "chunked: the chunks before the query's must be at least 0, got ", before);
@@ -26,6 +27,7 @@ public:
         before_ = std::min(before, 2 * detail::most_position / size + 1);
     }
 
+    auto spelled(const auto& say) const { return say("chunked", size_, say.when(before_ != 0, before_)); }
     bool operator()(const Position& p) const { return sees(chunk(p.query), chunk(p.key)); }
     template <class T>
     LaneMask<T> operator()(const LanePosition<T>& p) const {

@@ -61,6 +61,14 @@ public:
         }
     }
 
+    auto spelled(const auto& say) const {
+        return say("compiled", "...",
+                   say.record("", say.field(shape_.sequences != 1, "sequences", shape_.sequences),
+                              say.field(shape_.heads != 1, "heads", shape_.heads),
+                              say.field(shape_.kv_heads != 1, "kv_heads", shape_.kv_heads),
+                              say.field(true, "queries", shape_.queries), say.field(true, "keys", shape_.keys),
+                              say.field(shape_.query_offset != 0, "query_offset", shape_.query_offset)));
+    }
     void check(const Shape& shape) const {
         detail::require(!shape.own_positions,
                         "compiled mask: made for queries that follow each other, and called with query_positions");

@@ -17,6 +17,8 @@ struct DenseMask {
 
     Eigen::Matrix<bool, Eigen::Dynamic, Eigen::Dynamic, Eigen::ColMajor> keep;  ///< so that queries follow each other
 
+    auto spelled(const auto& say) const { return say("dense_mask", keep); }
+
     void check(const Shape& shape) const {
         detail::require(keep.rows() == shape.queries && keep.cols() == shape.keys,
                         detail::named("dense_mask", keep.rows(), keep.cols()), " must be ", shape.queries, "x",
@@ -39,13 +41,15 @@ struct DenseMask {
 struct DenseMaskView {
     static constexpr Kind kind = Kind::mask;
 
-    detail::BroadcastView<bool> keep;
+    detail::BroadcastView<bool> keep;  ///< the memory
+
+    auto spelled(const auto& say) const { return say("dense_mask", say("strided", keep.view)); }
 
     void check(const Shape& shape) const { keep.check("dense_mask", shape); }
     bool operator()(const Position& p) const { return keep.at(p); }
 };
 
-/// `dense_mask(keep)`: any dense boolean expression, copied.
+/// `dense_mask(keep)`: any dense boolean expression, n_q × n_kv, copied.
 template <detail::Dense X>
     requires std::is_same_v<typename X::Scalar, bool>
 DenseMask dense_mask(const X& keep) {

@@ -17,12 +17,14 @@ class Dilated {
 public:
     static constexpr Kind kind = Kind::mask;
 
+    /// What `dilated(step)` makes; throws where it would.
     explicit Dilated(Index step) : step_(step) {
         detail::require(step > 0, "dilated: the step must be at least 1, got ", step);
         detail::check_position("dilated: step", step);
         for (Index lane = 0; lane < 64; lane += step) every_ |= std::uint64_t{1} << lane;
     }
 
+    auto spelled(const auto& say) const { return say("dilated", step_); }
     bool operator()(const Position& p) const { return (p.query - p.key) % step_ == 0; }
     template <class T>
     LaneMask<T> operator()(const LanePosition<T>& p) const {

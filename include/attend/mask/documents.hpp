@@ -19,8 +19,10 @@ struct Documents {
 
     std::vector<Index> offsets;  ///< where documents begin, then the end of the last
 
+    /// What `documents(offsets)` makes; throws where it would.
     explicit Documents(std::vector<Index> offsets_) : offsets(std::move(offsets_)) { check({}); }
 
+    auto spelled(const auto& say) const { return say("documents", offsets); }
     void check(const Shape&) const {
         detail::require(!offsets.empty(),
                         "documents: needs offsets: where each document begins, then the end of the last");
@@ -52,8 +54,11 @@ private:
     bool inside(Iterator end) const { return end != offsets.begin() && end != offsets.end(); }
 };
 
-/// `documents({0, 17, 40})`: positions 0–16 and 17–39. Holds the offsets.
+/// `documents({0, 17, 40})`: positions 0–16 and 17–39. Holds the offsets. Throws where there are none, or where they
+/// decrease.
+/// @{
 inline Documents documents(std::initializer_list<Index> offsets) { return Documents(std::vector<Index>(offsets)); }
 inline Documents documents(std::vector<Index> offsets) { return Documents(std::move(offsets)); }
+/// @}
 
 }  // namespace attend

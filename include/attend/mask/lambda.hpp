@@ -14,7 +14,9 @@ template <class F>
 struct LambdaMask {
     static constexpr Kind kind = Kind::mask;
 
-    [[no_unique_address]] F keep;
+    [[no_unique_address]] F keep;  ///< the predicate
+
+    auto spelled(const auto& say) const { return say("mask", "..."); }
 
     bool operator()(const Position& p) const { return static_cast<bool>(keep(p)); }
 };

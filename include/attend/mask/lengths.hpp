@@ -16,12 +16,14 @@ namespace attend::inline ATTEND_ABI {
 struct Lengths {
     static constexpr Kind kind = Kind::mask;
 
-    std::vector<Index> length;
+    std::vector<Index> length;  ///< keys, by sequence
 
+    /// What `lengths(…)` makes; throws where it would.
     explicit Lengths(std::vector<Index> length_) : length(std::move(length_)) {
         for (const Index n : length) detail::require(n >= 0, "lengths: a length must not be negative, got ", n);
     }
 
+    auto spelled(const auto& say) const { return say("lengths", length); }
     void check(const Shape& shape) const {
         detail::require(static_cast<Index>(length.size()) == shape.sequences, "lengths: ", length.size(),
                         " lengths for ", shape.sequences, " sequences");
@@ -39,8 +41,11 @@ private:
     Index of(Index sequence) const { return length[static_cast<std::size_t>(sequence)]; }
 };
 
-/// `lengths({17, 40})`: one valid number of keys for each sequence of the batch. Holds the lengths.
+/// `lengths({17, 40})`: one valid number of keys for each sequence of the batch. Holds the lengths. Throws
+/// where one is negative; a call throws unless there is one for each sequence, and none beyond its keys.
+/// @{
 inline Lengths lengths(std::initializer_list<Index> length) { return Lengths(std::vector<Index>(length)); }
 inline Lengths lengths(std::vector<Index> length) { return Lengths(std::move(length)); }
+/// @}
 
 }  // namespace attend

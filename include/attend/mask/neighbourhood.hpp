@@ -14,12 +14,12 @@ namespace attend::inline ATTEND_ABI {
 
 /// How many along each axis of a grid of tokens; an image has no depth.
 struct GridSize {
-    Index rows = 1, columns = 1, depth = 1;
+    Index rows = 1, columns = 1, depth = 1;  ///< tokens
 };
 
 /// How far along each axis.
 struct GridRadius {
-    Index rows = 0, columns = 0, depth = 0;
+    Index rows = 0, columns = 0, depth = 0;  ///< tokens on either side
 };
 
 /// What becomes of a window that reaches over the edge of its grid.
@@ -61,6 +61,7 @@ class Neighbourhood {
 public:
     static constexpr Kind kind = Kind::mask;
 
+    /// What `neighbourhood(…)` makes; throws where it would.
     Neighbourhood(const GridSize& grid, const GridRadius& radius, Border border)
         : planes_{grid.depth, radius.depth, border == Border::shift},
           rows_{grid.rows, radius.rows, border == Border::shift},
@@ -76,6 +77,14 @@ public:
                         " columns and a depth of ", radius.depth);
     }
 
+    auto spelled(const auto& say) const {
+        const auto along = [&](Index rows, Index columns, Index depth, Index flat) {
+            return say.record("", say.field(true, "rows", rows), say.field(true, "columns", columns),
+                              say.field(depth != flat, "depth", depth));
+        };
+        return say("neighbourhood", along(rows_.size, columns_.size, planes_.size, 1),
+                   along(rows_.radius, columns_.radius, planes_.radius, 0), rows_.shifts ? "Border::shift" : "");
+    }
     bool operator()(const Position& p) const { return seers(p.query, 1, p.key) != 0; }
     template <class T>
     LaneMask<T> operator()(const LanePosition<T>& p) const {

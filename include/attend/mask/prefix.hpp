@@ -11,7 +11,9 @@ namespace attend::inline ATTEND_ABI {
 struct Prefix {
     static constexpr Kind kind = Kind::mask;
 
-    Index length = 0;
+    Index length = 0;  ///< keys
+
+    auto spelled(const auto& say) const { return say("prefix", length); }
 
     constexpr bool operator()(const Position& p) const { return p.key < length; }
     constexpr Cover cover(const Tile& t) const {
@@ -19,6 +21,7 @@ struct Prefix {
     }
 };
 
+/// `prefix(length)`. Throws where it is negative.
 inline Prefix prefix(Index length) {
     detail::require(length >= 0, "prefix: the length must not be negative, got ", length);
     return {length};

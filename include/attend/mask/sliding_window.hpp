@@ -17,7 +17,12 @@ struct SlidingWindow {
     /// Farther than two positions can be from each other, and near enough for their difference to be compared with it.
     static constexpr Index unbounded = std::numeric_limits<Index>::max() / 2;
 
-    Index left = unbounded, right = unbounded;
+    Index left = unbounded, right = unbounded;  ///< keys before and behind the query
+
+    auto spelled(const auto& say) const {
+        if (left != unbounded && right == unbounded) return say("sliding_window", left + 1);
+        return say("sliding_window", left == unbounded ? -1 : left, right == unbounded ? -1 : right);
+    }
 
     void check(const Shape&) const {
         detail::require(-unbounded <= left && left <= unbounded && -unbounded <= right && right <= unbounded,

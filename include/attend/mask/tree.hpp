@@ -23,7 +23,8 @@ public:
     static constexpr Kind kind = Kind::mask;
 
     /// `parents[i]` is the node before node i, less than i, or −1. `begins`: where the tree begins in each sequence, or
-    /// in all. O(n²) bits.
+    /// in all. O(n²) bits. Throws where a parent is no node before, where there is no begin, or of more than 16 384
+    /// nodes.
     Tree(std::vector<Index> parents, std::vector<Index> begins)
         : parents_(std::move(parents)), begins_(std::move(begins)) {
         const Index n = nodes();
@@ -44,7 +45,12 @@ public:
         }
     }
 
+    auto spelled(const auto& say) const {
+        return begins_.size() == 1 ? say("tree", parents_, begins_[0]) : say("tree", parents_, begins_);
+    }
+    /// How many there are.
     Index nodes() const { return static_cast<Index>(parents_.size()); }
+    /// The node before, or −1.
     Index parent(Index node) const { return parents_[at(node)]; }
     /// How many ancestors a node has.
     Index depth(Index node) const { return depths_[at(node)]; }
@@ -121,9 +127,11 @@ private:
 
 /// `scaled_dot_product >> tree({-1, 0, 0, 1}, cache.keys())`, asked before the drafts are appended, or with a begin for
 /// each sequence. Holds both.
+/// @{
 inline Tree tree(std::vector<Index> parents, Index begin) { return {std::move(parents), {begin}}; }
 inline Tree tree(std::vector<Index> parents, std::vector<Index> begins) {
     return {std::move(parents), std::move(begins)};
 }
+/// @}
 
 }  // namespace attend

@@ -27,6 +27,7 @@ struct KeyParts {
 
 /// The keys that linear attention takes: [k, decay, β] of each of `heads` heads, side by side. k is n × heads · d,
 /// decay n × heads, or n × heads · d of `Decay::feature`, beta n × heads; what the mixer does not read must be empty.
+/// Throws where shapes do not fit. O(n · heads · d), in copies.
 template <detail::Dense K, detail::Dense D, detail::Dense B>
 RowMatrix<typename K::Scalar> join_keys(const LinearAttention& mixer, const K& k, const D& decay, const B& beta,
                                         Index heads = 1) {
@@ -49,11 +50,13 @@ RowMatrix<typename K::Scalar> join_keys(const LinearAttention& mixer, const K& k
     return joined;
 }
 
-/// The way back, of keys or of their gradients: k, decay and beta are resized.
+/// What `split_keys` gives.
 template <class T>
 struct SplitKeys {
-    RowMatrix<T> k, decay, beta;
+    RowMatrix<T> k, decay, beta;  ///< shaped as `join_keys` takes them
 };
+/// The way back of `join_keys`, of keys or of their gradients: copies of their parts, for a width d_q of a head. Throws
+/// where `joined` has not the columns of these.
 template <detail::Dense K>
 SplitKeys<typename K::Scalar> split_keys(const LinearAttention& mixer, const K& joined, Index d_q, Index heads = 1) {
     const detail::KeyParts parts(mixer, heads, heads * d_q);

@@ -25,13 +25,22 @@ namespace attend::inline ATTEND_ABI {
 /// in chunks of 64, by matrix products: O(n · d_q · d_v + n · 64 · (d_q + d_v)). Whatever decays there are, −∞ too, all
 /// stays finite that is so token by token.
 struct LinearAttention {
-    bool causal = true;
-    Decay decay = Decay::none;
-    bool delta = false;  ///< by the delta rule, with a β for each token
-    KeyGates gates = KeyGates::given;
+    bool causal = true;                       ///< whether a query reads the state after its own key, or after all
+    Decay decay = Decay::none;                ///< what decays the state
+    bool delta = false;                       ///< by the delta rule, with a β for each token
+    KeyGates gates = KeyGates::given;         ///< how decay and β stand behind a key
     FeatureMap features = FeatureMap::plain;  ///< of queries and of keys
     double scale = 0;                         ///< 0: 1/√d_q
 
+    auto spelled(const auto& say) const {
+        return say.record(
+            "LinearAttention", say.field(!causal, "causal", causal),
+            say.field(decay != Decay::none, "decay", decay == Decay::head ? "Decay::head" : "Decay::feature"),
+            say.field(delta, "delta", delta), say.field(gates != KeyGates::given, "gates", "KeyGates::logits"),
+            say.field(features != FeatureMap::plain, "features",
+                      features == FeatureMap::elu ? "FeatureMap::elu" : "FeatureMap::unit"),
+            say.field(scale != 0, "scale", scale));
+    }
     /// Columns of k for queries of that width.
     Index key_width(Index d_q) const { return d_q + detail::decay_columns(*this, d_q) + (delta ? 1 : 0); }
     StateShape state(const Shape& shape) const { return {shape.d_q, shape.d_v}; }

@@ -12,15 +12,17 @@
 
 namespace attend::inline ATTEND_ABI {
 
-/// What decays a state: nothing, one number for each token and head, or one for each feature of its key too.
+/// What decays a state: nothing (`none`), one number for each token and `head`, or one for each `feature` of its key
+/// too.
 enum class Decay { none, head, feature };
 
-/// What stands behind a key: decays as logarithms and β as they are, as ONNX has them; or logits of both, as a layer's
-/// projection makes them: decay = log σ(x), β = σ(x). A block's biases begin at 0, so that its states lose half at each
-/// token: a bias of 4 in the columns of decays makes them remember some 50.
+/// What stands behind a key: decays as logarithms and β as they are, `given`, as ONNX has them; or `logits` of both, as
+/// a layer's projection makes them: decay = log σ(x), β = σ(x). A block's biases begin at 0, so that its states lose
+/// half at each token: a bias of 4 in the columns of decays makes them remember some 50.
 enum class KeyGates { given, logits };
 
-/// What is made of queries and keys: nothing, elu(x) + 1 (Katharopoulos et al. 2020), or x / √(|x|² + 1e-6).
+/// What is made of queries and keys: nothing (`plain`), `elu`(x) + 1 (Katharopoulos et al. 2020), or `unit`, x / √(|x|²
+/// + 1e-6).
 enum class FeatureMap { plain, elu, unit };
 
 namespace detail {

@@ -51,16 +51,19 @@ concept Mixer = requires(const M& mixer, StridedView<const T> x, StridedView<con
 
 /// The numbers that a state is made of: a matrix, 0 before anything is absorbed.
 struct StateShape {
-    Index rows = 0, columns = 0;
+    Index rows = 0, columns = 0;  ///< of the matrix
 };
 
-/// What a recurrent mixer's functions get, all contiguous: rows and states to read, and to write.
+/// What a recurrent mixer's functions get is contiguous: a row to write.
 template <class C>
 using MixerRow = Eigen::Map<Eigen::Matrix<C, 1, Eigen::Dynamic>>;
+/// A row to read.
 template <class C>
 using MixerRowIn = Eigen::Map<const Eigen::Matrix<C, 1, Eigen::Dynamic>>;
+/// A state to write.
 template <class C>
 using MixerState = Eigen::Map<RowMatrix<C>>;
+/// A state to read.
 template <class C>
 using MixerStateIn = Eigen::Map<const RowMatrix<C>>;
 
@@ -68,10 +71,12 @@ using MixerStateIn = Eigen::Map<const RowMatrix<C>>;
 /// those of a head below those of the one before.
 template <class C>
 struct MixerChunk {
-    Index keys = 0, queries = 0;
-    Index first = 0;  ///< query i of a head stands at key first + i; of no keys all read the state
-    Index heads = 1;
-    MixerStateIn<C> k{nullptr, 0, 0}, v{nullptr, 0, 0}, q{nullptr, 0, 0};
+    Index keys = 0, queries = 0;         ///< of one head
+    Index first = 0;                     ///< query i of a head stands at key first + i; of no keys all read the state
+    Index heads = 1;                     ///< query heads that read this key/value head
+    MixerStateIn<C> k{nullptr, 0, 0};    ///< keys × d_k
+    MixerStateIn<C> v{nullptr, 0, 0};    ///< keys × d_v
+    MixerStateIn<C> q{nullptr, 0, 0};    ///< heads · queries × d_q
     detail::ReadAhead* ahead = nullptr;  ///< rows of the next chunk, for products to ask for by the way
 
     /// How many keys of the chunk a query sees.
@@ -80,7 +85,7 @@ struct MixerChunk {
 /// Where the gradients of its rows are added.
 template <class C>
 struct MixerChunkGradients {
-    MixerState<C> q, k, v;
+    MixerState<C> q, k, v;  ///< of the shapes of the chunk's
 };
 
 /// What takes token by token; `RecurrentMixer` says how.

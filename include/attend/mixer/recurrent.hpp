@@ -27,16 +27,20 @@ class Recurrent {
     using Scalar = typename detail::FirstScalar<Operands...>::Scalar;
 
 public:
-    M mixer{};
+    M mixer{};  ///< what takes the tokens
 
     Recurrent() = default;
+    /// Takes the mixer over.
     constexpr explicit Recurrent(M mixer_) : mixer(std::move(mixer_)) {}
 
+    /// Columns of k for queries of that width.
     Index key_width(Index d_q) const { return detail::key_width(mixer, d_q); }
 
     static void parameters(auto& self, auto&& visit) { visit("", self.mixer); }
+    auto spelled(const auto& say) const { return say("recurrent", mixer); }
 
-    /// A mixer that does not check shapes itself takes queries and keys of one width.
+    /// Throws what is wrong with a call of this shape. A mixer that does not check shapes itself takes queries and keys
+    /// of one width.
     void check(const Shape& shape) const {
         detail::check_part(mixer, shape);
         if constexpr (!requires { mixer.check(shape); }) {
@@ -72,6 +76,7 @@ public:
 
     /// Given `dout`, the gradient of a loss in the output, adds the gradients of q, k and v, and with `.gradient` those
     /// of the parameters. `lse` is an empty matrix. Empty gradients are resized and start at 0.
+    /// Throws, as every call, where operands do not fit.
     template <class Q, class Key, class V, class Out, class Lse, class DOut>
     void backward(const Q& q, const Key& k, const V& v, const Out& out, const Lse& lse, const DOut& dout,
                   Output<Scalar<Q, Key, V>> dq, Output<Scalar<Q, Key, V>> dk, Output<Scalar<Q, Key, V>> dv,
@@ -95,14 +100,16 @@ public:
         run_backward(q, k, v, carried, static_cast<const DOut*>(nullptr), dout, dq, dk, dv, options);
     }
 
-    /// A cache for calls of that shape, of which it reads the sequences, heads and widths.
+    /// A cache for calls of that shape, of which it reads the sequences, heads and widths. Throws where the mixer does
+    /// not take it.
     template <class T = float>
     RecurrentCache<T> cache(const Shape& shape) const {
         check(shape);
         return RecurrentCache<T>({.heads = shape.kv_heads, .state = mixer.state(shape), .sequences = shape.sequences});
     }
 
-    /// The scratch memory, in bytes, of a call of that shape on operands of X, as `Attention::workspace_bytes`. O(1).
+    /// The scratch memory, in bytes, of a call of that shape on operands of X, as `Attention::workspace_bytes`. Throws
+    /// what the call would. O(1).
     template <class X = float>
     std::size_t workspace_bytes(const Shape& shape, Index workers = 1, Pass pass = Pass::forward) const {
         detail::require(workers > 0, "workspace_bytes: there must be at least one worker");

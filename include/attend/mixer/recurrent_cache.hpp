@@ -21,10 +21,12 @@ struct RecurrentCacheShape {
 
 /// A state for each key/value head of each sequence, which takes in token by token: `recurrent(q, k, v, cache, out)`,
 /// `block.step(x, cache, y)`. Its size does not grow: sequences · heads · the state's, taken when the cache is made.
-/// T is float or double, what calls compute in. A call whose operands a mixer refuses changes nothing.
+/// T is float or double, what calls compute in. A call whose operands a mixer refuses changes nothing. What is asked of
+/// a sequence or a head that there is not throws.
 template <class T>
 class RecurrentCache {
 public:
+    /// All sequences empty. Throws where the shape is none, or holds more than any memory.
     explicit RecurrentCache(const RecurrentCacheShape& shape) : shape_(shape) {
         static_assert(std::is_same_v<T, Compute<T>>,
                       "attend: a recurrence's states are float or double: what calls "
@@ -41,9 +43,9 @@ public:
         tokens_.assign(static_cast<std::size_t>(shape.sequences), 0);
     }
 
-    const RecurrentCacheShape& shape() const { return shape_; }
-    Index sequences() const { return shape_.sequences; }
-    Index heads() const { return shape_.heads; }
+    const RecurrentCacheShape& shape() const { return shape_; }  ///< what it was made for
+    Index sequences() const { return shape_.sequences; }         ///< of the shape
+    Index heads() const { return shape_.heads; }                 ///< of the shape
     /// How many tokens a sequence has taken in: the next stands at that position.
     Index tokens(Index sequence = 0) const {
         check_sequence("tokens", sequence);
@@ -51,6 +53,7 @@ public:
     }
 
     /// A head's state of a sequence, to be read or set: ONNX's past_state before a call, present_state after it.
+    /// @{
     MixerState<T> state(Index sequence, Index head) {
         check_state(sequence, head);
         return {states_.data() + begin(sequence, head), shape_.state.rows, shape_.state.columns};
@@ -59,6 +62,7 @@ public:
         check_state(sequence, head);
         return {states_.data() + begin(sequence, head), shape_.state.rows, shape_.state.columns};
     }
+    /// @}
     /// Forgets a sequence.
     void reset(Index sequence = 0) {
         check_sequence("reset", sequence);
@@ -74,8 +78,10 @@ public:
     }
 
     /// The states as calls take them: head by head, then sequence by sequence.
+    /// @{
     T* data() { return states_.data(); }
     const T* data() const { return states_.data(); }
+    /// @}
     /// Says that a sequence has taken in so many tokens more, as the calls on a cache do.
     void advance(Index tokens, Index sequence) {
         check_sequence("advance", sequence);

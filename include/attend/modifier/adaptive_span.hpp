@@ -23,6 +23,7 @@ struct AdaptiveSpan {
     double ramp = 1.0;  ///< in tokens, a constant of the model
 
     static void parameters(auto& self, auto&& visit) { visit("span", self.span); }
+    auto spelled(const auto& say) const { return say("adaptive_span", span, ramp); }
     void check(const Shape& shape) const { detail::check_per_head(span, "adaptive_span: span", shape); }
 
     auto operator()(auto s, auto p) const {

@@ -19,6 +19,7 @@ struct Alibi {
     Slope slope;  ///< double, or a vector with one slope a head
 
     static void parameters(auto& self, auto&& visit) { visit("slope", self.slope); }
+    auto spelled(const auto& say) const { return say("alibi", slope); }
     void check(const Shape& shape) const { detail::check_per_head(slope, "alibi: slope", shape); }
 
     auto operator()(auto s, auto p) const {
@@ -37,7 +38,8 @@ Alibi<detail::PerHeadOf<Slope>> alibi(const Slope& slope) {
     return {detail::store_per_head(slope)};
 }
 
-/// The paper's slopes: with n = 2^⌊log2 heads⌋, 2^(−8(h+1)/n) for h < n, then 2^(−4(2(h−n)+1)/n).
+/// The paper's slopes: with n = 2^⌊log2 heads⌋, 2^(−8(h+1)/n) for h < n, then 2^(−4(2(h−n)+1)/n). Throws unless there
+/// is a head.
 inline Eigen::VectorXd alibi_slopes(Index heads) {
     detail::require(heads > 0, "alibi_slopes: needs at least one head, got ", heads);
     Index n = 1;

@@ -19,8 +19,8 @@ struct DenseBias {
     static constexpr Kind kind = Kind::modifier;
     using Scalar = T;
 
-    RowMatrix<T> values;
-    Index heads = 1;
+    RowMatrix<T> values;  ///< trains
+    Index heads = 1;      ///< that have rows of their own
 
     /// The same bias of C.
     template <class C>
@@ -29,6 +29,7 @@ struct DenseBias {
     }
 
     static void parameters(auto& self, auto&& visit) { visit("values", self.values); }
+    auto spelled(const auto& say) const { return say("bias", values, say.when(heads != 1, heads)); }
     void check(const Shape& shape) const {
         detail::require(heads == 1 || heads == shape.heads, "bias: holds ", heads, " heads, the call has ",
                         shape.heads);
@@ -59,6 +60,7 @@ struct DenseBias {
     void backward(C, const Position& p, C ds_out, DenseBias& gradient) const {
         gradient.values(index_row(p), p.key) += static_cast<T>(ds_out);
     }
+    /// Adds the gradient of such a tile.
     void backward_on_tile(const T* ds_out, Index lanes, Index keys, const LanePosition<T>& p,
                           DenseBias& gradient) const {
         detail::add_transposed(ds_out, lanes, keys, p.row.count, &gradient.values(index_row(p), p.key), values.cols());
@@ -78,13 +80,16 @@ template <class T>
 struct BiasView {
     static constexpr Kind kind = Kind::modifier;
 
-    detail::BroadcastView<T> values;
+    detail::BroadcastView<T> values;  ///< the memory
+
+    auto spelled(const auto& say) const { return say("bias", say("strided", values.view)); }
 
     void check(const Shape& shape) const { values.check("bias", shape); }
     auto operator()(auto s, const Position& p) const { return s + decltype(s)(values.at(p)); }
 };
 
 /// `bias(matrix)` for all heads, or `bias(matrix, heads)` with a block of rows a head. Holds a copy, which trains.
+/// Throws unless the heads divide the rows.
 template <detail::Dense X>
 DenseBias<typename X::Scalar> bias(const X& values, Index heads = 1) {
     detail::require(heads > 0 && values.rows() % heads == 0, "bias: ", heads, " heads do not divide the rows of ",

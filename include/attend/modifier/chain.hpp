@@ -3,7 +3,6 @@
 /// Modifiers one after another.
 
 #include <concepts>
-#include <string>
 #include <tuple>
 #include <utility>
 
@@ -17,20 +16,20 @@ namespace attend::inline ATTEND_ABI {
 /// Modifiers in order, first to last, as one.
 template <Modifier... Ms>
 struct Modifiers {
-    static constexpr std::size_t count = sizeof...(Ms);
+    static constexpr std::size_t count = sizeof...(Ms);  ///< of modifiers
 
-    std::tuple<Ms...> each;
+    std::tuple<Ms...> each;  ///< the modifiers
 
-    static void parameters(auto& self, auto&& visit) {
-        [&]<std::size_t... i>(std::index_sequence<i...>) {
-            (visit(std::to_string(i), std::get<i>(self.each)), ...);
-        }(std::index_sequence_for<Ms...>());
+    auto spelled(const auto& say) const {
+        return std::apply([&](const auto&... m) { return say.join(" >> ", m...); }, each);
     }
+
+    static void parameters(auto& self, auto&& visit) { visit("", self.each); }
     void check(const Shape& shape) const {
         std::apply([&](const auto&... m) { (detail::check_part(m, shape), ...); }, each);
     }
 
-    /// The chain with every parameter in the scalar that it computes in, and the way back.
+    /// The chain with every parameter in the scalar that it computes in.
     auto compute_form() const {
         return std::apply(
             [](const auto&... m) {
@@ -39,13 +38,16 @@ struct Modifiers {
             },
             each);
     }
+    /// The way back.
     void round_from(const auto& form) {
         [&]<std::size_t... i>(std::index_sequence<i...>) {
             (detail::round_into(std::get<i>(each), std::get<i>(form.each)), ...);
         }(std::index_sequence_for<Ms...>());
     }
+    /// Whether a parameter is a number of 16 bits.
     static constexpr bool any_half = (detail::HalfPart<Ms> || ...);
 
+    /// All modifiers of a score, one after the other.
     template <class S, class P>
     S operator()(S s, const P& p) const {
         std::apply([&](const auto&... m) { ((s = static_cast<S>(m(s, p))), ...); }, each);

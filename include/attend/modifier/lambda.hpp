@@ -16,7 +16,9 @@ template <class F>
 struct LambdaModifier {
     static constexpr Kind kind = Kind::modifier;
 
-    [[no_unique_address]] F formula;
+    [[no_unique_address]] F formula;  ///< f
+
+    auto spelled(const auto& say) const { return say("modifier", "..."); }
 
     template <class S, class P>
         requires std::invocable<const F&, S, P>

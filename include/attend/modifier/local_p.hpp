@@ -26,10 +26,11 @@ struct LocalP {
 
     /// (sequences · queries) × 1, or × heads; of ragged sequences every one has the rows of the longest.
     Eigen::MatrixXd centre;
-    double reach = 1;
+    double reach = 1;     ///< D = 2σ, in keys
     Index sequences = 1;  ///< 1: the centres serve all sequences
 
     static void parameters(auto& self, auto&& visit) { visit("centre", self.centre); }
+    auto spelled(const auto& say) const { return say("local_p", centre, reach, say.when(sequences != 1, sequences)); }
     void check(const Shape& shape) const {
         detail::require(sequences == 1 || sequences == shape.sequences, "local_p: holds ", sequences,
                         " sequences, the call has ", shape.sequences);
@@ -80,7 +81,7 @@ private:
     }
 };
 
-/// `local_p(centres, 10)`: copied. Throws unless the reach is above 0.
+/// `local_p(centres, 10)`: one centre a row, copied. Throws unless the reach is above 0, and sequences divide the rows.
 template <detail::Dense X>
 LocalP local_p(const X& centres, double reach, Index sequences = 1) {
     detail::require(reach > 0 && reach <= std::numeric_limits<double>::max(),
@@ -109,7 +110,8 @@ struct LocalCentres {
         visit("score_weight", self.score_weight);
     }
 
-    /// The centre of each row of h among `keys` keys, as `local_p` takes them.
+    /// The centre of each row of h, n × d, among `keys` keys, as `local_p` takes them. O(n · d · hidden). Throws where
+    /// h has another width.
     template <detail::Dense H>
     Eigen::VectorXd operator()(const H& h, Index keys) const {
         check(h, keys);
@@ -118,8 +120,8 @@ struct LocalCentres {
         for (Index i = 0; i < h.rows(); ++i) centres[i] = static_cast<double>(keys) * share(hidden, i);
         return centres;
     }
-    /// Of the gradient of the centres adds that of h and, where one is given, of the parameters. An empty dh is
-    /// resized.
+    /// Of the gradient of the centres, n × 1, adds that of h, n × d, and, where one is given, of the parameters. An
+    /// empty dh is resized. O(n · d · hidden). Throws where shapes do not fit.
     template <detail::Dense H, detail::Dense D>
     void backward(const H& h, Index keys, const D& dcentres, Output<T> dh, LocalCentres* gradient = nullptr) const {
         check(h, keys);

@@ -16,13 +16,14 @@ namespace attend::inline ATTEND_ABI {
 
 /// How T5 puts relative positions into buckets.
 struct RelativeBuckets {
-    Index buckets = 32;
-    Index max_distance = 128;
-    bool bidirectional = true;
+    Index buckets = 32;         ///< rows of the table
+    Index max_distance = 128;   ///< from here on all are in the last bucket
+    bool bidirectional = true;  ///< whether keys behind the query have buckets of their own
 };
 
 /// The bucket of `relative` = key − query (Raffel et al. 2020): half of the buckets hold one distance each, the others
 /// grow logarithmically up to `max_distance`; a bidirectional table keeps its upper half for keys behind the query.
+/// Throws where there are too few buckets for that.
 inline Index t5_bucket(Index relative, const RelativeBuckets& options = {}) {
     Index buckets = options.buckets, bucket = 0;
     detail::require(buckets >= (options.bidirectional ? 4 : 2) && options.max_distance > buckets / 2,
@@ -52,8 +53,9 @@ struct RelativeBias {
     static constexpr Kind kind = Kind::modifier;
     using Scalar = T;
 
-    RowMatrix<T> table;
+    RowMatrix<T> table;  ///< trains
 
+    /// What `relative_bias(table, options)` makes of a copy; throws where it would.
     RelativeBias(RowMatrix<T> table_, const RelativeBuckets& options)
         : table(std::move(table_)), reach_(options.max_distance) {
         detail::require(
@@ -75,6 +77,14 @@ struct RelativeBias {
     }
 
     static void parameters(auto& self, auto&& visit) { visit("table", self.table); }
+    auto spelled(const auto& say) const {
+        const RelativeBuckets usual;
+        const bool more = buckets_ != usual.buckets, farther = reach_ != usual.max_distance, one_way = bucket(1) == 0;
+        return say("relative_bias", table,
+                   say.when(more || farther || one_way, say.record("", say.field(more, "buckets", buckets_),
+                                                                   say.field(farther, "max_distance", reach_),
+                                                                   say.field(one_way, "bidirectional", !one_way))));
+    }
     void check(const Shape& shape) const {
         check_rows();
         detail::require(table.cols() == 1 || table.cols() == shape.heads,
@@ -126,7 +136,8 @@ private:
     std::vector<Index> bucket_;  ///< of the distances −reach … reach: no logarithm a pair
 };
 
-/// `relative_bias(table)`: holds a copy, which trains.
+/// `relative_bias(table)`: holds a copy, which trains, buckets × heads or × 1. Throws unless it has a row for each
+/// bucket.
 template <detail::Dense X>
 RelativeBias<typename X::Scalar> relative_bias(const X& table, const RelativeBuckets& options = {}) {
     return {table, options};

@@ -34,10 +34,11 @@ template <class T>
 struct RowColumnBias {
     static constexpr Kind kind = Kind::modifier;
     using Scalar = T;
+    /// Of rows or of columns.
     using Values = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic>;
 
-    Values a, b;  ///< of rows and of columns; none where it has no columns
-    Index sequences = 1;
+    Values a, b;          ///< of rows and of columns; none where it has no columns
+    Index sequences = 1;  ///< that have columns of their own
 
     /// The same bias of C.
     template <class C>
@@ -48,6 +49,11 @@ struct RowColumnBias {
     static void parameters(auto& self, auto&& visit) {
         visit("a", self.a);
         visit("b", self.b);
+    }
+    auto spelled(const auto& say) const {
+        const bool rows = a.cols() > 0, columns = b.cols() > 0;
+        const auto name = rows && columns ? "row_column_bias" : rows ? "row_bias" : "column_bias";
+        return say(name, say.when(rows, a), say.when(columns, b), say.when(sequences != 1, sequences));
     }
     void check(const Shape& shape) const {
         check("row_bias", a, shape.queries, shape);
@@ -110,7 +116,9 @@ private:
     }
 };
 
-/// `row_column_bias(a, b)`, or one of them alone: copies, which train.
+/// `row_column_bias(a, b)`, or one of them alone: copies, which train, n_q × 1 and n_kv × 1, or with a column a head.
+/// Throws unless the sequences divide the columns.
+/// @{
 template <detail::Dense A, detail::Dense B>
 RowColumnBias<typename A::Scalar> row_column_bias(const A& a, const B& b, Index sequences = 1) {
     static_assert(std::is_same_v<typename A::Scalar, typename B::Scalar>,
@@ -129,5 +137,6 @@ RowColumnBias<typename B::Scalar> column_bias(const B& b, Index sequences = 1) {
     detail::check_row_column_bias("column_bias", b.rows(), b.cols(), sequences);
     return {{}, b, sequences};
 }
+/// @}
 
 }  // namespace attend

@@ -17,6 +17,7 @@ struct Scale {
     Factor factor;  ///< double, or a vector with one factor a head
 
     static void parameters(auto& self, auto&& visit) { visit("factor", self.factor); }
+    auto spelled(const auto& say) const { return say("scale", factor); }
     void check(const Shape& shape) const { detail::check_per_head(factor, "scale: factor", shape); }
 
     constexpr auto operator()(auto s, auto p) const {

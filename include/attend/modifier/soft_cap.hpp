@@ -15,9 +15,10 @@ namespace attend::inline ATTEND_ABI {
 struct SoftCap {
     static constexpr Kind kind = Kind::modifier;
 
-    double cap = 1.0;
+    double cap = 1.0;  ///< above 0
 
     static void parameters(auto& self, auto&& visit) { visit("cap", self.cap); }
+    auto spelled(const auto& say) const { return say("soft_cap", cap); }
 
     auto operator()(auto s, auto) const {
         using std::tanh;
@@ -33,7 +34,7 @@ struct SoftCap {
     }
 };
 
-/// Throws unless the cap is above 0.
+/// `soft_cap(30)`. Throws unless the cap is above 0.
 inline SoftCap soft_cap(double cap) {
     detail::require(cap > 0, "soft_cap: the cap must be above 0, got ", cap);
     return {cap};

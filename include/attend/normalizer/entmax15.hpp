@@ -16,6 +16,8 @@ namespace attend::inline ATTEND_ABI {
 struct Entmax15 {
     static constexpr Kind kind = Kind::normalizer;
 
+    auto spelled(const auto& say) const { return say("entmax15"); }
+
     template <class T>
     T normalize(std::span<T> row, const RowPosition&) const {
         const T lse = detail::row_logsumexp(std::span<const T>(row));
@@ -37,6 +39,7 @@ struct Entmax15 {
         for (std::size_t j = 0; j < p.size(); ++j) dp[j] = p[j] != T(0) ? sqrt(p[j]) * (dp[j] - sum / roots) : T(0);
     }
 };
+/// `attention >> entmax15`.
 inline constexpr Entmax15 entmax15{};
 
 }  // namespace attend

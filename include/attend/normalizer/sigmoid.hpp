@@ -17,9 +17,10 @@ template <class Bias>
 struct Sigmoid {
     static constexpr Kind kind = Kind::normalizer;
 
-    Bias bias;
+    Bias bias;  ///< double, or a vector with one a head
 
     static void parameters(auto& self, auto&& visit) { visit("bias", self.bias); }
+    auto spelled(const auto& say) const { return say("sigmoid", bias); }
     void check(const Shape& shape) const { detail::check_per_head(bias, "sigmoid: bias", shape); }
 
     template <class S>

@@ -21,11 +21,13 @@ template <class Logit>
 struct SoftmaxWithSink : SoftmaxFold {
     static constexpr Kind kind = Kind::normalizer;
 
-    Logit sink;
+    Logit sink;  ///< double, or a vector with one a head
 
+    /// What `softmax_with_sink(sink)` makes.
     explicit SoftmaxWithSink(Logit sink_) : sink(std::move(sink_)) {}
 
     static void parameters(auto& self, auto&& visit) { visit("sink", self.sink); }
+    auto spelled(const auto& say) const { return say("softmax_with_sink", sink); }
     void check(const Shape& shape) const { detail::check_per_head(sink, "softmax_with_sink: sink", shape); }
 
     template <class T>

@@ -15,6 +15,8 @@ namespace attend::inline ATTEND_ABI {
 struct Sparsemax {
     static constexpr Kind kind = Kind::normalizer;
 
+    auto spelled(const auto& say) const { return say("sparsemax"); }
+
     template <class T>
     T normalize(std::span<T> row, const RowPosition&) const {
         const T lse = detail::row_logsumexp(std::span<const T>(row));
@@ -31,6 +33,7 @@ struct Sparsemax {
         for (std::size_t j = 0; j < p.size(); ++j) dp[j] = p[j] != T(0) ? dp[j] - sum / count : T(0);
     }
 };
+/// `attention >> sparsemax`.
 inline constexpr Sparsemax sparsemax{};
 
 }  // namespace attend

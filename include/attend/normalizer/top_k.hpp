@@ -18,7 +18,9 @@ namespace attend::inline ATTEND_ABI {
 struct TopK {
     static constexpr Kind kind = Kind::normalizer;
 
-    Index k = 1;
+    Index k = 1;  ///< above 0
+
+    auto spelled(const auto& say) const { return say("top_k", k); }
 
     template <class T>
     T normalize(std::span<T> row, const RowPosition&) const {

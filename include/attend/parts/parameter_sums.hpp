@@ -9,7 +9,7 @@
 #include <vector>
 
 #include <attend/core/executor.hpp>
-#include <attend/core/parameters.hpp>
+#include <attend/core/parameters_in_step.hpp>
 #include <attend/core/view.hpp>
 #include <attend/core/workspace.hpp>
 

@@ -17,18 +17,19 @@ enum class YarnRamp {
     pairs,  ///< linear in the number of the pair, between whole ones: as released models run it
     turns   ///< linear in the number of turns: as the paper defines it
 };
+/// The numbers of YaRN (Peng et al. 2023).
 struct Yarn {
-    double factor = 1;  ///< by how much the context grows
-    Index original = 4096;
-    double fast = 32, slow = 1;
-    YarnRamp ramp = YarnRamp::pairs;
+    double factor = 1;                ///< by how much the context grows
+    Index original = 4096;            ///< tokens of the original context
+    double fast = 32, slow = 1;       ///< turns within it, where the ramp ends and begins
+    YarnRamp ramp = YarnRamp::pairs;  ///< what it is linear in
 };
 /// Frequencies by wavelength: those below original / high stay, those above original / low are divided by the factor,
 /// between them both are mixed.
 struct Llama3 {
-    double factor = 8;
-    Index original = 8192;
-    double low = 1, high = 4;
+    double factor = 8;         ///< by how much the context grows
+    Index original = 8192;     ///< tokens of the original context
+    double low = 1, high = 4;  ///< bounds of the bands, in turns within it
 };
 
 namespace detail {

@@ -15,8 +15,11 @@
 
 namespace attend::inline ATTEND_ABI {
 
-/// Which two features of a head turn together: (i, i + width/2), or (2i, 2i + 1).
-enum class RopeLayout { half_split, interleaved };
+/// Which two features of a head turn together.
+enum class RopeLayout {
+    half_split,  ///< (i, i + width/2)
+    interleaved  ///< (2i, 2i + 1)
+};
 
 namespace detail {
 
@@ -72,7 +75,7 @@ void rotate_pairs(const StridedView<T>& x, Index width, RopeLayout layout, const
 /// any others may be assigned. Llama 3.1: `Rope::llama3(128, {.factor = 8, .original = 8192, .low = 1, .high = 4},
 /// 500000)`, which are the defaults.
 struct Rope {
-    RopeLayout layout = RopeLayout::half_split;
+    RopeLayout layout = RopeLayout::half_split;  ///< which features turn together
     Index width = 0;        ///< how many features of a head turn, an even number; 0: all. The rest pass unchanged.
     double base = 10000.0;  ///< pair i turns by position · base^{−2i/width}
     std::vector<double> frequencies = {};  ///< or, if given, by position · frequencies[i]
@@ -81,6 +84,15 @@ struct Rope {
     /// column of a picture's patches, each turns its share of the pairs: the first of n the first width / 2n of them,
     /// each share by frequencies base^{−2ni/width}.
     RowMatrix<double> positions = {};
+
+    auto spelled(const auto& say) const {
+        const Rope usual;
+        return say.record("Rope", say.field(layout != usual.layout, "layout", "RopeLayout::interleaved"),
+                          say.field(width != usual.width, "width", width), say.field(base != usual.base, "base", base),
+                          say.field(!frequencies.empty(), "frequencies", frequencies),
+                          say.field(magnitude != usual.magnitude, "magnitude", magnitude),
+                          say.field(positions.size() > 0, "positions", positions));
+    }
 
     /// Position interpolation (Chen et al. 2023): every frequency divided by the factor.
     static Rope linear(Index width, double factor, double base = 10000.0) {
@@ -128,7 +140,8 @@ struct Rope {
         turn_from(detail::in_place(x), offset, -1.0);
     }
     /// The same where row i of every sequence stands at row i of `where`, rows × axes, of any numbers: positions of
-    /// this call, in place of the value's own.
+    /// this call, in place of the value's own. Throws unless there is a row for each of x.
+    /// @{
     template <class X, class P>
     void operator()(X&& x, const Eigen::DenseBase<P>& where) const {
         turn_at(detail::in_place(x), where, 1.0);
@@ -137,6 +150,7 @@ struct Rope {
     void inverse(X&& x, const Eigen::DenseBase<P>& where) const {
         turn_at(detail::in_place(x), where, -1.0);
     }
+    /// @}
 
 private:
     void check(Index columns, Index axes) const {
@@ -188,6 +202,7 @@ private:
 
 /// The positions of a picture's patches, row by row: (rows · columns) × 2, of which token i stands in row i / columns
 /// and column i % columns. `Rope{.positions = grid_positions(14, 14)}` turns half of the pairs by either.
+/// Throws where a size is negative.
 inline RowMatrix<double> grid_positions(Index rows, Index columns) {
     detail::require(rows >= 0 && columns >= 0 && detail::are_sizes(rows, columns),
                     "grid_positions: rows and columns must be sizes, got ", rows, " and ", columns);

@@ -55,6 +55,10 @@ struct AdditiveScore {
         visit("bias", self.bias);
         visit("score_weight", self.score_weight);
     }
+    auto spelled(const auto& say) const {
+        return say(say.of("AdditiveAttention", T()), query_weight.rows(), key_weight.rows(), score_weight.size(),
+                   "seed");
+    }
 
     void check(const Shape& shape) const {
         detail::require(shape.d_q == query_weight.rows(), detail::named("q", shape.queries, shape.d_q),
@@ -108,12 +112,12 @@ struct AdditiveScore {
     /// The same of e^{2q} and e^{2k}, since tanh(q + k) = 1 − 2 / (e^{2q} e^{2k} + 1): an exponential a feature instead
     /// of a tanh a pair. For features up to `most_exponential`: beyond them a product of two denominators could
     /// overflow.
-    static constexpr double exponent_factor = 2, most_exponential = 10;
     template <class X>
     X pair_of_exponentials(const X& e_q, const X& e_k, Index a) const {
         const X v(weight_of(a)), x = madd(e_q, e_k, X(1));
         return madd(-(v + v), reciprocal(x), v);
     }
+    static constexpr double exponent_factor = 2, most_exponential = 10;  ///< see `pair_of_exponentials`
     /// Of the features a and a + 1 with a single reciprocal, the dearest part: v/x + w/y = (v y + w x) / (x y).
     template <class X>
     X pairs_of_exponentials(const X& e_q, const X& e_k, const X& f_q, const X& f_k, Index a) const {
@@ -127,6 +131,7 @@ struct AdditiveScore {
         const X r = reciprocal(madd(e_q, e_k, X(1)));
         return {ds * X(4 * weight_of(a)) * (r - r * r), ds - ds * (r + r)};
     }
+    /// Adds to the gradient of v_a.
     template <class C>
     void add_weight_gradient(Index a, C dweight, AdditiveScore& gradient) const {
         gradient.score_weight[a] += static_cast<T>(dweight);

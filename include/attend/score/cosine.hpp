@@ -17,12 +17,14 @@ struct CosineScore {
     static constexpr Kind kind = Kind::score;
     static constexpr Pairing pairing = Pairing::dot;
 
-    double scale = 1.0;
+    double scale = 1.0;  ///< trains
 
     constexpr CosineScore() = default;
+    /// With that scale.
     constexpr explicit CosineScore(double scale_) : scale(scale_) {}
 
     static void parameters(auto& self, auto&& visit) { visit("scale", self.scale); }
+    auto spelled(const auto& say) const { return say("cosine", scale); }
 
     template <class Rows, class Mapped>
     void map_queries(const Rows& q, Mapped& mapped) const {

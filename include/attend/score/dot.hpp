@@ -10,6 +10,8 @@ namespace attend::inline ATTEND_ABI {
 struct DotScore {
     static constexpr Kind kind = Kind::score;
     static constexpr Pairing pairing = Pairing::dot;
+
+    auto spelled(const auto& say) const { return say("dot_product"); }
 };
 
 }  // namespace attend

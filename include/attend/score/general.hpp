@@ -36,6 +36,9 @@ struct GeneralScore {
     }
 
     static void parameters(auto& self, auto&& visit) { visit("weight", self.weight); }
+    auto spelled(const auto& say) const {
+        return say(say.of("GeneralAttention", T()), weight.rows(), weight.cols(), "seed");
+    }
 
     void check(const Shape& shape) const {
         detail::require(shape.d_q == weight.rows() && shape.d_k == weight.cols(),

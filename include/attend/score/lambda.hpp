@@ -15,7 +15,9 @@ struct LambdaScore {
     static constexpr Kind kind = Kind::score;
     static constexpr Pairing pairing = Pairing::elementwise;
 
-    [[no_unique_address]] F formula;
+    [[no_unique_address]] F formula;  ///< f
+
+    auto spelled(const auto& say) const { return say("score", "..."); }
 
     template <class X>
     X pair(const X& q, const X& k, Index) const {

@@ -20,10 +20,10 @@ enum class History {
 
 /// Sizes of a location-sensitive score. Without filters the history of a key is its only feature.
 struct LocationShape {
-    Index d_q = 0, d_k = 0, hidden = 0;
-    Index filters = 0;  ///< features that a convolution makes of the history
-    Index radius = 0;   ///< of its filters, which have 2 · radius + 1 taps
-    History history = History::previous;
+    Index d_q = 0, d_k = 0, hidden = 0;   ///< widths of queries, of keys, and of what both are projected to
+    Index filters = 0;                    ///< features that a convolution makes of the history
+    Index radius = 0;                     ///< of its filters, which have 2 · radius + 1 taps
+    History history = History::previous;  ///< what a step knows
 };
 
 /// s_j = vᵀ tanh(Wqᵀ q + Wkᵀ k_j + Wfᵀ f_j + b), where f_j = Σ_t filters(·, t) · h_{j + t − radius} of the history h of
@@ -33,9 +33,10 @@ template <class T>
 struct LocationScore : AdditiveScore<T> {
     Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic> location_weight;  ///< Wf, features × hidden
     RowMatrix<T> filters;                                              ///< features × taps; empty: none
-    History history = History::previous;
+    History history = History::previous;                               ///< what a step knows
 
-    /// Xavier-uniform weights and filters from `seed`, bias 0.
+    /// Xavier-uniform weights and filters from `seed`, bias 0. Throws where a size is negative, or where there is a
+    /// radius without filters.
     LocationScore(const LocationShape& shape, std::uint64_t seed)
         : AdditiveScore<T>(shape.d_q, shape.d_k, shape.hidden, seed), history(shape.history) {
         detail::require(shape.filters >= 0 && shape.radius >= 0 && (shape.filters > 0 || shape.radius == 0),
@@ -63,6 +64,16 @@ struct LocationScore : AdditiveScore<T> {
         AdditiveScore<T>::parameters(self, visit);
         visit("location_weight", self.location_weight);
         visit("filters", self.filters);
+    }
+    auto spelled(const auto& say) const {
+        const bool sum = history == History::sum, convolves = filters.size() > 0;
+        return say(
+            say.of("LocationSensitiveAttention", T()),
+            say.record(
+                "", say.field(true, "d_q", this->query_weight.rows()), say.field(true, "d_k", this->key_weight.rows()),
+                say.field(true, "hidden", this->score_weight.size()), say.field(convolves, "filters", filters.rows()),
+                say.field(convolves, "radius", filters.cols() / 2), say.field(sum, "history", "History::sum")),
+            "seed");
     }
 
     void check(const Shape& shape) const {

@@ -21,8 +21,8 @@ struct RmsNormScore {
     using Scalar = T;
 
     ColumnVector<T> q_norm, k_norm;  ///< the gains gq and gk, d_k
-    RmsNorm norm{};
-    std::optional<double> scale{};  ///< a constant of the model
+    RmsNorm norm{};                  ///< its ε
+    std::optional<double> scale{};   ///< a constant of the model
 
     /// Gains of 1.
     explicit RmsNormScore(Index d_k, const RmsNorm& norm_ = {}, std::optional<double> scale_ = {})
@@ -40,6 +40,11 @@ struct RmsNormScore {
     static void parameters(auto& self, auto&& visit) {
         visit("q_norm", self.q_norm);
         visit("k_norm", self.k_norm);
+    }
+    auto spelled(const auto& say) const {
+        const bool usual = norm.epsilon == RmsNorm().epsilon && !scale;
+        return say(say.of("RmsNormAttention", T()), q_norm.size(), say.when(!usual, norm),
+                   say.when(scale.has_value(), scale));
     }
 
     void check(const Shape& shape) const {

@@ -17,7 +17,12 @@ struct ScaledDotScore {
     std::optional<double> scale{};  ///< a constant of the model, not a parameter that trains
 
     constexpr ScaledDotScore() = default;
+    /// With that scale in place of 1/√d_k.
     constexpr explicit ScaledDotScore(double scale_) : scale(scale_) {}
+
+    auto spelled(const auto& say) const {
+        return scale ? say("ScaledDotProductAttention", *scale) : say("scaled_dot_product");
+    }
 
     template <class Rows, class Mapped>
     void map_queries(const Rows& q, Mapped& mapped) const {

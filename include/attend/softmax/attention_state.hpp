@@ -30,7 +30,8 @@ struct AttentionState {
 
     /// One without rows, which a call makes as large as it needs.
     AttentionState() = default;
-    /// The state of no keys: merging it changes nothing. Values are d_v wide.
+    /// The state of no keys: merging it changes nothing. Values are d_v wide. Throws where a size is negative, or
+    /// where there is no head.
     AttentionState(Index rows, Index heads, Index d_v) {
         detail::require(rows >= 0 && heads > 0 && d_v >= 0, "state: needs rows, at least one head and a width, got ",
                         rows, ", ", heads, " and ", d_v);
@@ -38,8 +39,8 @@ struct AttentionState {
         lse.setConstant(rows, heads, -std::numeric_limits<Compute<T>>::infinity());
     }
 
-    Index rows() const { return output.rows(); }
-    Index heads() const { return lse.cols(); }
+    Index rows() const { return output.rows(); }  ///< queries
+    Index heads() const { return lse.cols(); }    ///< query heads
 
     /// Forgets all keys.
     void clear() {
@@ -47,7 +48,7 @@ struct AttentionState {
         lse.setConstant(-std::numeric_limits<Compute<T>>::infinity());
     }
     /// Takes in the keys of another state of as many rows, heads and values' features. O(n · heads · d_v), and nothing
-    /// from the heap. Of 16-bit outputs each merge rounds once.
+    /// from the heap. Of 16-bit outputs each merge rounds once. Throws where the states differ in shape.
     void merge(const AttentionState& other) {
         detail::require(other.output.cols() == output.cols() && other.rows() == rows() && other.heads() == heads(),
                         "merge: the states have outputs ", detail::named("a", output.rows(), output.cols()), " of ",
@@ -56,7 +57,7 @@ struct AttentionState {
         if (rows() > 0) attend::merge(output, lse, other.output, other.lse, output, lse);
     }
     /// Takes in a sink, as `softmax_with_sink(sink)` has it: a number for all heads, or a vector of one a head. To be
-    /// called once, when all keys are in. A row without a key stays one.
+    /// called once, when all keys are in. A row without a key stays one. Throws unless there is a number a head.
     template <class Logit>
     void add_sink(const Logit& logit) {
         constexpr bool one = std::is_arithmetic_v<Logit>;
@@ -85,7 +86,7 @@ struct AttentionState {
     }
 };
 
-/// The state of the keys of both.
+/// The state of the keys of both. Throws where they differ in shape. O(n · heads · d_v).
 template <class T>
 AttentionState<T> merge(AttentionState<T> a, const AttentionState<T>& b) {
     a.merge(b);

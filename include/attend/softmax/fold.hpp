@@ -62,8 +62,9 @@ struct SoftmaxFold {
     /// instead of −∞, so that a row which has seen no key needs no branch.
     template <class P>
     struct State {
+        /// The maximum so far.
         P largest = P(std::numeric_limits<typename detail::ScalarOfRows<P>::type>::lowest());
-        P sum = P(0);
+        P sum = P(0);  ///< Σ e^{s − largest}
     };
 
     /// Scores into weights relative to the new maximum. ∞ − ∞ is NaN, but the largest finite number less itself is 0:

@@ -11,11 +11,14 @@
 
 namespace attend::inline ATTEND_ABI {
 
-/// Which lines of a matrix belong together. Rows are the default everywhere; a column vector holds rows of one scalar,
-/// so its softmax is `softmax(x, columnwise)`.
+/// Which lines of a matrix belong together, `rows` or `columns`. Rows are the default everywhere; a column vector holds
+/// rows of one scalar, so its softmax is `softmax(x, columnwise)`.
 enum class Along { rows, columns };
+/// To be given to a call: `softmax(x, columnwise)`.
+/// @{
 inline constexpr std::integral_constant<Along, Along::rows> rowwise;
 inline constexpr std::integral_constant<Along, Along::columns> columnwise;
+/// @}
 
 namespace detail {
 

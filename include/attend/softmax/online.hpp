@@ -35,14 +35,17 @@ class SoftmaxState {
     static_assert(std::is_same_v<T, Compute<T>>, "attend: the state of 16-bit values is a SoftmaxState<float>");
 
 public:
+    /// A value.
     using Row = Eigen::Matrix<T, 1, Width>;
 
     /// The state of no keys.
     explicit SoftmaxState(Index width = Width == Eigen::Dynamic ? 0 : Width) : output_(Row::Zero(width)) {}
 
+    /// Features of a value.
     Index width() const { return output_.size(); }
 
-    /// Takes in a key: its score and its value, a vector. A score of −∞ means absent; the value is then not looked at.
+    /// Takes in a key: its score and its value, a row or column of `width()` numbers. A score of −∞ means absent; the
+    /// value is then not looked at. O(width). Throws where the value has another width.
     template <detail::Dense Value>
         requires(bool(Value::IsVectorAtCompileTime))
     void absorb(T score, const Value& value) {
@@ -59,7 +62,7 @@ public:
         }
     }
 
-    /// Takes in the keys of another state.
+    /// Takes in the keys of another state. O(width). Throws where it has another width.
     void merge(const SoftmaxState& other) {
         detail::require(other.width() == width(), "merge: the states have widths ", width(), " and ", other.width());
         const detail::Rescaling<T> scale(max_, other.max_);
@@ -82,7 +85,7 @@ private:
     Row output_;  // Σ e^{s − max} v
 };
 
-/// The state of the keys of both.
+/// The state of the keys of both. Throws where they differ in width.
 template <class T, int Width>
 SoftmaxState<T, Width> merge(SoftmaxState<T, Width> a, const SoftmaxState<T, Width>& b) {
     a.merge(b);
@@ -92,6 +95,7 @@ SoftmaxState<T, Width> merge(SoftmaxState<T, Width> a, const SoftmaxState<T, Wid
 /// Merges the results of one attention over two disjoint ranges of keys: outputs n × heads · d_v, natural-log LSEs
 /// n × heads. Where an LSE is −∞ that head of the row saw no key and its output is not looked at. `out` and `lse` may
 /// be inputs; empty ones are resized. A sink belongs to one of them: two that both counted it would count it twice.
+/// Throws where shapes do not fit, or where outputs overlap. O(n · heads · d_v).
 template <detail::DenseMemory OutA, detail::DenseMemory LseA, detail::DenseMemory OutB, detail::DenseMemory LseB,
           detail::WritableMemory Out, detail::WritableMemory Lse>
 void merge(const OutA& out_a, const LseA& lse_a, const OutB& out_b, const LseB& lse_b, Out&& out, Lse&& lse) {

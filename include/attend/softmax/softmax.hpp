@@ -105,6 +105,8 @@ struct LineFunction {
 struct Softmax : detail::LineFunction<Softmax>, SoftmaxFold {
     static constexpr Kind kind = Kind::normalizer;
 
+    auto spelled(const auto& say) const { return say("softmax"); }
+
     /// Scores -> weights in place; returns the natural-log LSE of the scores.
     template <class T>
     T normalize(std::span<T> row, const RowPosition&) const {
@@ -124,6 +126,7 @@ private:
     static void forward(auto row, auto* p) { detail::weigh_row(row, p); }
     static void gradient(auto p, auto dp, auto* ds) { detail::softmax_row_backward(p, dp, ds); }
 };
+/// The function, and the normalizer: `softmax(x)`, `attention >> softmax`.
 inline constexpr Softmax softmax{};
 
 /// log p of each row, x_j − log Σ e^x: called like `softmax`. A row of −∞ stays that.
@@ -136,12 +139,14 @@ private:
     static void forward(auto row, auto* log_p) { detail::log_softmax_row(row, log_p); }
     static void gradient(auto log_p, auto dlog_p, auto* ds) { detail::log_softmax_row_backward(log_p, dlog_p, ds); }
 };
+/// The function.
 inline constexpr LogSoftmax log_softmax{};
 
 /// log Σ e^x of each row, as a column vector: `logsumexp(x)`; or of each column, as a row vector:
 /// `logsumexp(x, columnwise)`. The logarithm is natural, the result's scalar the one that computes (float for 16 bits).
 /// A row that is empty, or holds only −∞, gives −∞. The gradient is p · dlse: `logsumexp.backward(x, lse, dlse)`.
 struct LogSumExp {
+    /// One entry a line. O(rows · columns).
     template <detail::RealDense X, Along along = Along::rows>
     auto operator()(const X& x, std::integral_constant<Along, along> = {}) const {
         using T = Compute<typename X::Scalar>;
@@ -154,7 +159,8 @@ struct LogSumExp {
         return lse;
     }
 
-    /// The gradient of x, given its LSEs and their gradient: vectors of one entry a line.
+    /// The gradient of x, given its LSEs and their gradient: vectors of one entry a line, throws of others. O(rows ·
+    /// columns).
     template <detail::RealDense X, detail::RealDense Lse, detail::RealDense DLse>
         requires(bool(Lse::IsVectorAtCompileTime) && bool(DLse::IsVectorAtCompileTime))
     auto backward(const X& x, const Lse& lse, const DLse& dlse, Along along = rowwise) const {
@@ -173,6 +179,7 @@ struct LogSumExp {
         return dx;
     }
 };
+/// The function.
 inline constexpr LogSumExp logsumexp{};
 
 }  // namespace attend

@@ -68,6 +68,7 @@ public:
     static_assert(std::is_same_v<T, Compute<T>>,
                   "attend: a cache's T is what calls compute in: float for 16-bit models");
 
+    /// All sequences empty. Throws where the shape is none, or holds more than any memory.
     explicit KvCache(const KvCacheShape& shape) : shape_(shape) {
         if (shape_.d_v == 0) shape_.d_v = shape_.d_k;
         const auto& [heads, d_k, d_v, capacity, sequences, latent] = shape_;
@@ -87,15 +88,18 @@ public:
         lengths_.assign(static_cast<std::size_t>(sequences), 0);
     }
 
+    /// What it was made for, defaults filled in.
     const KvCacheShape& shape() const { return shape_; }
     Index sequences() const { return shape_.sequences; }
     Index heads() const { return shape_.heads; }
     Index key_width() const { return shape_.d_k; }
     Index value_width() const { return shape_.d_v; }
+    /// How many keys a sequence holds. Throws where there is no such sequence.
     Index keys(Index sequence = 0) const {
         check_sequence("keys", sequence);
         return lengths_[static_cast<std::size_t>(sequence)];
     }
+    /// How many keys a sequence will have when so many are appended.
     Index keys_after(Index rows, Index sequence = 0) const { return keys(sequence) + rows; }
     Index query_offset(Index sequence, Index queries) const { return std::max<Index>(0, keys(sequence) - queries); }
     RowBlock<T> key_rows(Index sequence, Index head, Index begin, Index count, T* room) const {
@@ -128,7 +132,8 @@ public:
         put_at(keys(sequence), k, v, sequence);
         lengths_[static_cast<std::size_t>(sequence)] += k.rows();
     }
-    /// Keys that hold their values, of a latent cache.
+    /// Keys that hold their values, of a latent cache: n × heads · d_k. O(n · heads · d_k). Throws as the
+    /// other.
     template <detail::Dense K>
     void append(const K& k, Index sequence = 0) {
         detail::require(shape_.latent, "kv_cache: append: keys alone are what a latent cache takes: append(k, v)");
@@ -140,13 +145,14 @@ public:
         lengths_[static_cast<std::size_t>(sequence)] += k.rows();
     }
     /// Forgets all keys of a sequence but the first `length`: what a speculation got wrong, or for 0 the sequence.
+    /// Throws where it holds fewer.
     void truncate(Index length, Index sequence = 0) {
         check_sequence("truncate", sequence);
         detail::require(0 <= length && length <= keys(sequence), "kv_cache: truncate: sequence ", sequence, " holds ",
                         keys(sequence), " keys, not ", length);
         lengths_[static_cast<std::size_t>(sequence)] = length;
     }
-    /// Makes a sequence what another one is, as beams do. O(keys).
+    /// Makes a sequence what another one is, as beams do. O(keys). Throws where there is no such sequence.
     void copy(Index from, Index to) {
         check_sequence("copy", from), check_sequence("copy", to);
         if (from == to) return;

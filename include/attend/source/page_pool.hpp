@@ -31,6 +31,7 @@ public:
     static_assert(std::is_same_v<T, Compute<T>>,
                   "attend: a cache's T is what calls compute in: float for 16-bit models");
 
+    /// All pages free. Throws where the shape is none, or holds more than any memory.
     explicit PagePool(const PagePoolShape& shape) : shape_(shape) {
         if (shape_.d_v == 0) shape_.d_v = shape_.d_k;
         const auto& [heads, d_k, d_v, pages, page_keys] = shape_;
@@ -51,7 +52,9 @@ public:
     PagePool(const PagePool&) = delete;
     PagePool& operator=(const PagePool&) = delete;
 
+    /// What it was made for, defaults filled in.
     const PagePoolShape& shape() const { return shape_; }
+    /// How many pages no sequence holds.
     Index free_pages() const { return std::ssize(free_); }
 
 private:

@@ -31,6 +31,7 @@ class PagedCache {
 public:
     static constexpr Kind kind = Kind::source;
 
+    /// All sequences empty; borrows the pool. Throws where the shape is none.
     PagedCache(Pool& pool, const PagedCacheShape& shape) : pool_(&pool), shape_(shape) {
         const PagePoolShape& of = pool.shape();
         detail::require(shape_.sequences > 0 && shape_.capacity >= 0,
@@ -54,13 +55,17 @@ public:
         for (Sequence& s : sequences_) give_back(s, 0);
     }
 
+    /// What it was made for, defaults filled in.
     const PagedCacheShape& shape() const { return shape_; }
+    /// Where its pages come from.
     const Pool& pool() const { return *pool_; }
     Index sequences() const { return shape_.sequences; }
     Index heads() const { return pool_->shape().heads; }
     Index key_width() const { return pool_->shape().d_k; }
     Index value_width() const { return pool_->shape().d_v; }
+    /// How many keys a sequence holds. Throws where there is no such sequence.
     Index keys(Index sequence = 0) const { return of(sequence, "keys").keys; }
+    /// How many keys a sequence will have when so many are appended.
     Index keys_after(Index rows, Index sequence = 0) const { return keys(sequence) + rows; }
     Index query_offset(Index sequence, Index queries) const { return std::max<Index>(0, keys(sequence) - queries); }
     RowBlock<T> key_rows(Index sequence, Index head, Index begin, Index count, T* room) const {
@@ -84,7 +89,7 @@ public:
                            rows, " more do not fit");
         check_pages(pages_for(s, rows));
     }
-    /// The same of as many keys behind each sequence as lie between these offsets, one more than sequences.
+    /// Throws unless as many keys fit behind each sequence as lie between these offsets, one more than sequences.
     void check_appends(std::span<const Index> offsets) const {
         Index pages = 0;
         for (std::size_t s = 0; s < sequences_.size(); ++s) {
@@ -129,6 +134,7 @@ public:
         }
     }
     /// Forgets all keys of a sequence but the first `length`, and gives back the pages that it needs no more.
+    /// Throws where it holds fewer.
     void truncate(Index length, Index sequence = 0) {
         Sequence& s = of(sequence, "truncate");
         detail::require(0 <= length && length <= s.keys, "paged_cache: truncate: sequence ", sequence, " holds ",
@@ -144,7 +150,8 @@ public:
         give_back(s, 0);
     }
     /// Makes a sequence what another one is, of this cache or of another one of the same pool, without a copy.
-    /// O(pages).
+    /// O(pages). Throws where there is no such sequence, or where the other cache is of another pool.
+    /// @{
     void fork(Index from, Index to) { fork(*this, from, to); }
     void fork(const PagedCache& other, Index from, Index to) {
         if (other.pool_ != pool_)
@@ -160,6 +167,7 @@ public:
         s.pages.insert(s.pages.end(), source.pages.begin(), source.pages.end());
         s.keys = source.keys;
     }
+    /// @}
 
 private:
     struct Sequence {

@@ -33,6 +33,7 @@ public:
     static_assert(std::is_same_v<T, Compute<T>>,
                   "attend: a cache's T is what calls compute in: float for 16-bit models");
 
+    /// All sequences empty. Throws where the shape is none, or holds more than any memory.
     explicit RingCache(const RingCacheShape& shape)
         : shape_(shape),
           rows_({.heads = shape.heads,
@@ -44,17 +45,20 @@ public:
         totals_.assign(static_cast<std::size_t>(shape.sequences), 0);
     }
 
+    /// What it was made for, defaults filled in.
     const RingCacheShape& shape() const { return shape_; }
     Index sequences() const { return shape_.sequences; }
     Index heads() const { return shape_.heads; }
     Index key_width() const { return rows_.key_width(); }
     Index value_width() const { return rows_.value_width(); }
-    /// All tokens that a sequence has had.
+    /// All tokens that a sequence has had. Throws where there is no such sequence.
     Index tokens(Index sequence = 0) const {
         rows_.check_sequence("tokens", sequence);
         return totals_[static_cast<std::size_t>(sequence)];
     }
+    /// How many keys a sequence holds, first ones included. Throws where there is no such sequence.
     Index keys(Index sequence = 0) const { return keys_after(0, sequence); }
+    /// How many keys a sequence will have when so many are appended.
     Index keys_after(Index rows, Index sequence = 0) const {
         return std::min(tokens(sequence) + rows, shape_.sinks + shape_.keys);
     }
@@ -100,7 +104,7 @@ public:
             }
         }
     }
-    /// Starts a sequence's stream anew.
+    /// Starts a sequence's stream anew. Throws where there is no such sequence.
     void clear(Index sequence = 0) {
         rows_.check_sequence("clear", sequence);
         totals_[static_cast<std::size_t>(sequence)] = 0;

@@ -28,8 +28,7 @@
 ///
 /// and where it knows a better way to a forward call than tile by tile, as one whose sequences share keys,
 ///
-///     bool attend(attention, q, Output<X>& out, const ForwardOptions<T>&);   // false, and nothing written: it does
-///     not
+///     bool attend(attention, q, Output<X>& out, const ForwardOptions<T>&);   // false: it has written nothing
 ///
 /// which keep these laws, and are called by several threads at a time:
 /// - The rows are those of the keys from `begin` on, `count` × width. They stand in memory of the source's, which stays
