@@ -5,8 +5,11 @@
 
 #include <cstddef>
 #include <cstring>
+#include <type_traits>
 #include <utility>
 #include <vector>
+
+#include <Eigen/Core>
 
 #include <measure.hpp>
 
@@ -77,13 +80,36 @@ template <class T, std::size_t turn>
 #endif
 }
 
+/// Whether there is an instruction for pairs of numbers of 16 bits, which multiplies two for each float that it adds
+/// to.
+template <class T>
+inline constexpr bool has_pairs =
+#if defined(__AVX512BF16__)
+    std::is_same_v<T, Eigen::bfloat16>;
+
+[[gnu::always_inline]] inline void step_of_pairs(Vector<float>& x, const Vector<float>& y) {
+    asm volatile("vdpbf16ps %1, %1, %0" : "+v"(x) : "v"(y));
+}
+#else
+    false;
+
+[[gnu::always_inline]] inline void step_of_pairs(Vector<float>&, const Vector<float>&) {}
+#endif
+
 /// Steps on so many registers that each is ready when its turn comes again, yet all fit.
 template <class T, std::size_t... turn>
 [[gnu::noinline]] void steps(int rounds, std::index_sequence<turn...>) {
-    Vector<T> y = Vector<T>{} + T(1);
+    using C = std::conditional_t<has_pairs<T>, float, T>;
+    Vector<C> y = Vector<C>{} + C(1);
     in_register(y);  // as if unknown, or x · 1 would be left out
-    Vector<T> x[] = {(y + T(turn))...};
-    for (int i = 0; i < rounds; ++i) (step<T, turn>(x[turn], y), ...);
+    Vector<C> x[] = {(y + C(turn))...};
+    for (int i = 0; i < rounds; ++i) {
+        if constexpr (has_pairs<T>) {
+            (step_of_pairs(x[turn], y), ...);
+        } else {
+            (step<T, turn>(x[turn], y), ...);
+        }
+    }
 }
 
 /// Floating-point operations a second of one thread that does nothing but multiply and add in registers.

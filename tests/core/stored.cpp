@@ -42,7 +42,41 @@ std::vector<S> all_of_16_bits() {
     return numbers;
 }
 
+template <class T, class S>
+void check_narrowing(const std::vector<T>& numbers) {
+    namespace simd = attend::detail::simd;
+    const Index w = simd::width<T>;
+    for (std::size_t begin = 0; begin + static_cast<std::size_t>(w) <= numbers.size(); ++begin) {
+        for (const Index count : {Index(1), (w + 1) / 2, w}) {
+            std::vector<S> narrow(static_cast<std::size_t>(w) + 1, S(7.0F));
+            simd::store_as<T>(narrow.data(), simd::load(numbers.data() + begin), count);
+            for (Index i = 0; i <= w; ++i) {
+                const S x = narrow[static_cast<std::size_t>(i)];
+                const S expected = i < count ? static_cast<S>(numbers[begin + static_cast<std::size_t>(i)]) : S(7.0F);
+                const bool nan = (Eigen::numext::isnan)(expected) && (Eigen::numext::isnan)(x);
+                CHECK((nan || Eigen::numext::bit_cast<std::uint16_t>(x) ==
+                                  Eigen::numext::bit_cast<std::uint16_t>(expected)));
+            }
+        }
+    }
+}
+
 }  // namespace
+
+TEMPLATE_TEST_CASE("numbers are narrowed as a conversion of each does", "", float, double) {
+    using T = TestType;
+    std::vector<T> numbers;
+    // Between two numbers of 16 bits, a little more and less; too large and too small ones; none.
+    for (int bits = 0; bits < 65536; bits += 1021) {
+        const auto x = static_cast<float>(Eigen::numext::bit_cast<Eigen::bfloat16>(static_cast<std::uint16_t>(bits)));
+        const auto y = static_cast<float>(Eigen::numext::bit_cast<Eigen::half>(static_cast<std::uint16_t>(bits)));
+        for (const float factor : {1.F, 1.00390625F, 1.00390637F, 1.00048828125F, 1.000488F})
+            numbers.push_back(T(x * factor)), numbers.push_back(T(y * factor));
+    }
+    for (int i = 0; i < 16; ++i) numbers.push_back(std::numeric_limits<T>::quiet_NaN());
+    check_narrowing<T, Eigen::bfloat16>(numbers);
+    check_narrowing<T, Eigen::half>(numbers);
+}
 
 TEMPLATE_TEST_CASE("narrow numbers are widened exactly", "", float, double) {
     std::vector<std::int8_t> bytes;

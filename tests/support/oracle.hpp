@@ -20,12 +20,14 @@ inline constexpr double infinity = std::numeric_limits<double>::infinity();
 
 /// The arithmetic under test: half the distance from 1 to the next number, below which weights may count as 0, and the
 /// same half distance of the scalar that operands and results are stored in. `repeats` says that operands are of few
-/// numbers, so that sums are likely to have equal terms.
+/// numbers, so that sums are likely to have equal terms; `weights` is the half distance of the numbers to which weights
+/// are rounded before they meet values.
 struct Precision {
     double unit = 0x1p-24;
     double least_weight = 4e-29;
     double stored = 0x1p-24;
     bool repeats = false;
+    double weights = 0;
 };
 inline thread_local Precision precision{};
 
@@ -484,8 +486,9 @@ private:
         for (Index c = 0; c < call_.v.width; ++c) {
             Sum out;
             for (const Seen& x : seen) {
-                if (x.weight.value != 0 || x.weight.error != 0)
-                    out.add(x.weight * Number{call_.v(x.key_row, kv_head, c)});
+                if (x.weight.value == 0 && x.weight.error == 0) continue;
+                const double rounding = precision.weights * std::abs(x.weight.value);
+                out.add(Number{x.weight.value, x.weight.error + rounding} * Number{call_.v(x.key_row, kv_head, c)});
             }
             const Number y = result_.out(query_row, head, c) = out.number();
             const double dy = call_.dout(query_row, head, c);

@@ -110,6 +110,11 @@
 #else
 #define ATTEND_ABI_AMX
 #endif
+#if defined(__AVX512BF16__) && !defined(ATTEND_NO_AVX512_BF16)
+#define ATTEND_ABI_BF16 _bf16
+#else
+#define ATTEND_ABI_BF16
+#endif
 #if ATTEND_HAS_EXCEPTIONS
 #define ATTEND_ABI_ERRORS
 #else
@@ -132,11 +137,11 @@
 #else
 #define ATTEND_ABI_ALIGNMENT _a64
 #endif
-#define ATTEND_JOIN_NOW(a, b, c, d, e, f, g, h) a##b##c##d##e##f##g##h
-#define ATTEND_JOIN(a, b, c, d, e, f, g, h) ATTEND_JOIN_NOW(a, b, c, d, e, f, g, h)
+#define ATTEND_JOIN_NOW(a, b, c, d, e, f, g, h, i) a##b##c##d##e##f##g##h##i
+#define ATTEND_JOIN(a, b, c, d, e, f, g, h, i) ATTEND_JOIN_NOW(a, b, c, d, e, f, g, h, i)
 #define ATTEND_ABI                                                                                      \
     ATTEND_JOIN(ATTEND_ABI_PACKETS, ATTEND_ABI_TARGET, ATTEND_ABI_FMA, ATTEND_ABI_BITS, ATTEND_ABI_AMX, \
-                ATTEND_ABI_ERRORS, ATTEND_ABI_MATH, ATTEND_ABI_ALIGNMENT)
+                ATTEND_ABI_BF16, ATTEND_ABI_ERRORS, ATTEND_ABI_MATH, ATTEND_ABI_ALIGNMENT)
 
 /// For the few functions whose registers would otherwise go through memory.
 #if defined(__GNUC__)

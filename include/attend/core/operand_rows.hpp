@@ -30,6 +30,14 @@ void copy_rows(const Rows& rows, T factor, T* to, Index stride) {
             return;
         }
     }
+    if constexpr (!std::is_same_v<T, typename Rows::Scalar>) {
+        if (rows.innerStride() == 1) {
+            for (Index i = 0; i < rows.rows(); ++i)
+                simd::convert(rows.data() + i * rows.outerStride(), rows.cols(), to + i * stride);
+            if (factor != T(1)) copy *= factor;
+            return;
+        }
+    }
     copy = rows.template cast<T>() * factor;
 }
 

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include <attend/core/simd.hpp>
+#include <attend/core/stored.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
@@ -89,11 +89,9 @@ void lanes_to_rows(const T* from, Index lanes, Index first, const T* factor, Ind
             simd::transpose<T>(block);
             for (Index r = 0; r < here; ++r) {
                 X* const row = to + (i + r) * row_stride + a * column_stride;
-                if constexpr (std::is_same_v<T, X>) {
-                    if (column_stride == 1) {
-                        simd::store<T>(row, block[r], wide);
-                        continue;
-                    }
+                if (column_stride == 1) {
+                    simd::store_as<T>(row, block[r], wide);
+                    continue;
                 }
                 T values[w];
                 simd::store(values, block[r]);

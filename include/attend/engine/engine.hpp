@@ -38,6 +38,7 @@ template <class T>
 struct ProductOptions {
     const T* factor = nullptr;           ///< by lane: factor ∘ C is added; none: nothing
     T* largest = nullptr;                ///< by lane: raised to the largest result
+    T scale = 1;                         ///< of packed operands: times the product
     Index apart = 0;                     ///< how far rows of B and rows of C are from each other; 0: `lanes`
     detail::ReadAhead* ahead = nullptr;  ///< what to ask for by the way
 };
@@ -56,9 +57,10 @@ concept LaneRangeEngine = EngineOf<E, T> && requires { requires E::takes_lane_ra
 /// A (rows × depth) of a product, as it is and, where an engine packs, as it packed it.
 template <class T>
 struct RowOperand {
-    StridedMatrix<T> matrix;            ///< as it is
-    const std::byte* packed = nullptr;  ///< as it was packed, if it was
-    bool finite = true;                 ///< what is not finite counts as 0 in what is packed
+    StridedMatrix<T> matrix;                ///< as it is
+    const std::byte* packed = nullptr;      ///< as it was packed, if it was
+    bool finite = true;                     ///< what is not finite counts as 0 in what is packed
+    Index packed_row = 0, packed_step = 0;  ///< how far what is packed stands apart, in bytes, if the engine says so
 };
 /// B (depth × lanes) likewise.
 template <class T>
@@ -81,6 +83,19 @@ concept PackingEngine = EngineOf<E, T> && requires(const E& e, RowOperand<T>& a,
     e.pack(a, n, n, to);
     e.pack(b, n, n, to);
     e.multiply_packed(a, n, n, b, n, c, options);
+};
+
+/// One whose packed operands are rounded. A factor of the queries that would not leave them their bits is applied to
+/// the products then.
+template <class E>
+concept RoundingEngine = requires { requires E::rounds; };
+
+/// One that also packs keys (A: keys × width) and values (A: d_v × keys) from rows as they are held, which it need not
+/// be given in T then. False, and nothing done, where it does not.
+template <class E, class T, class Rows>
+concept PacksHeldRows = PackingEngine<E, T> && requires(const E& e, RowOperand<T>& a, const Rows& rows, std::byte* to) {
+    { e.pack_held_keys(a, rows) } -> std::same_as<bool>;
+    { e.pack_held_values(a, rows, to) } -> std::same_as<bool>;
 };
 
 /// One that also packs a B while it is made, a packet of lanes at a time: `make(k)` gives row k from `lane` on, and the

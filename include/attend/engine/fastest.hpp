@@ -3,6 +3,7 @@
 /// The engine of an attention to which none was given.
 
 #include <attend/engine/amx_split.hpp>
+#include <attend/engine/bfloat16_rows.hpp>
 #include <attend/engine/rows.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -36,4 +37,47 @@ struct Fastest
     }
 };
 
+namespace detail {
+
+#if defined(ATTEND_AVX512_BF16) && !defined(ATTEND_AMX)
+/// The same of operands of bfloat16.
+struct FastestOfBFloat16 : Fastest, BFloat16Pairs {
+    using Held = RowBlock<Eigen::bfloat16>;
+
+    template <class T, class Rows>
+    void row_scores(const Rows& k, const T* q, Index count, T* s, const ScoreStrides& apart) const {
+        if constexpr (std::is_same_v<Rows, Held>) {
+            dot_pairs(k, q, count, s, apart);
+        } else {
+            Fastest::row_scores(k, q, count, s, apart);
+        }
+    }
+    template <class T, class Rows>
+    void add_row_values(const Rows& v, const T* weights, Index count, const ScoreStrides& apart, const T* factor,
+                        T* o) const {
+        if constexpr (std::is_same_v<Rows, Held>) {
+            add_pairs(v, weights, count, apart, factor, o);
+        } else {
+            Fastest::add_row_values(v, weights, count, apart, factor, o);
+        }
+    }
+};
+inline constexpr FastestOfBFloat16 fastest_of_bfloat16{};
+#endif
+
+/// The engine by which a forward call multiplies operands of X, of an attention that was given E. `as_they_are`: what
+/// is multiplied are queries and keys themselves.
+template <class E, class X, bool as_they_are>
+const auto& forward_engine(const E& engine) {
+#if defined(ATTEND_AVX512_BF16) && !defined(ATTEND_AMX)
+    if constexpr (as_they_are && std::is_same_v<E, Fastest> && std::is_same_v<X, Eigen::bfloat16>) {
+        return fastest_of_bfloat16;
+    } else
+#endif
+    {
+        return engine;
+    }
+}
+
+}  // namespace detail
 }  // namespace attend

@@ -71,6 +71,10 @@ public:
         }
     }
 
+    /// Whether keys and values held as `Rows` are packed as they are, where operands are packed.
+    template <class Rows>
+    static constexpr bool can_pack_held = PacksHeldRows<E, T, Rows>;
+
     /// C (rows × lanes) = factor ∘ C + A (rows × depth) · B (depth × lanes), of packed operands if both are.
     void multiply(const RowOperand<T>& a, Index rows, Index depth, const LaneOperand<T>& b, Index lanes, T* c,
                   const ProductOptions<T>& options = {}) const {

@@ -41,15 +41,39 @@ ATTEND_ALWAYS_INLINE inline void times_factors([[maybe_unused]] const Rows& rows
     }
 }
 
+/// How features are multiplied: a packet of T at a time, to which rows are widened.
+template <class T>
+struct WidenedFeatures {
+    using Query = T;
+    static constexpr Index step = simd::width<T>;
+
+    template <class S>
+    ATTEND_ALWAYS_INLINE static simd::Packet<T> load(const S* from) {
+        return simd::in_register(simd::load_as<T>(from));
+    }
+    template <class S>
+    ATTEND_ALWAYS_INLINE static simd::Packet<T> load(const S* from, Index count) {
+        return simd::load_as<T>(from, count);
+    }
+    template <int n>
+    ATTEND_ALWAYS_INLINE static void add(simd::Packet<T> (&sums)[n], const simd::Packet<T> (&q)[n],
+                                         const simd::Packet<T>& k) {
+        add_each(sums, q, k);
+    }
+};
+
 /// The products of `queries` rows of q with width / queries keys at a time.
-template <int queries, class T, class Rows>
-ATTEND_NOINLINE void dot_rows_of(const Rows& k, const T* q, T* s, const ScoreStrides& apart) {
-    constexpr int w = static_cast<int>(simd::width<T>), keys = w / queries, at_once = std::min(4, keys);
+template <int queries, class Features, class T, class Rows>
+ATTEND_NOINLINE void dot_rows_of(const Rows& k, const typename Features::Query* q, Index q_apart, T* s,
+                                 const ScoreStrides& apart) {
+    constexpr int keys = static_cast<int>(simd::width<T>) / queries, at_once = std::min(4, keys);
+    constexpr Index step = Features::step;
     using P = simd::Packet<T>;
-    const Index whole = k.columns / w * w, rest = k.columns - whole;
+    using F = decltype(Features::load(q));
+    const Index whole = k.columns / step * step, rest = k.columns - whole;
     RowsAhead<typename Rows::Scalar> ahead(k);
     for (Index j = 0; j < k.rows; j += keys) {
-        P sums[w];
+        P sums[simd::width<T>];
         ATTEND_UNROLLED
         for (int r = 0; r < keys; r += at_once) {
             P sum[at_once][queries];
@@ -57,20 +81,17 @@ ATTEND_NOINLINE void dot_rows_of(const Rows& k, const T* q, T* s, const ScoreStr
                 [&](auto x) ATTEND_ALWAYS_INLINE { sum[x / queries][x % queries] = simd::broadcast(T(0)); });
             const typename Rows::Scalar* key[at_once];
             repeat<at_once>([&](auto x) ATTEND_ALWAYS_INLINE { key[x] = k.row(std::min(j + r + x, k.rows - 1)); });
-            P q_a[queries];
-            for (Index a = 0; a < whole; a += w) {
-                repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE {
-                    q_a[i] = simd::in_register(simd::load(q + i * k.columns + a));
-                });
-                repeat<at_once>([&](auto x) ATTEND_ALWAYS_INLINE {
-                    add_each(sum[x], q_a, simd::in_register(simd::load_as<T>(key[x] + a)));
-                });
+            F q_a[queries];
+            for (Index a = 0; a < whole; a += step) {
+                repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { q_a[i] = Features::load(q + i * q_apart + a); });
+                repeat<at_once>([&](auto x)
+                                    ATTEND_ALWAYS_INLINE { Features::add(sum[x], q_a, Features::load(key[x] + a)); });
             }
             if (rest > 0) {
-                repeat<queries>(
-                    [&](auto i) ATTEND_ALWAYS_INLINE { q_a[i] = simd::load(q + i * k.columns + whole, rest, T(0)); });
+                repeat<queries>([&](auto i)
+                                    ATTEND_ALWAYS_INLINE { q_a[i] = Features::load(q + i * q_apart + whole, rest); });
                 repeat<at_once>([&](auto x) ATTEND_ALWAYS_INLINE {
-                    add_each(sum[x], q_a, simd::load_as<T>(key[x] + whole, rest));
+                    Features::add(sum[x], q_a, Features::load(key[x] + whole, rest));
                 });
             }
             ahead.next(at_once);
@@ -82,7 +103,7 @@ ATTEND_NOINLINE void dot_rows_of(const Rows& k, const T* q, T* s, const ScoreStr
             simd::store(s + j, simd::sums_of_rows<T>(sums));
             continue;
         }
-        T products[w];
+        T products[simd::width<T>];
         simd::store(products, simd::sums_of_rows<T>(sums));
         const Index here = std::min<Index>(keys, k.rows - j);
         for (int i = 0; i < queries; ++i) {
@@ -110,20 +131,25 @@ void next_pass(Rows& rows) {
 
 /// The score of query i and key j is k_j · q_i, for `count` rows of q that follow each other. Where the scores of a
 /// query follow each other, anything may be written behind them up to the next multiple of the packet's width.
-template <class T, class Rows = RowBlock<T>>
-void dot_rows(Rows k, const T* q, Index count, T* s, const ScoreStrides& apart) {
+template <class T, class Features, class Rows>
+void dot_rows(Rows k, const typename Features::Query* q, Index q_apart, Index count, T* s, const ScoreStrides& apart) {
     plan_passes<T>(k, count);
     const auto some = [&](auto queries) {
         if constexpr (2 * queries <= simd::width<T>) {
             for (; count >= queries;
-                 count -= queries, q += queries * k.columns, s += queries * apart.query, next_pass(k)) {
-                dot_rows_of<queries>(k, q, s, apart);
+                 count -= queries, q += queries * q_apart, s += queries * apart.query, next_pass(k)) {
+                dot_rows_of<queries, Features>(k, q, q_apart, s, apart);
                 if constexpr (HasFactors<Rows>) times_factors<T>(k, 0, k.rows, queries, s, apart, s, apart);
             }
         }
     };
     some(std::integral_constant<int, 4>()), some(std::integral_constant<int, 2>());
     some(std::integral_constant<int, 1>());
+}
+
+template <class T, class Rows = RowBlock<T>>
+void dot_rows(const Rows& k, const T* q, Index count, T* s, const ScoreStrides& apart) {
+    dot_rows<T, WidenedFeatures<T>>(k, q, k.columns, count, s, apart);
 }
 
 /// So many rows of v are added up before they are added to what stood in o: fewer roundings in a row. They are added up

@@ -132,7 +132,7 @@ public:
           parameters_(parameters),
           rows_(problem, block),
           head_(source.head(problem.key_rows(block.sequence, block.kv_head))),
-          scores_(attention, rows_, width, false, 0, scratch.scores),
+          scores_(attention, attention.engine, rows_, width, false, 0, scratch.scores),
           score_gradients_(attention, gradients, parameters, rows_, head_, scores_, scratch),
           z_(scratch),
           keys_(key_gradients),
@@ -165,7 +165,7 @@ public:
     }
 
 private:
-    using Scores = BlockScores<T, A, X>;
+    using Scores = BlockScores<T, A, X, typename A::EngineType>;
 
     /// dv += p · dout and dk += ds · q of a tile; where features are paired one by one, their gradients.
     void add_to_keys(Index begin, Index keys, const T* p, const T* ds, [[maybe_unused]] bool first) {

@@ -18,7 +18,7 @@ template <class T, class A, class X, class Source>
 class BlockForward {
 public:
     using Head = typename Source::Head;
-    using E = typename A::EngineType;
+    using E = ForwardEngine<T, A, X, Source>;
 
     BlockForward(const A& attention, const Problem<X>& problem, const Source& source, const LaneBlock& block,
                  Index width, const Scratch<T>& scratch, ReadAhead& ahead)
@@ -26,7 +26,7 @@ public:
           rows_(problem, block),
           by_rows_(by_lists || (Scores::dot && are_few<T, E>(problem.queries(block.sequence),
                                                              problem.keys(block.sequence), width, problem.shape.d_v))),
-          scores_(attention, rows_, width, by_rows_, scratch.row, scratch.scores),
+          scores_(attention, engine_of<Source, T, X>(attention), rows_, width, by_rows_, scratch.row, scratch.scores),
           states_(fold_of<N>(attention.normalizer), rows_.block, rows_.lanes, scratch.rows),
           output_(rows_, source.head(problem.key_rows(block.sequence, block.kv_head)), scratch, by_rows_, ahead),
           apart_(scores_.apart()),
@@ -110,7 +110,7 @@ public:
 
 private:
     static constexpr T infinity = std::numeric_limits<T>::infinity();
-    using Scores = BlockScores<T, A, X>;
+    using Scores = BlockScores<T, A, X, E>;
     using N = typename A::NormalizerFunctor;
 
     /// This block's walk over keys of its own.
@@ -155,6 +155,7 @@ private:
         ListedBatch<T> listed(batch, output_.keys, scores_.width(), output_.d_v, z_.scores.k, z_.v);
         T* const s = z_.s + lane * apart_.query;
         engine().row_scores(listed.keys(), scores_.row_of(lane), count, s, apart_);
+        scores_.times_rest(s, count, batch.keys);
         for (Index i = 0; i < count; ++i) {
             const RowPosition row = row_at(i);
             scores_.finish_listed(batch, row, batch.seen[i], s + i * apart_.query);
@@ -182,9 +183,11 @@ private:
     void read_keys(KeyTile<T>& tile) {
         if (tile.has_k) return;
         tile.has_k = true;
-        // In place: a copy would wait for what has just been written.
-        ::new (&tile.k) RowOperand<T>{output_.keys.keys(tile.begin, tile.keys, z_.scores.k,
-                                                        by_rows_ ? Reading::row_by_row : Reading::by_packets)};
+        if (!output_.packs_held_keys(tile, engine())) {
+            // In place: a copy would wait for what has just been written.
+            ::new (&tile.k) RowOperand<T>{output_.keys.keys(tile.begin, tile.keys, z_.scores.k,
+                                                            by_rows_ ? Reading::row_by_row : Reading::by_packets)};
+        }
         const Index begin = tile.begin + tile.keys, next = std::min(key_block, rows_.block.key_end - begin);
         if (next > 0 && rows_.block.first) output_.keys.soon(output_.ahead, begin, next);
     }
@@ -201,7 +204,7 @@ private:
     /// Scores into weights, packed already where the engine packs what is made.
     void weigh(Index keys, const LaneRange& range, [[maybe_unused]] LaneOperand<T>& weights) {
         if (by_rows_) return states_.take_rows(z_.s, keys, apart_.query);
-        if constexpr (may_pack<T, A> && PacksWhatIsMade<E, T>) {
+        if constexpr (may_pack<T, A, E> && PacksWhatIsMade<E, T>) {
             if (engine().packs(keys)) {
                 states_.take(engine().engine, z_.s, keys, z_.packed_weights);
                 if (!rows_.problem.dropout) weights.packed = z_.packed_weights;

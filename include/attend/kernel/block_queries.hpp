@@ -3,6 +3,7 @@
 /// The queries of a block as the scores are formed from them.
 
 #include <algorithm>
+#include <cmath>
 
 #include <attend/call/block_rows.hpp>
 #include <attend/core/operand_rows.hpp>
@@ -62,6 +63,7 @@ public:
     bool by_rows;  ///< features stand in lanes instead of queries
     Products<T, E> products;
     LaneOperand<T> operand{};
+    T scale = 1;  ///< times which products are scores
 
     BlockQueries(const E& engine, const BlockRows<T, X>& rows_, Index width_, bool by_rows_,
                  const ScoreScratch<T>& scratch)
@@ -71,6 +73,18 @@ public:
           by_rows(by_rows_),
           products(engine, rows.block.packs && rows.lanes > simd::width<T> && scratch.packing) {}
 
+    /// What of a factor of the queries they are multiplied by. The rest is left to the products where it would cost
+    /// operands that are rounded their bits.
+    T factor_of_queries(T factor) {
+        if constexpr (RoundingEngine<E>) {
+            if (products.packs() || by_rows) {
+                int exponent = 0;
+                scale = 2 * std::frexp(factor, &exponent);
+                return std::ldexp(T(1), exponent - 1);
+            }
+        }
+        return factor;
+    }
     /// Puts rows of one head that are their own features, but for a factor, into place without a stop in between.
     /// Returns false where they cannot go so.
     ATTEND_NOINLINE bool load_in_place(T factor) {
@@ -114,7 +128,8 @@ public:
     ATTEND_NOINLINE void multiply(RowOperand<T>& k, Index keys, const LaneRange& range, T* s, T* largest,
                                   ReadAhead* ahead) const {
         if (products.packs(keys)) products.prepare(k, keys, width, z.packed_k);
-        products.multiply(k, keys, width, operand, rows.lanes, range, s, {.largest = largest, .ahead = ahead});
+        products.multiply(k, keys, width, operand, rows.lanes, range, s,
+                          {.largest = largest, .scale = scale, .ahead = ahead});
     }
 
 private:

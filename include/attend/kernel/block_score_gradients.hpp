@@ -18,7 +18,7 @@ namespace attend::inline ATTEND_ABI::detail::fused {
 template <class T, class A, class X, class Head>
 class BlockScoreGradients {
 public:
-    using Scores = BlockScores<T, A, X>;
+    using Scores = BlockScores<T, A, X, typename A::EngineType>;
     using N = typename A::NormalizerFunctor;
 
     BlockScoreGradients(const A& attention, const Gradients<T, X>& gradients, const ParameterGradients<A>& parameters,

@@ -25,22 +25,21 @@ struct ScoreOptions {
 };
 
 /// One block of lanes.
-template <class T, class A, class X>
+template <class T, class A, class X, class E>
 class BlockScores {
 public:
     using S = typename A::ScoreFunctor;
-    using E = typename A::EngineType;
     static constexpr bool dot = A::ScoreFunctor::pairing == Pairing::dot;
     /// Without modifiers the products are final scores.
     static constexpr bool products_are_final = dot && A::ModifierChain::count == 0;
 
     /// `by_rows`: keys stand in lanes instead of queries, and in products features; a query's scores are `row` from the
     /// next one's then.
-    BlockScores(const A& attention, const BlockRows<T, X>& rows, Index width, bool by_rows, Index row,
+    BlockScores(const A& attention, const E& engine, const BlockRows<T, X>& rows, Index width, bool by_rows, Index row,
                 const ScoreScratch<T>& scratch)
         : attention_(attention),
           rows_(rows),
-          queries_(attention.engine, rows, width, by_rows, scratch),
+          queries_(engine, rows, width, by_rows, scratch),
           apart_(by_rows ? ScoreStrides{row, 1} : ScoreStrides{1, rows.lanes}),
           z_(scratch) {}
 
@@ -52,14 +51,16 @@ public:
     /// Maps the queries and puts them into lanes. Their features row by row are there afterwards if they are wanted.
     void load_queries(bool rows_too = false) {
         const S& score = attention_.score();
+        [[maybe_unused]] T factor(1);
         if constexpr (ScalesQueries<S, T>) {
-            if (!rows_too && queries_.load_in_place(query_factor<T>(score, queries_.width))) return;
+            factor = queries_.factor_of_queries(query_factor<T>(score, queries_.width));
+            if (!rows_too && queries_.load_in_place(factor)) return;
         }
         for (Index h = 0; h < rows_.block.heads; ++h) {
             StridedBlock<T> mapped = queries_.mapped(h);
             const auto q = rows_.of(rows_.problem.q, h);
             if constexpr (ScalesQueries<S, T>) {
-                copy_rows(q, query_factor<T>(score, queries_.width), mapped.data(), mapped.outerStride());
+                copy_rows(q, factor, mapped.data(), mapped.outerStride());
             } else {
                 map_queries(score, q, mapped);
             }
@@ -158,6 +159,14 @@ public:
         for (Index j = 0; j < batch.keys; j += w, seen >>= w)
             simd::store(s + j, simd::select(simd::mask_of_bits<T>(seen), simd::load(s + j), hidden));
     }
+    /// Products of rows become scores, where a part of the queries' factor was left to them.
+    void times_rest([[maybe_unused]] T* s, [[maybe_unused]] Index count, [[maybe_unused]] Index keys) const {
+        if constexpr (RoundingEngine<E>) {
+            if (queries_.scale == 1) return;
+            for (Index i = 0; i < count; ++i)
+                scale_row(s + i * apart_.query, keys, queries_.scale, s + i * apart_.query, 1);
+        }
+    }
     /// The features of a tile of keys and of the queries, where they are paired one by one.
     PairTiles<T> pair_tiles(const StridedMatrix<T>& k, Index keys) const {
         const Index width = queries_.width, lanes = rows_.lanes;
@@ -201,6 +210,7 @@ private:
         if (queries_.by_rows) {
             engine().row_scores({k.matrix.data, k.matrix.row_stride, keys, queries_.width, rows_.streams()}, z_.mapped,
                                 rows_.block.count(), s, apart_);
+            times_rest(s, rows_.block.count(), keys);
         } else if constexpr (dot) {
             queries_.multiply(k, keys, range, s, largest, ahead);
         } else {
@@ -211,6 +221,7 @@ private:
     void products(const HeldRows<Rows>& k, Index, const LaneRange&, T* s, T*, ReadAhead*) {
         k.for_each([&](const Rows& rows, Index begin) {
             engine().row_scores(rows, z_.mapped, rows_.block.count(), s + begin * apart_.key, apart_);
+            times_rest(s + begin * apart_.key, rows_.block.count(), rows.rows);
         });
     }
     /// Products into final scores: modifies and masks those of a tile, and raises `largest` if there is one.

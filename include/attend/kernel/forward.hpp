@@ -159,7 +159,7 @@ private:
     };
 
     const LaneBlock& all_;
-    std::optional<Member> members_[most_team<T, A>];
+    std::optional<Member> members_[most_team<T, A, ForwardEngine<T, A, X, Source>>];
     Index count_ = 0;
 };
 
@@ -203,7 +203,7 @@ private:
         const bool wants_lse = results_.lse.data != nullptr;
         Arena arena = layout_.arena(memory_, worker);
         ReadAhead ahead;
-        if constexpr (most_team<T, A> > 1) {
+        if constexpr (most_team<T, A, ForwardEngine<T, A, X, Source>> > 1) {
             if (layout_.team() > 1 && all.packs) {
                 TeamForward<T, A, X, Source> team(attention_, problem_, source_, all, plan_.of(all.sequence).rows,
                                                   layout_, arena, ahead);

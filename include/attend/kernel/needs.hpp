@@ -7,8 +7,10 @@
 #include <cstddef>
 #include <utility>
 
+#include <attend/engine/fastest.hpp>
 #include <attend/engine/products.hpp>
 #include <attend/engine/rows.hpp>
+#include <attend/parts/maps.hpp>
 #include <attend/parts/modifiers.hpp>
 #include <attend/parts/pairs.hpp>
 #include <attend/parts/row_states.hpp>
@@ -46,16 +48,15 @@ template <class A>
 using MaskOf = std::remove_cvref_t<decltype(std::declval<const A&>().mask)>;
 /// Whether an attention's engine may pack. A sigmoid's weights may all be so small that nothing of them would be left
 /// where the packed form is rougher than the numbers themselves.
-template <class T, class A>
-inline constexpr bool may_pack =
-    Products<T, typename A::EngineType>::can_pack && A::ScoreFunctor::pairing == Pairing::dot &&
-    !PairNormalizer<typename A::NormalizerFunctor>;
+template <class T, class A, class E>
+inline constexpr bool may_pack = Products<T, E>::can_pack && A::ScoreFunctor::pairing == Pairing::dot &&
+                                 !PairNormalizer<typename A::NormalizerFunctor>;
 
 /// How many blocks of a head go through the keys together at most: as many as it takes for what a tile of keys costs,
 /// to be packed above all, to be little beside the products. Under a mask that lists keys, none shares a tile.
-template <class T, class A>
+template <class T, class A, class E>
 inline constexpr Index most_team =
-    may_pack<T, A> && Fold<typename A::NormalizerFunctor> && !ListsKeys<MaskOf<A>> ? 8 : 1;
+    may_pack<T, A, E> && Fold<typename A::NormalizerFunctor> && !ListsKeys<MaskOf<A>> ? 8 : 1;
 
 struct Needs {
     Index width = 0;            ///< features of a query and of a key
@@ -72,17 +73,17 @@ struct Needs {
     bool modifies = false;
 };
 /// `width`: features of a query and of a key; `key_bytes`: what those of all keys take in the call's memory.
-template <class T, class A>
+template <class T, class A, class E = typename A::EngineType>
 Needs needs_of(const Shape& shape, Index width, std::size_t key_bytes) {
     using N = typename A::NormalizerFunctor;
     static_assert(Fold<N> || !HasTake<N>,
                   "attend: this normalizer has a take, but is no fold: it needs State<P>, take, merge, factor, lse and "
                   "weight as core/concepts.hpp says them");
     PackedMemory packing;
-    if constexpr (may_pack<T, A>) packing = Products<T, typename A::EngineType>::packed_memory(width, shape.d_v);
+    if constexpr (may_pack<T, A, E>) packing = Products<T, E>::packed_memory(width, shape.d_v);
     return {.width = width,
             .key_bytes = key_bytes,
-            .most_team = most_team<T, A>,
+            .most_team = most_team<T, A, E>,
             .tile_modifiers = static_cast<Index>(tile_modifiers<decltype(A::modifiers.each), T>()),
             .state_members = RowStates<T, FoldOf<N>>::members,
             .merges = Fold<N>,
@@ -92,11 +93,21 @@ Needs needs_of(const Shape& shape, Index width, std::size_t key_bytes) {
             .packing = packing,
             .modifies = A::ModifierChain::count > 0};
 }
+/// The engine of a forward call on a source, for operands of X.
+template <class Source, class T, class X, class A>
+const auto& engine_of(const A& attention) {
+    constexpr bool as_they_are = ScalesQueries<typename A::ScoreFunctor, T> && std::is_same_v<KeyScalar<T, A, X>, X> &&
+                                 std::is_same_v<Source, SourceOf<T, A, X>>;
+    return forward_engine<typename A::EngineType, X, as_they_are>(attention.engine);
+}
+template <class T, class A, class X, class Source>
+using ForwardEngine = std::remove_cvref_t<decltype(engine_of<Source, T, X>(std::declval<const A&>()))>;
+
 /// Of a call on operands.
-template <class T, class A, class X>
+template <class T, class A, class X, class E>
 Needs needs_of(const A& attention, const Shape& shape) {
     const Index width = features_of(attention.score(), shape);
-    return needs_of<T, A>(shape, width, KeyFeatures<T, A, X>::bytes(shape, width));
+    return needs_of<T, A, E>(shape, width, KeyFeatures<T, A, X>::bytes(shape, width));
 }
 
 }  // namespace attend::detail::fused

@@ -27,7 +27,10 @@ std::size_t workspace_bytes(const A& attention, const Shape& shape, Index worker
     if constexpr (A::any_half) {
         if (pass == Pass::backward) return workspace_bytes<X>(attention.compute_form(), shape, workers, pass);
     }
-    fused::Needs needs = fused::needs_of<T, A, X>(attention, shape);
+    fused::Needs needs =
+        pass == Pass::backward
+            ? fused::needs_of<T, A, X, typename A::EngineType>(attention, shape)
+            : fused::needs_of<T, A, X, fused::ForwardEngine<T, A, X, SourceOf<T, A, X>>>(attention, shape);
     needs.keeps_scores = pass == Pass::insight;
     return pass == Pass::backward ? fused::BackwardLayout<T>(needs, shape, workers).bytes()
                                   : fused::Layout<T>(needs, shape, workers).bytes();
@@ -89,7 +92,8 @@ void run_forward(const A& attention, const Problem<X>& problem, Output<X>& out, 
         const bool may_copy = problem.k.column_stride != 1 || problem.v.column_stride != 1;
         if (fused::runs_directly<T>(attention, problem, source, out, options, may_copy)) return;
     }
-    const fused::Needs needs = fused::needs_of<T, A, X>(attention, problem.shape);
+    const fused::Needs needs =
+        fused::needs_of<T, A, X, fused::ForwardEngine<T, A, X, SourceOf<T, A, X>>>(attention, problem.shape);
     run_forward_on(attention, problem, needs, out, options, [&](std::byte* memory) {
         return SourceOf<T, A, X>(KeyFeatures<T, A, X>::of(attention, problem.k, needs.width, memory, options.executor),
                                  problem.v);
@@ -156,7 +160,7 @@ void run_backward(const A& attention, const Problem<X>& problem, const BackwardI
     check_outputs(attention, problem, inputs, options, dq, dk, dv);
     with_compute_form(attention, options, [&]<class Form>(const Form& form, const BackwardOptions<Form>& form_options) {
         using T = Compute<X>;
-        const fused::Needs needs = fused::needs_of<T, Form, X>(form, problem.shape);
+        const fused::Needs needs = fused::needs_of<T, Form, X, typename Form::EngineType>(form, problem.shape);
         const auto make_source = [&](std::byte* memory) {
             return SourceOf<T, Form, X>(
                 KeyFeatures<T, Form, X>::of(form, problem.k, needs.width, memory, form_options.executor), problem.v);

@@ -76,12 +76,7 @@ StridedMatrix<T> readable(const Rows& rows, T* scratch, Reading reading) {
             return {scratch, 1, rows.rows()};
         }
     }
-    if (rows.innerStride() == 1) {
-        for (Index i = 0; i < rows.rows(); ++i)
-            simd::convert(rows.data() + i * rows.outerStride(), rows.cols(), scratch + i * rows.cols());
-    } else {
-        copy_rows(rows, T(1), scratch, rows.cols());
-    }
+    copy_rows(rows, T(1), scratch, rows.cols());
     return {scratch, rows.cols(), 1};
 }
 

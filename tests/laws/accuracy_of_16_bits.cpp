@@ -1,0 +1,74 @@
+// Law 10 for numbers of 16 bits: the error against a double reference of the same operands is at most twice that of the
+// naive expression that computes in float and rounds its result once. Prints the table.
+
+#include <attend/attend.hpp>
+
+#include <cmath>
+#include <cstdio>
+
+#include <support/call.hpp>
+#include <support/catch.hpp>
+#include <support/plain.hpp>
+
+using namespace attend;
+using namespace attend::test;
+
+namespace test_accuracy_of_16_bits {
+namespace {
+
+/// What one writes with Eigen and nothing else.
+template <class X>
+RowMatrix<X> naive(const Operands<float>& x) {
+    const Eigen::MatrixXf s = x.q * x.k.transpose() / std::sqrt(static_cast<float>(x.q.cols()));
+    const Eigen::MatrixXf p = (s.colwise() - s.rowwise().maxCoeff()).array().exp();
+    const Eigen::MatrixXf out = p.rowwise().sum().cwiseInverse().asDiagonal() * (p * x.v);
+    return out.cast<X>();
+}
+
+struct Row {
+    Index queries, keys, d_k, d_v;
+    double spread;  ///< factor on the queries: from nearly uniform weights to nearly one key a query
+};
+
+/// Errors are sums of roundings that fall by chance: of one draw either side may be much larger. So means are compared.
+template <class X>
+void check(const Row& row) {
+    constexpr int draws = 20;
+    double ours = 0, theirs = 0;
+    for (int seed = 1; seed <= draws; ++seed) {
+        const Layout layout{.queries = row.queries, .keys = row.keys, .d_q = row.d_k, .d_k = row.d_k, .d_v = row.d_v};
+        Operands<float> wide = random_operands<float>(layout, static_cast<std::uint64_t>(seed));
+        wide.q *= static_cast<float>(row.spread);
+        const Operands<X> x = wide.cast<X>();
+        wide = x.template cast<float>();
+        const Operands<double> exact = wide.cast<double>();
+        const RowMatrix<double> s = exact.q * exact.k.transpose() / std::sqrt(static_cast<double>(row.d_k));
+        const auto reference = plain_attention(row.queries, exact.v, [&](Index i, Index j) { return s(i, j); });
+        ours += (scaled_dot_product(x.q, x.k, x.v).template cast<double>() - reference.out).norm() / draws;
+        theirs += (naive<X>(wide).template cast<double>() - reference.out).norm() / draws;
+    }
+    std::printf("%8td %8td %5td %5td %8g %12.3g %12.3g\n", row.queries, row.keys, row.d_k, row.d_v, row.spread, ours,
+                theirs);
+    CHECK(ours <= 2 * theirs);
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("errors in 16 bits are at most twice those of the naive expression in float, rounded once", "",
+                   Eigen::half, Eigen::bfloat16) {
+    std::printf("%8s %8s %5s %5s %8s %12s %12s\n", "queries", "keys", "d_k", "d_v", "spread", "error", "naive");
+    for (const Row& row : {Row{1, 64, 16, 16, 1},
+                           {7, 33, 5, 3, 1},
+                           {80, 64, 64, 64, 1},
+                           {80, 64, 64, 64, 0.01},
+                           {80, 64, 64, 64, 30},
+                           {128, 512, 128, 128, 1},
+                           {128, 512, 40, 33, 1},
+                           {100, 2048, 32, 32, 1},
+                           {100, 2048, 32, 32, 10},
+                           {256, 256, 256, 16, 3}}) {
+        check<TestType>(row);
+    }
+}
+
+}  // namespace test_accuracy_of_16_bits
