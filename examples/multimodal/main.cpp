@@ -44,8 +44,8 @@ int run(const GalleryOptions& options) {
 
 }  // namespace
 
-int main(int count, char** words) {
+int main(int count, char** arguments) {
     return run_program(
         gallery_usage("multimodal: answers questions about pictures, by words that attend to image patches.\n"),
-        [&] { return read_gallery_options(count, words, "multimodal", 6e-3); }, run);
+        [&] { return read_gallery_options(count, arguments, "multimodal", 6e-3); }, run);
 }
