@@ -1,6 +1,7 @@
 # cmake -DROOT=examples -P check_gallery.cmake: the gallery shows every example, with a picture that exists, and none that
 # does not exist; and an example is short enough to be read.
 cmake_minimum_required(VERSION 3.21)
+get_filename_component(ROOT "${ROOT}" ABSOLUTE)
 
 set(most_lines 300)
 set(longer translate_dates transformer_lm)  # from before that limit
