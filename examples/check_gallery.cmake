@@ -4,7 +4,7 @@ cmake_minimum_required(VERSION 3.21)
 get_filename_component(ROOT "${ROOT}" ABSOLUTE)
 
 set(most_lines 300)
-set(longer translate_dates transformer_lm)  # from before that limit
+set(longer translate_dates transformer_lm browser)  # from before that limit, or a page
 set(without_picture quickstart worked_example ring_mpi transformer_lm)  # these print, or draw where they run
 
 file(READ "${ROOT}/README.md" page)
@@ -12,10 +12,10 @@ string(REPLACE ";" "," page "${page}")
 string(REGEX MATCHALL "\n## [a-z0-9_]+" headings "${page}")
 list(TRANSFORM headings REPLACE "\n## " "")
 
-file(GLOB files LIST_DIRECTORIES true RELATIVE "${ROOT}" "${ROOT}/*.cpp" "${ROOT}/*/main.cpp" "${ROOT}/*/run.sh")
+file(GLOB files LIST_DIRECTORIES true RELATIVE "${ROOT}" "${ROOT}/*.cpp" "${ROOT}/*/main.cpp" "${ROOT}/*/CMakeLists.txt")
 set(examples)
 foreach(file IN LISTS files)
-    string(REGEX REPLACE "(/main)?\\.cpp$|/run\\.sh$" "" name "${file}")
+    string(REGEX REPLACE "(/main)?\\.cpp$|/CMakeLists\\.txt$" "" name "${file}")
     list(APPEND examples "${name}")
 endforeach()
 list(REMOVE_DUPLICATES examples)
