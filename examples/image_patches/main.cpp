@@ -39,7 +39,7 @@ int run(const GalleryOptions& options) {
                  [&](std::ostream& out) { draw_looks(out, looks); });
 
     Report report;
-    const double least = options.brief ? 45 : 95, times = options.brief ? 1.2 : 3;
+    const double least = options.brief ? 45 : 95, times = options.brief ? 1.2 : 2.5;
     report(accuracy >= least, "at least " + Report::number(least) + " % of held-out pictures are named right");
     report(focus >= times, "a patch of the shape gets " + Report::number(focus) +
                                " times the weight of an average one, " + "at least " + Report::number(times));
