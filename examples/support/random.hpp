@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <random>
+#include <utility>
 
 namespace support {
 
@@ -25,6 +26,13 @@ public:
     template <class T>
     T symmetric(T bound) {
         return bound * static_cast<T>(static_cast<double>(engine_() >> 11) * 0x1p-52 - 1.0);
+    }
+
+    double uniform(double least, double most) { return least + (most - least) * (symmetric(0.5) + 0.5); }
+    template <class Values>
+    void shuffle(Values& values) {
+        for (std::size_t i = values.size(); i-- > 1;)
+            std::swap(values[i], values[static_cast<std::size_t>(below(static_cast<int>(i) + 1))]);
     }
 
 private:
