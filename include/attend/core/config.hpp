@@ -3,6 +3,8 @@
 /// What the library asks of the compiler, and the switches it listens to.
 ///
 /// - `ATTEND_ALLOW_FAST_MATH`: accept `-ffast-math`. The results for rows of −∞ and for NaN are then undefined.
+/// - `ATTEND_NO_GNU_VECTORS`: do without GCC's and Clang's vectors, as other compilers must: the same bits, slower.
+/// - `ATTEND_GNU_PACKETS`: packets of 128 bits by these vectors alone, as on processors that Eigen has no packets for.
 /// - `ATTEND_NO_AMX`: leave Intel's AMX alone also in builds for processors that have it (core/amx.hpp).
 /// - Exceptions off (`-fno-exceptions`): errors print their text to stderr and abort.
 
@@ -44,12 +46,23 @@
 #define ATTEND_HAS_EXCEPTIONS 0
 #endif
 
+// Other compilers than GCC and Clang have no vectors.
+#if !defined(__GNUC__) && !defined(__clang__) && !defined(ATTEND_NO_GNU_VECTORS)
+#define ATTEND_NO_GNU_VECTORS
+#endif
+#if defined(__wasm_simd128__) && !defined(EIGEN_VECTORIZE) && !defined(EIGEN_DONT_VECTORIZE) && \
+    !defined(ATTEND_NO_GNU_VECTORS) && !defined(ATTEND_GNU_PACKETS)
+#define ATTEND_GNU_PACKETS
+#endif
+
 // What changes the code that the library's templates become. Objects of one program may be compiled for different
 // processors or with different switches, and the linker keeps one of all functions that have one name: so the switches
 // are part of every name, as `attend::ATTEND_ABI`, an inline namespace that nobody has to write. It covers what is
 // attend's. Eigen has no such names: where objects of different -march exchange its matrices, build all of them with
 // one EIGEN_MAX_ALIGN_BYTES, so that they agree on who frees what.
-#if !defined(EIGEN_VECTORIZE)
+#if defined(ATTEND_GNU_PACKETS)
+#define ATTEND_ABI_PACKETS isa_gnu
+#elif !defined(EIGEN_VECTORIZE)
 #define ATTEND_ABI_PACKETS isa_scalar
 #elif defined(EIGEN_VECTORIZE_AVX512FP16)
 #define ATTEND_ABI_PACKETS isa_avx512_fp16
@@ -69,6 +82,11 @@
 #define ATTEND_ABI_PACKETS isa_sse2
 #else
 #define ATTEND_ABI_PACKETS isa_packets
+#endif
+#if defined(ATTEND_NO_GNU_VECTORS)
+#define ATTEND_ABI_LANES _plain
+#else
+#define ATTEND_ABI_LANES
 #endif
 // Scalar code of one source differs too, and so does what the compiler makes of packets.
 #if defined(__AVX512FP16__)
@@ -132,11 +150,11 @@
 #else
 #define ATTEND_ABI_ALIGNMENT _a64
 #endif
-#define ATTEND_JOIN_NOW(a, b, c, d, e, f, g, h) a##b##c##d##e##f##g##h
-#define ATTEND_JOIN(a, b, c, d, e, f, g, h) ATTEND_JOIN_NOW(a, b, c, d, e, f, g, h)
-#define ATTEND_ABI                                                                                      \
-    ATTEND_JOIN(ATTEND_ABI_PACKETS, ATTEND_ABI_TARGET, ATTEND_ABI_FMA, ATTEND_ABI_BITS, ATTEND_ABI_AMX, \
-                ATTEND_ABI_ERRORS, ATTEND_ABI_MATH, ATTEND_ABI_ALIGNMENT)
+#define ATTEND_JOIN_NOW(a, b, c, d, e, f, g, h, i) a##b##c##d##e##f##g##h##i
+#define ATTEND_JOIN(a, b, c, d, e, f, g, h, i) ATTEND_JOIN_NOW(a, b, c, d, e, f, g, h, i)
+#define ATTEND_ABI                                                                                        \
+    ATTEND_JOIN(ATTEND_ABI_PACKETS, ATTEND_ABI_LANES, ATTEND_ABI_TARGET, ATTEND_ABI_FMA, ATTEND_ABI_BITS, \
+                ATTEND_ABI_AMX, ATTEND_ABI_ERRORS, ATTEND_ABI_MATH, ATTEND_ABI_ALIGNMENT)
 
 /// For the few functions whose registers would otherwise go through memory.
 #if defined(__GNUC__)
