@@ -47,10 +47,10 @@ struct Attention : S {
     using NormalizerFunctor = N;
     using EngineType = E;
 
-    [[no_unique_address]] M modifiers{};
-    [[no_unique_address]] K mask{};
-    [[no_unique_address]] N normalizer{};
-    [[no_unique_address]] E engine{};
+    ATTEND_NO_UNIQUE_ADDRESS M modifiers{};
+    ATTEND_NO_UNIQUE_ADDRESS K mask{};
+    ATTEND_NO_UNIQUE_ADDRESS N normalizer{};
+    ATTEND_NO_UNIQUE_ADDRESS E engine{};
 
     constexpr Attention()
         requires(std::default_initializable<S> && std::default_initializable<M> && std::default_initializable<K> &&

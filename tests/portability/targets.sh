@@ -6,7 +6,7 @@ set -euo pipefail
 
 if [ "$1" = --list ]; then
     # Those that any system's compilers serve stand first.
-    echo c++23 c++26 native-scalar native-unaligned libc++ i686-sse2 i686-x87 armv7 riscv64 ppc64le s390x mingw emscripten wasm
+    echo c++23 c++26 native-scalar native-unaligned gnu-packets plain-lanes as-msvc-sse2 as-msvc-avx2 libc++ i686-sse2 i686-x87 armv7 riscv64 ppc64le s390x mingw emscripten wasm
     exit
 fi
 target=$1 folder=$2 eigen=$3
@@ -34,6 +34,15 @@ c++26)
     ;;
 native-scalar) compile "$compiler" -std=c++20 -march=native -DEIGEN_DONT_VECTORIZE && "$program" ;;
 native-unaligned) compile "$compiler" -std=c++20 -march=native -DEIGEN_MAX_ALIGN_BYTES=0 && "$program" ;;
+gnu-packets) compile "$compiler" -std=c++20 -DATTEND_GNU_PACKETS && "$program" ;;
+plain-lanes) compile "$compiler" -std=c++20 -march=native -DATTEND_NO_GNU_VECTORS && "$program" ;;
+as-msvc-*)
+    # What the library is to Microsoft's compiler, by one that knows __declspec.
+    needs clang++
+    [ "$(uname -m)" = x86_64 ] || lacks x86_64
+    march=$([ "$target" = as-msvc-avx2 ] && echo haswell || echo x86-64)
+    compile clang++ -std=c++20 -w -fdeclspec -march="$march" -include "$here/as_msvc.hpp" && "$program"
+    ;;
 libc++)
     needs clang++
     echo '#include <vector>' | clang++ -stdlib=libc++ -fsyntax-only -x c++ - 2>/dev/null || lacks libc++

@@ -21,13 +21,14 @@
 
 #include <Eigen/Core>
 
-#if defined(__FAST_MATH__) && !defined(ATTEND_ALLOW_FAST_MATH)
+#if (defined(__FAST_MATH__) || defined(_M_FP_FAST)) && !defined(ATTEND_ALLOW_FAST_MATH)
 #error \
     "attend: -ffast-math removes the infinities and NaNs that masks and softmax rely on; build without it, or define ATTEND_ALLOW_FAST_MATH to take the risk"
 #endif
 
-#if __cplusplus < 202002L
-#error "attend needs C++20 (-std=c++20)"
+// Microsoft's compiler says it in another macro.
+#if !(__cplusplus >= 202002L) && !(defined(_MSVC_LANG) && _MSVC_LANG >= 202002L)
+#error "attend needs C++20 (-std=c++20, /std:c++20)"
 #endif
 
 #if defined(min) || defined(max)
@@ -40,7 +41,7 @@
 #error "attend: float and double must be rounded to their own precision: compile with -msse2 -mfpmath=sse"
 #endif
 
-#if defined(__cpp_exceptions)
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
 #define ATTEND_HAS_EXCEPTIONS 1
 #else
 #define ATTEND_HAS_EXCEPTIONS 0
@@ -133,7 +134,7 @@
 #else
 #define ATTEND_ABI_ERRORS _aborts
 #endif
-#if defined(__FAST_MATH__)
+#if defined(__FAST_MATH__) || defined(_M_FP_FAST)
 #define ATTEND_ABI_MATH _fast
 #elif defined(__ASSOCIATIVE_MATH__)
 #define ATTEND_ABI_MATH _associative
@@ -161,6 +162,10 @@
 #define ATTEND_ALWAYS_INLINE __attribute__((always_inline))
 #define ATTEND_NOINLINE __attribute__((noinline))
 #define ATTEND_FLAT __attribute__((noinline, flatten))
+#elif defined(_MSC_VER)
+#define ATTEND_ALWAYS_INLINE  // it stands on lambdas as well, where __forceinline may not
+#define ATTEND_NOINLINE __declspec(noinline)
+#define ATTEND_FLAT __declspec(noinline)
 #else
 #define ATTEND_ALWAYS_INLINE
 #define ATTEND_NOINLINE
@@ -180,4 +185,13 @@
 #define ATTEND_UNROLLED _Pragma("GCC unroll 16")
 #else
 #define ATTEND_UNROLLED
+#endif
+
+/// Of a member that may be empty, and then takes no room: Microsoft's compiler takes no notice of the standard's word.
+#if !defined(_MSC_VER)
+#define ATTEND_NO_UNIQUE_ADDRESS [[no_unique_address]]
+#elif __has_cpp_attribute(msvc::no_unique_address)
+#define ATTEND_NO_UNIQUE_ADDRESS [[msvc::no_unique_address]]
+#else
+#define ATTEND_NO_UNIQUE_ADDRESS
 #endif

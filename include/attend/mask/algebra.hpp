@@ -21,8 +21,8 @@ template <Mask A, Mask B>
 struct MaskAnd {
     static constexpr Kind kind = Kind::mask;
 
-    [[no_unique_address]] A a;
-    [[no_unique_address]] B b;
+    ATTEND_NO_UNIQUE_ADDRESS A a;
+    ATTEND_NO_UNIQUE_ADDRESS B b;
 
     void check(const Shape& shape) const { detail::check_part(a, shape), detail::check_part(b, shape); }
     constexpr bool operator()(const Position& p) const { return a(p) && b(p); }
@@ -77,8 +77,8 @@ template <Mask A, Mask B>
 struct MaskOr {
     static constexpr Kind kind = Kind::mask;
 
-    [[no_unique_address]] A a;
-    [[no_unique_address]] B b;
+    ATTEND_NO_UNIQUE_ADDRESS A a;
+    ATTEND_NO_UNIQUE_ADDRESS B b;
 
     void check(const Shape& shape) const { detail::check_part(a, shape), detail::check_part(b, shape); }
     constexpr bool operator()(const Position& p) const { return a(p) || b(p); }
@@ -98,7 +98,7 @@ template <Mask A>
 struct MaskNot {
     static constexpr Kind kind = Kind::mask;
 
-    [[no_unique_address]] A a;
+    ATTEND_NO_UNIQUE_ADDRESS A a;
 
     void check(const Shape& shape) const { detail::check_part(a, shape); }
     constexpr bool operator()(const Position& p) const { return !a(p); }

@@ -14,7 +14,7 @@ template <class F>
 struct LambdaMask {
     static constexpr Kind kind = Kind::mask;
 
-    [[no_unique_address]] F keep;
+    ATTEND_NO_UNIQUE_ADDRESS F keep;
 
     bool operator()(const Position& p) const { return static_cast<bool>(keep(p)); }
 };

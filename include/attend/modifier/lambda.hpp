@@ -16,7 +16,7 @@ template <class F>
 struct LambdaModifier {
     static constexpr Kind kind = Kind::modifier;
 
-    [[no_unique_address]] F formula;
+    ATTEND_NO_UNIQUE_ADDRESS F formula;
 
     template <class S, class P>
         requires std::invocable<const F&, S, P>

@@ -15,7 +15,7 @@ struct LambdaScore {
     static constexpr Kind kind = Kind::score;
     static constexpr Pairing pairing = Pairing::elementwise;
 
-    [[no_unique_address]] F formula;
+    ATTEND_NO_UNIQUE_ADDRESS F formula;
 
     template <class X>
     X pair(const X& q, const X& k, Index) const {
