@@ -6,7 +6,7 @@ set -euo pipefail
 
 if [ "$1" = --list ]; then
     # Those that any system's compilers serve stand first.
-    echo c++23 c++26 native-scalar native-unaligned gnu-packets plain-lanes as-msvc-sse2 as-msvc-avx2 libc++ i686-sse2 i686-x87 armv7 riscv64 ppc64le s390x mingw emscripten wasm
+    echo c++23 c++26 native-scalar native-unaligned no-exceptions gnu-packets plain-lanes as-msvc-sse2 as-msvc-avx2 libc++ i686-sse2 i686-x87 armv7 riscv64 ppc64le s390x mingw emscripten wasm
     exit
 fi
 target=$1 folder=$2 eigen=$3
@@ -34,6 +34,7 @@ c++26)
     ;;
 native-scalar) compile "$compiler" -std=c++20 -march=native -DEIGEN_DONT_VECTORIZE && "$program" ;;
 native-unaligned) compile "$compiler" -std=c++20 -march=native -DEIGEN_MAX_ALIGN_BYTES=0 && "$program" ;;
+no-exceptions) compile "$compiler" -std=c++20 -fno-exceptions -fno-rtti && "$program" ;;
 gnu-packets) compile "$compiler" -std=c++20 -DATTEND_GNU_PACKETS && "$program" ;;
 plain-lanes) compile "$compiler" -std=c++20 -march=native -DATTEND_NO_GNU_VECTORS && "$program" ;;
 as-msvc-*)

@@ -52,8 +52,10 @@ concept GnuVector = std::same_as<P, Floats> || std::same_as<P, Doubles>;
 template <GnuVector P>
 using Truths = decltype(P{} < P{});
 
-template <GnuVector P>
-inline constexpr bool has_tanh<P> = false;
+template <>
+inline constexpr bool has_tanh<Floats> = true;
+template <>
+inline constexpr bool has_tanh<Doubles> = false;
 
 template <InVectors T>
 Packet<T> broadcast(T x) {
@@ -111,6 +113,11 @@ P root(const P& x) {
     for (auto& lane : lanes) lane = std::sqrt(lane);
     return load(lanes);
 #endif
+}
+/// By arithmetic alone, which the compiler makes four lanes of again.
+inline Floats rational_tanh(const Floats& x) {
+    return Floats{Eigen::numext::tanh(x[0]), Eigen::numext::tanh(x[1]), Eigen::numext::tanh(x[2]),
+                  Eigen::numext::tanh(x[3])};
 }
 template <GnuVector P>
 P min(const P& a, const P& b) {
