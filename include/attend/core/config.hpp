@@ -3,7 +3,7 @@
 /// What the library asks of the compiler, and the switches it listens to.
 ///
 /// - `ATTEND_ALLOW_FAST_MATH`: accept `-ffast-math`. The results for rows of −∞ and for NaN are then undefined.
-/// - `ATTEND_NO_GNU_VECTORS`: do without GCC's and Clang's vectors, as other compilers must: the same bits, slower.
+/// - `ATTEND_NO_GNU_VECTORS`: do without GCC's and Clang's vectors, as other compilers must, to the same bits.
 /// - `ATTEND_GNU_PACKETS`: packets of 128 bits by these vectors alone, as on processors that Eigen has no packets for.
 /// - `ATTEND_NO_AMX`: leave Intel's AMX alone also in builds for processors that have it (core/amx.hpp).
 /// - Exceptions off (`-fno-exceptions`): errors print their text to stderr and abort.
@@ -158,7 +158,7 @@
                 ATTEND_ABI_AMX, ATTEND_ABI_ERRORS, ATTEND_ABI_MATH, ATTEND_ABI_ALIGNMENT)
 
 /// For the few functions whose registers would otherwise go through memory.
-#if defined(__GNUC__)
+#if defined(__GNUC__) || defined(__clang__)
 #define ATTEND_ALWAYS_INLINE __attribute__((always_inline))
 #define ATTEND_NOINLINE __attribute__((noinline))
 #define ATTEND_FLAT __attribute__((noinline, flatten))

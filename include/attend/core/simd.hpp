@@ -2,14 +2,14 @@
 /// \file
 /// Packets: as many scalars as one register holds.
 ///
-/// | Header | What stands there |
-/// |---|---|
-/// | `simd_packets.hpp` | `Packet<T>`, and what takes an instruction or two: Eigen's (`simd_eigen_packets.hpp`), or for
-/// WebAssembly the compiler's (`simd_gnu_packets.hpp`) | | `simd_partial.hpp` | loads and stores of the first lanes
-/// only | | `simd_arithmetic.hpp` | quotients, roots, tanh | | `simd_bits.hpp` | integers as wide as lanes, truths as
-/// bits | | `simd_lanes.hpp` | bits of lanes, and from lane to lane: by vectors of GCC's and Clang's
-/// (`simd_gnu_lanes.hpp`), or without (`simd_plain_lanes.hpp`) | | `simd_sums.hpp`, `simd_transpose.hpp` | sums of
-/// lanes, of rows, of groups; rows to columns |
+/// - `simd_packets.hpp`: `Packet<T>`, and what takes an instruction or two. Eigen's (`simd_eigen_packets.hpp`), or on
+///   WebAssembly the compiler's (`simd_gnu_packets.hpp`).
+/// - `simd_partial.hpp`: loads and stores of the first lanes only.
+/// - `simd_arithmetic.hpp`: quotients, roots, tanh.
+/// - `simd_bits.hpp`: integers as wide as lanes, truths as bits.
+/// - `simd_lanes.hpp`: the bits of lanes, and from lane to lane. By vectors of GCC and Clang (`simd_gnu_lanes.hpp`), or
+///   without (`simd_plain_lanes.hpp`).
+/// - `simd_sums.hpp`, `simd_transpose.hpp`: sums of lanes, rows and groups; rows into columns.
 
 // GCC 12 takes the undefined lanes inside its own AVX-512 intrinsics for uninitialised variables of their callers.
 #if defined(__GNUC__) && !defined(__clang__)

@@ -10,10 +10,8 @@
 #include <cmath>
 #include <concepts>
 #include <cstddef>
-#include <cstdint>
 #include <cstring>
 #include <type_traits>
-#include <utility>
 
 #if defined(__wasm_simd128__)
 #include <wasm_simd128.h>
