@@ -47,10 +47,10 @@ struct Attention : S {
     using NormalizerFunctor = N;                   ///< the normalizer's type
     using EngineType = E;                          ///< the engine's type
 
-    [[no_unique_address]] M modifiers{};   ///< in their order, none or more
-    [[no_unique_address]] K mask{};        ///< `Everything` where none was given
-    [[no_unique_address]] N normalizer{};  ///< `DefaultSoftmax` where none was given
-    [[no_unique_address]] E engine{};      ///< `Fastest` where none was given
+    ATTEND_NO_UNIQUE_ADDRESS M modifiers{};   ///< in their order, none or more
+    ATTEND_NO_UNIQUE_ADDRESS K mask{};        ///< `Everything` where none was given
+    ATTEND_NO_UNIQUE_ADDRESS N normalizer{};  ///< `DefaultSoftmax` where none was given
+    ATTEND_NO_UNIQUE_ADDRESS E engine{};      ///< `Fastest` where none was given
 
     /// All parts as they are by default.
     constexpr Attention()

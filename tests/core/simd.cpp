@@ -1,10 +1,12 @@
 // Packets: what the kernels rely on, on whatever processor this is compiled for.
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <vector>
 
 #include <attend/core/simd.hpp>
 #include <support/catch.hpp>
@@ -133,6 +135,99 @@ TEMPLATE_TEST_CASE("roots are rounded correctly", "", float, double) {
          {Limits::infinity(), TestType(0), -TestType(0), Limits::min(), Limits::denorm_min(), Limits::max()})
         check(x);
     for (int i = 1; i < 2000; ++i) check(TestType(1) + TestType(i) / 777);
+}
+
+// The order of additions is part of what these promise: bits must not depend on who adds.
+
+namespace {
+
+/// Numbers whose sums round.
+template <class T>
+std::vector<Lanes<T>> rows_of_numbers(Index count) {
+    std::vector<Lanes<T>> rows(static_cast<std::size_t>(count));
+    T x = T(1);
+    for (auto& row : rows) {
+        for (T& lane : row) lane = std::sin(x) * std::exp(std::cos(x)), x += T(1.7);
+    }
+    return rows;
+}
+/// f of what stands `apart`, which doubles or halves.
+template <class T, class F>
+Lanes<T> over_groups(Lanes<T> x, std::size_t group, bool neighbours_first, F f) {
+    for (std::size_t level = 1; level < group; level *= 2) {
+        const std::size_t apart = neighbours_first ? level : group / 2 / level;
+        const Lanes<T> before = x;
+        for (std::size_t i = 0; i < x.size(); ++i) x[i] = f(before[i], before[i ^ apart]);
+    }
+    return x;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("lanes of groups are added in one order, whoever adds", "", float, double, long double) {
+    using T = TestType;
+    constexpr Index width = simd::width<T>;
+    const auto plus = [](T a, T b) { return a + b; };
+    const Lanes<T> x = rows_of_numbers<T>(1)[0];
+    const auto packet = simd::load(x.data());
+    for (Index group = 1; group <= width; group *= 2) {
+        const auto size = static_cast<std::size_t>(group);
+        CHECK(lanes<T>(simd::sums_of_groups<T>(packet, group)) == over_groups<T>(x, size, false, plus));
+        CHECK(lanes<T>(simd::sums_of_neighbours<T>(packet, group)) == over_groups<T>(x, size, true, plus));
+        CHECK(lanes<T>(simd::largest_of_groups<T>(packet, group)) ==
+              over_groups<T>(x, size, false, [](T a, T b) { return std::max(a, b); }));
+    }
+    CHECK(simd::sum_by_halves<T>(packet) == over_groups<T>(x, x.size(), false, plus)[0]);
+
+    const auto rows = rows_of_numbers<T>(width);
+    simd::Packet<T> packets[width];
+    for (Index i = 0; i < width; ++i) packets[i] = simd::load(rows[static_cast<std::size_t>(i)].data());
+    const auto sums = lanes<T>(simd::sums_of_rows<T>(packets));
+    for (std::size_t i = 0; i < sums.size(); ++i) CHECK(sums[i] == over_groups<T>(rows[i], sums.size(), true, plus)[0]);
+}
+
+TEMPLATE_TEST_CASE("a square of packets is transposed", "", float, double, long double) {
+    constexpr Index width = simd::width<TestType>;
+    simd::Packet<TestType> rows[width];
+    for (Index i = 0; i < width; ++i) rows[i] = count_from(static_cast<TestType>(i * width));
+    simd::transpose<TestType>(rows);
+    for (Index i = 0; i < width; ++i) {
+        const auto row = lanes<TestType>(rows[i]);
+        for (Index j = 0; j < width; ++j)
+            CHECK(row[static_cast<std::size_t>(j)] == static_cast<TestType>(j * width + i));
+    }
+}
+
+TEMPLATE_TEST_CASE("bits become lanes", "", float, double) {
+    constexpr Index width = simd::width<TestType>;
+    const auto yes = simd::broadcast(TestType(1)), no = simd::broadcast(TestType(0));
+    for (std::uint64_t bits = 0; bits < 1U << std::min<Index>(width, 8); ++bits) {
+        const auto mask = simd::mask_of_bits<TestType>(bits << (width > 8 ? 8 : 0) | bits);
+        const auto holds = lanes<TestType>(simd::select(mask, yes, no));
+        for (Index i = 0; i < width; ++i)
+            CHECK(holds[static_cast<std::size_t>(i)] == static_cast<TestType>(bits >> i % 8 & 1));
+        CHECK(simd::any<TestType>(mask) == (bits != 0));
+    }
+}
+
+TEMPLATE_TEST_CASE("a number is a power of two times one about 1", "", float, double) {
+    for (const TestType x : {TestType(1), TestType(0.7071), TestType(0.70711), TestType(3), TestType(1e30),
+                             TestType(1e-30), std::numeric_limits<TestType>::min()}) {
+        const auto parts = simd::exponent_and_mantissa<TestType>(simd::broadcast(x));
+        const TestType n = lanes<TestType>(parts.n)[0], m = lanes<TestType>(parts.m)[0];
+        CHECK(std::ldexp(m, static_cast<int>(n)) == x);
+        CHECK(m * m >= TestType(0.499999));
+        CHECK(m * m < TestType(2.000001));
+    }
+}
+
+TEMPLATE_TEST_CASE("words of 64 bits are compared without signs", "", float, double) {
+    simd::Words<TestType> words{};
+    const std::uint64_t bound = std::uint64_t{1} << 31;
+    for (Index i = 0; i < simd::width<TestType>; ++i)
+        words[i] = i % 3 == 0 ? bound - 1 : i % 3 == 1 ? bound : ~std::uint64_t{0};
+    const auto minus_ones = lanes<TestType>(simd::minus_one_from<TestType>(words, bound));
+    for (std::size_t i = 0; i < minus_ones.size(); ++i) CHECK(minus_ones[i] == (i % 3 == 0 ? 0 : -1));
 }
 
 }  // namespace test_simd

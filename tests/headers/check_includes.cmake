@@ -20,7 +20,7 @@ set(floors  # lowest first
     "attend.hpp")
 set(may_include_own_kind core softmax engine source call insight parts kernel mixer layer interchange)
 set(may_be_included_by_own_kind mask/algebra.hpp mask/block_sparse.hpp position/frequencies.hpp score/additive.hpp)
-set(may_name_eigen_internal core/simd.hpp)
+set(may_name_eigen_internal core/simd_eigen_packets.hpp)
 
 # The height of a header's first path component, or -1 where no floor is named after it.
 function(floor_of header result)

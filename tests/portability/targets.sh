@@ -6,7 +6,7 @@ set -euo pipefail
 
 if [ "$1" = --list ]; then
     # Those that any system's compilers serve stand first.
-    echo c++23 c++26 native-scalar native-unaligned libc++ i686-sse2 i686-x87 armv7 riscv64 ppc64le s390x mingw emscripten
+    echo c++23 c++26 native-scalar native-unaligned no-exceptions gnu-packets plain-lanes as-msvc-sse2 as-msvc-avx2 libc++ i686-sse2 i686-x87 armv7 riscv64 ppc64le s390x mingw emscripten wasm
     exit
 fi
 target=$1 folder=$2 eigen=$3
@@ -34,6 +34,16 @@ c++26)
     ;;
 native-scalar) compile "$compiler" -std=c++20 -march=native -DEIGEN_DONT_VECTORIZE && "$program" ;;
 native-unaligned) compile "$compiler" -std=c++20 -march=native -DEIGEN_MAX_ALIGN_BYTES=0 && "$program" ;;
+no-exceptions) compile "$compiler" -std=c++20 -fno-exceptions -fno-rtti && "$program" ;;
+gnu-packets) compile "$compiler" -std=c++20 -DATTEND_GNU_PACKETS && "$program" ;;
+plain-lanes) compile "$compiler" -std=c++20 -march=native -DATTEND_NO_GNU_VECTORS && "$program" ;;
+as-msvc-*)
+    # What the library is to Microsoft's compiler, by one that knows __declspec.
+    needs clang++
+    [ "$(uname -m)" = x86_64 ] || lacks x86_64
+    march=$([ "$target" = as-msvc-avx2 ] && echo haswell || echo x86-64)
+    compile clang++ -std=c++20 -w -fdeclspec -march="$march" -include "$here/as_msvc.hpp" && "$program"
+    ;;
 libc++)
     needs clang++
     echo '#include <vector>' | clang++ -stdlib=libc++ -fsyntax-only -x c++ - 2>/dev/null || lacks libc++
@@ -72,9 +82,11 @@ mingw)
     # As in a program of Windows: its header first.
     compile x86_64-w64-mingw32-g++-posix -std=c++20 -static -DNOMINMAX -include windows.h && WINEDEBUG=-all timeout 300 wine "$program.exe"
     ;;
-emscripten)
+emscripten | wasm)
+    # `wasm` has packets. One file: the loader of older versions takes today's node for a browser, and would fetch.
     needs em++ node
-    compile em++ -std=c++20 -sALLOW_MEMORY_GROWTH && node "$program"
+    simd=$([ "$target" = wasm ] && echo -msimd128 || true)
+    compile em++ -std=c++20 $simd -sALLOW_MEMORY_GROWTH -sSINGLE_FILE && node "$program"
     ;;
 *) echo "no target $target: $(bash "$0" --list)" >&2 && exit 2 ;;
 esac

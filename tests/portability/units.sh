@@ -16,6 +16,8 @@ if [ "$(uname -m)" = x86_64 ]; then
     switches[sse2]='-march=x86-64'
     switches[avx2]='-march=haswell'
     switches[avx2_scalar]='-march=haswell -DEIGEN_DONT_VECTORIZE'
+    switches[sse2_lanes]='-march=x86-64 -DATTEND_NO_GNU_VECTORS'
+    switches[sse2_vectors]='-march=x86-64 -DATTEND_GNU_PACKETS'
     unset 'switches[plain]'
 fi
 objects=() list=

@@ -3,6 +3,8 @@
 /// What the library asks of the compiler, and the switches it listens to.
 ///
 /// - `ATTEND_ALLOW_FAST_MATH`: accept `-ffast-math`. The results for rows of −∞ and for NaN are then undefined.
+/// - `ATTEND_NO_GNU_VECTORS`: do without GCC's and Clang's vectors, as other compilers must, to the same bits.
+/// - `ATTEND_GNU_PACKETS`: packets of 128 bits by these vectors alone, as on processors that Eigen has no packets for.
 /// - `ATTEND_NO_AMX`: leave Intel's AMX alone also in builds for processors that have it (core/amx.hpp).
 /// - Exceptions off (`-fno-exceptions`): errors print their text to stderr and abort.
 
@@ -19,13 +21,14 @@
 
 #include <Eigen/Core>
 
-#if defined(__FAST_MATH__) && !defined(ATTEND_ALLOW_FAST_MATH)
+#if (defined(__FAST_MATH__) || defined(_M_FP_FAST)) && !defined(ATTEND_ALLOW_FAST_MATH)
 #error \
     "attend: -ffast-math removes the infinities and NaNs that masks and softmax rely on; build without it, or define ATTEND_ALLOW_FAST_MATH to take the risk"
 #endif
 
-#if __cplusplus < 202002L
-#error "attend needs C++20 (-std=c++20)"
+// Microsoft's compiler says it in another macro.
+#if !(__cplusplus >= 202002L) && !(defined(_MSVC_LANG) && _MSVC_LANG >= 202002L)
+#error "attend needs C++20 (-std=c++20, /std:c++20)"
 #endif
 
 #if defined(min) || defined(max)
@@ -38,10 +41,19 @@
 #error "attend: float and double must be rounded to their own precision: compile with -msse2 -mfpmath=sse"
 #endif
 
-#if defined(__cpp_exceptions)
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
 #define ATTEND_HAS_EXCEPTIONS 1
 #else
 #define ATTEND_HAS_EXCEPTIONS 0
+#endif
+
+// Other compilers than GCC and Clang have no vectors.
+#if !defined(__GNUC__) && !defined(__clang__) && !defined(ATTEND_NO_GNU_VECTORS)
+#define ATTEND_NO_GNU_VECTORS
+#endif
+#if defined(__wasm_simd128__) && !defined(EIGEN_VECTORIZE) && !defined(EIGEN_DONT_VECTORIZE) && \
+    !defined(ATTEND_NO_GNU_VECTORS) && !defined(ATTEND_GNU_PACKETS)
+#define ATTEND_GNU_PACKETS
 #endif
 
 // What changes the code that the library's templates become. Objects of one program may be compiled for different
@@ -49,7 +61,9 @@
 // are part of every name, as `attend::ATTEND_ABI`, an inline namespace that nobody has to write. It covers what is
 // attend's. Eigen has no such names: where objects of different -march exchange its matrices, build all of them with
 // one EIGEN_MAX_ALIGN_BYTES, so that they agree on who frees what.
-#if !defined(EIGEN_VECTORIZE)
+#if defined(ATTEND_GNU_PACKETS)
+#define ATTEND_ABI_PACKETS isa_gnu
+#elif !defined(EIGEN_VECTORIZE)
 #define ATTEND_ABI_PACKETS isa_scalar
 #elif defined(EIGEN_VECTORIZE_AVX512FP16)
 #define ATTEND_ABI_PACKETS isa_avx512_fp16
@@ -69,6 +83,11 @@
 #define ATTEND_ABI_PACKETS isa_sse2
 #else
 #define ATTEND_ABI_PACKETS isa_packets
+#endif
+#if defined(ATTEND_NO_GNU_VECTORS)
+#define ATTEND_ABI_LANES _plain
+#else
+#define ATTEND_ABI_LANES
 #endif
 // Scalar code of one source differs too, and so does what the compiler makes of packets.
 #if defined(__AVX512FP16__)
@@ -120,7 +139,7 @@
 #else
 #define ATTEND_ABI_ERRORS _aborts
 #endif
-#if defined(__FAST_MATH__)
+#if defined(__FAST_MATH__) || defined(_M_FP_FAST)
 #define ATTEND_ABI_MATH _fast
 #elif defined(__ASSOCIATIVE_MATH__)
 #define ATTEND_ABI_MATH _associative
@@ -137,17 +156,21 @@
 #else
 #define ATTEND_ABI_ALIGNMENT _a64
 #endif
-#define ATTEND_JOIN_NOW(a, b, c, d, e, f, g, h, i) a##b##c##d##e##f##g##h##i
-#define ATTEND_JOIN(a, b, c, d, e, f, g, h, i) ATTEND_JOIN_NOW(a, b, c, d, e, f, g, h, i)
-#define ATTEND_ABI                                                                                      \
-    ATTEND_JOIN(ATTEND_ABI_PACKETS, ATTEND_ABI_TARGET, ATTEND_ABI_FMA, ATTEND_ABI_BITS, ATTEND_ABI_AMX, \
-                ATTEND_ABI_BF16, ATTEND_ABI_ERRORS, ATTEND_ABI_MATH, ATTEND_ABI_ALIGNMENT)
+#define ATTEND_JOIN_NOW(a, b, c, d, e, f, g, h, i, j) a##b##c##d##e##f##g##h##i##j
+#define ATTEND_JOIN(a, b, c, d, e, f, g, h, i, j) ATTEND_JOIN_NOW(a, b, c, d, e, f, g, h, i, j)
+#define ATTEND_ABI                                                                                        \
+    ATTEND_JOIN(ATTEND_ABI_PACKETS, ATTEND_ABI_LANES, ATTEND_ABI_TARGET, ATTEND_ABI_FMA, ATTEND_ABI_BITS, \
+                ATTEND_ABI_AMX, ATTEND_ABI_BF16, ATTEND_ABI_ERRORS, ATTEND_ABI_MATH, ATTEND_ABI_ALIGNMENT)
 
 /// For the few functions whose registers would otherwise go through memory.
-#if defined(__GNUC__)
+#if defined(__GNUC__) || defined(__clang__)
 #define ATTEND_ALWAYS_INLINE __attribute__((always_inline))
 #define ATTEND_NOINLINE __attribute__((noinline))
 #define ATTEND_FLAT __attribute__((noinline, flatten))
+#elif defined(_MSC_VER)
+#define ATTEND_ALWAYS_INLINE  // it stands on lambdas as well, where __forceinline may not
+#define ATTEND_NOINLINE __declspec(noinline)
+#define ATTEND_FLAT __declspec(noinline)
 #else
 #define ATTEND_ALWAYS_INLINE
 #define ATTEND_NOINLINE
@@ -167,4 +190,13 @@
 #define ATTEND_UNROLLED _Pragma("GCC unroll 16")
 #else
 #define ATTEND_UNROLLED
+#endif
+
+/// Of a member that may be empty, and then takes no room: Microsoft's compiler takes no notice of the standard's word.
+#if !defined(_MSC_VER)
+#define ATTEND_NO_UNIQUE_ADDRESS [[no_unique_address]]
+#elif __has_cpp_attribute(msvc::no_unique_address)
+#define ATTEND_NO_UNIQUE_ADDRESS [[msvc::no_unique_address]]
+#else
+#define ATTEND_NO_UNIQUE_ADDRESS
 #endif

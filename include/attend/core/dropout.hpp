@@ -73,20 +73,18 @@ public:
     template <class T>
     void apply(T* weights, Index lanes, Index keys, const LanePosition<T>& p) const {
         constexpr Index w = simd::width<T>;
-        Words<T> queries{};
+        simd::Words<T> queries{};
         for (Index i = 0; i < w; ++i) queries[i] = word(p.query[i]);
-        const Words<T> none{};
+        const simd::Words<T> none{};
         const auto minus_kept = simd::broadcast(static_cast<T>(-kept_));
         for (Index j = 0; j < keys; j += 4) {
-            std::array<Words<T>, 4> words{none + word((p.key + j) / 4), queries, none + word(p.head),
-                                          none + word(p.sequence)};
+            std::array<simd::Words<T>, 4> words{none + word((p.key + j) / 4), queries, none + word(p.head),
+                                                none + word(p.sequence)};
             philox(words, seed_);
             for (Index r = 0; r < std::min<Index>(4, keys - j); ++r) {
-                using Signs [[gnu::vector_size(sizeof(T) * w)]] = T;
-                const auto keeps =
-                    __builtin_convertvector(words[static_cast<std::size_t>(r)] >= least_, Signs);  // −1, 0
+                const auto minus_keeps = simd::minus_one_from<T>(words[static_cast<std::size_t>(r)], least_);
                 T* const row = weights + (j + r) * lanes;
-                const auto factor = simd::mul(minus_kept, simd::bit_cast<simd::Packet<T>>(keeps));
+                const auto factor = simd::mul(minus_kept, minus_keeps);
                 // What is dropped is 0 whatever stood there: the gradient of a weight may be infinite.
                 const auto zero = simd::broadcast(T(0)), x = simd::load(row, p.query.count, T(0));
                 simd::store<T>(row, simd::select_equal(factor, zero, zero, simd::mul(factor, x)), p.query.count);
@@ -95,9 +93,6 @@ public:
     }
 
 private:
-    template <class T>
-    using Words [[gnu::vector_size(sizeof(std::uint64_t) * simd::width<T>)]] = std::uint64_t;
-
     static constexpr std::uint64_t word(Index i) { return static_cast<std::uint32_t>(i); }
     /// What decides about four keys.
     std::array<std::uint64_t, 4> words_at(const Position& p) const {

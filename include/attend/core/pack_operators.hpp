@@ -127,6 +127,13 @@ Lanes<T> scalars_of(const A& a, const B& b, F&& f) {
     return f(Lanes<T>(a), Lanes<T>(b));
 }
 
+/// a − b, if an index holds it.
+constexpr bool subtract(Index a, Index b, Index& difference) {
+    using Bits = std::make_unsigned_t<Index>;
+    difference = static_cast<Index>(static_cast<Bits>(a) - static_cast<Bits>(b));
+    return ((a ^ b) & (a ^ difference)) >= 0;  // it overflows where its sign is not that of a, and that of b is not
+}
+
 /// The signs of a − b, lane by lane, exactly: sign(lanes) is asked of lanes that have them.
 template <class A, class B, class Sign, class Compare>
 auto compare_indices(const A& a, const B& b, Sign&& sign, Compare&& compare) {
@@ -136,8 +143,8 @@ auto compare_indices(const A& a, const B& b, Sign&& sign, Compare&& compare) {
         // Differences beyond the bounds of what T holds exactly keep their signs where they are cut off.
         constexpr Index most = Index(1) << 22, steepest = Index(1) << 15;
         Index first, step;
-        if (!__builtin_sub_overflow(x.step, y.step, &step) && -steepest <= step && step <= steepest) {
-            if (__builtin_sub_overflow(x.first, y.first, &first)) first = x.first < y.first ? -most : most;
+        if (subtract(x.step, y.step, step) && -steepest <= step && step <= steepest) {
+            if (!subtract(x.first, y.first, first)) first = x.first < y.first ? -most : most;
             return sign(Lanes<T>(LaneIndex<T>{first < -most ? -most : first > most ? most : first, step, 0}));
         }
     }

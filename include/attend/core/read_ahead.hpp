@@ -13,8 +13,10 @@ namespace attend::inline ATTEND_ABI::detail {
 /// Asks for the line of memory at `at`, where there need be none, in the first or the second level of the cache.
 template <int level>
 void fetch_line([[maybe_unused]] std::uintptr_t at) {
-#if defined(__GNUC__)
+#if defined(__GNUC__) || defined(__clang__)
     __builtin_prefetch(reinterpret_cast<const void*>(at), 0, 4 - level);
+#elif defined(EIGEN_VECTORIZE_SSE)
+    _mm_prefetch(reinterpret_cast<const char*>(at), level == 1 ? _MM_HINT_T0 : _MM_HINT_T1);
 #endif
 }
 inline constexpr Index line_bytes = 64;

@@ -35,7 +35,7 @@ ATTEND_ALWAYS_INLINE inline Packet<T> load_as(const S* from) {
             if constexpr (std::is_same_v<S, Eigen::bfloat16>) {
                 const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
                 return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
-#if defined(__F16C__)
+#if defined(__F16C__) || defined(_MSC_VER)  // which has no macro for it, and the instruction wherever it has AVX2
             } else if constexpr (std::is_same_v<S, Eigen::half>) {
                 return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
 #endif

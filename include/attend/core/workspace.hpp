@@ -135,11 +135,9 @@ private:
 /// Without a workspace, calls that need at most this much stay on the stack: small and fixed-size ones use no heap.
 inline constexpr std::size_t stack_scratch_bytes = 64 * 1024;
 
+/// A function of its own: calls with a workspace do not pay for the frame.
 template <class F>
-#if defined(__GNUC__)
-[[gnu::noinline]]  // calls with a workspace do not pay for the frame
-#endif
-void with_stack_scratch(F&& f) {
+ATTEND_NOINLINE void with_stack_scratch(F&& f) {
     alignas(Workspace::alignment) std::byte block[stack_scratch_bytes];
     f(static_cast<std::byte*>(block));
 }

@@ -14,6 +14,8 @@ template <class T>
 struct Registers {
 #if defined(EIGEN_VECTORIZE_AVX512) || (defined(EIGEN_VECTORIZE_NEON) && defined(__aarch64__))
     static constexpr int vectors = 4, rows = 6;  // 24 of 32
+#elif defined(__wasm__)
+    static constexpr int vectors = 2, rows = 4;  // with 10 of 16, what runs it spills to memory
 #else
     static constexpr int vectors = 2, rows = 6;  // 12 of 16
 #endif

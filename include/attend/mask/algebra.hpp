@@ -24,8 +24,8 @@ template <Mask A, Mask B>
 struct MaskAnd {
     static constexpr Kind kind = Kind::mask;
 
-    [[no_unique_address]] A a;  ///< the first mask
-    [[no_unique_address]] B b;  ///< the second one
+    ATTEND_NO_UNIQUE_ADDRESS A a;  ///< the first mask
+    ATTEND_NO_UNIQUE_ADDRESS B b;  ///< the second one
 
     auto spelled(const auto& say) const { return say("", say.join(" & ", a, b)); }
 
@@ -83,8 +83,8 @@ template <Mask A, Mask B>
 struct MaskOr {
     static constexpr Kind kind = Kind::mask;
 
-    [[no_unique_address]] A a;  ///< the first mask
-    [[no_unique_address]] B b;  ///< the second one
+    ATTEND_NO_UNIQUE_ADDRESS A a;  ///< the first mask
+    ATTEND_NO_UNIQUE_ADDRESS B b;  ///< the second one
 
     auto spelled(const auto& say) const { return say("", say.join(" | ", a, b)); }
 
@@ -107,7 +107,7 @@ template <Mask A>
 struct MaskNot {
     static constexpr Kind kind = Kind::mask;
 
-    [[no_unique_address]] A a;  ///< the mask
+    ATTEND_NO_UNIQUE_ADDRESS A a;  ///< the mask
 
     auto spelled(const auto& say) const { return say.join("", "~", a); }
 

@@ -14,7 +14,7 @@ template <class F>
 struct LambdaMask {
     static constexpr Kind kind = Kind::mask;
 
-    [[no_unique_address]] F keep;  ///< the predicate
+    ATTEND_NO_UNIQUE_ADDRESS F keep;  ///< the predicate
 
     auto spelled(const auto& say) const { return say("mask", "..."); }
 

@@ -150,7 +150,7 @@ private:
         // 32 bits hold them, and divide in half the time.
         const auto first = static_cast<std::uint32_t>(begin), columns = static_cast<std::uint32_t>(columns_.size),
                    rows = static_cast<std::uint32_t>(rows_.size), line = first / columns, plane = line / rows;
-        Piece piece{plane, line - plane * rows, first - line * columns, 0, begin};
+        Piece piece{Index(plane), Index(line - plane * rows), Index(first - line * columns), 0, begin};
         for (;;) {
             piece.end = std::min(columns_.size, piece.begin + end - piece.first);
             if (!f(std::as_const(piece))) return;

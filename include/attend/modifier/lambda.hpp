@@ -16,7 +16,7 @@ template <class F>
 struct LambdaModifier {
     static constexpr Kind kind = Kind::modifier;
 
-    [[no_unique_address]] F formula;  ///< f
+    ATTEND_NO_UNIQUE_ADDRESS F formula;  ///< f
 
     auto spelled(const auto& say) const { return say("modifier", "..."); }
 

@@ -15,7 +15,7 @@ struct LambdaScore {
     static constexpr Kind kind = Kind::score;
     static constexpr Pairing pairing = Pairing::elementwise;
 
-    [[no_unique_address]] F formula;  ///< f
+    ATTEND_NO_UNIQUE_ADDRESS F formula;  ///< f
 
     auto spelled(const auto& say) const { return say("score", "..."); }
 
