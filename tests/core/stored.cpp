@@ -54,8 +54,8 @@ void check_narrowing(const std::vector<T>& numbers) {
                 const S x = narrow[static_cast<std::size_t>(i)];
                 const S expected = i < count ? static_cast<S>(numbers[begin + static_cast<std::size_t>(i)]) : S(7.0F);
                 const bool nan = (Eigen::numext::isnan)(expected) && (Eigen::numext::isnan)(x);
-                CHECK((nan || Eigen::numext::bit_cast<std::uint16_t>(x) ==
-                                  Eigen::numext::bit_cast<std::uint16_t>(expected)));
+                CHECK((nan ||
+                       Eigen::numext::bit_cast<std::uint16_t>(x) == Eigen::numext::bit_cast<std::uint16_t>(expected)));
             }
         }
     }

@@ -55,8 +55,8 @@ void scale_row(const T* from, Index columns, T factor, X* to, Index stride) {
     for (Index a = 0; a < columns; ++a) to[a * stride] = static_cast<X>(factor * from[a]);
 }
 
-/// The way back: to(i, a) = from[a · lanes + first + i] · factor[first + i] for `rows` lanes, through `to`'s strides. No
-/// `factor` is 1.
+/// The way back: to(i, a) = from[a · lanes + first + i] · factor[first + i] for `rows` lanes, through `to`'s strides.
+/// No `factor` is 1.
 template <class T, class X>
 void lanes_to_rows(const T* from, Index lanes, Index first, const T* factor, Index rows, Index columns, X* to,
                    Index row_stride, Index column_stride) {
