@@ -4,7 +4,9 @@ cmake_minimum_required(VERSION 3.21)
 set(floors  # lowest first
     "version.hpp"
     "core"
-    "softmax engine source"
+    "softmax"
+    "engine"
+    "source"
     "call"
     "score modifier mask position insight"
     "normalizer"
