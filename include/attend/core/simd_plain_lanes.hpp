@@ -69,7 +69,7 @@ Packet<T> mask_of_bits(std::uint64_t bits) {
 /// hold what stands side by side no more, the sums of neighbours among those pieces of 128 bits.
 template <class T, bool within>
 ATTEND_ALWAYS_INLINE inline Packet<T> sums_of_pairs(const Packet<T>& x, const Packet<T>& y) {
-    using P = Packet<T>;
+    using P [[maybe_unused]] = Packet<T>;
     [[maybe_unused]] constexpr int even = 0x88, odd = 0xdd;
 #if defined(EIGEN_VECTORIZE_AVX512)
     if constexpr (is_packet<P, float, 64> && within)

@@ -2,7 +2,6 @@
 /// \file
 /// Packets of numbers that are held as narrower ones.
 
-#include <algorithm>
 #include <cstdint>
 #include <type_traits>
 
@@ -134,7 +133,7 @@ ATTEND_ALWAYS_INLINE inline void store_as(S* to, const Packet<T>& x, Index count
         if (count == width<T>) return store_as<T>(to, x);
         S lanes[width<T>];
         store_as<T>(lanes, x);
-        std::copy_n(lanes, count, to);
+        copy_some<T>(lanes, count, to);
     }
 }
 
