@@ -12,7 +12,7 @@
 
 // Clang 14 spells the macros without the second underscore.
 #if (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__linux__) && defined(EIGEN_VECTORIZE_AVX512) && \
-    !defined(ATTEND_NO_AMX)
+    !defined(ATTEND_GNU_PACKETS) && !defined(ATTEND_NO_AMX)
 #define ATTEND_AMX 1
 #include <immintrin.h>
 #include <sys/syscall.h>

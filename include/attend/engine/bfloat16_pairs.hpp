@@ -13,7 +13,8 @@
 #include <attend/engine/packets.hpp>
 
 // Not on GCC's and Clang's word alone: the rows around are Eigen's packets of AVX-512.
-#if defined(__AVX512BF16__) && defined(EIGEN_VECTORIZE_AVX512) && !defined(ATTEND_NO_AVX512_BF16)
+#if defined(__AVX512BF16__) && defined(EIGEN_VECTORIZE_AVX512) && !defined(ATTEND_GNU_PACKETS) && \
+    !defined(ATTEND_NO_AVX512_BF16)
 #define ATTEND_AVX512_BF16 1
 #include <immintrin.h>
 #endif
