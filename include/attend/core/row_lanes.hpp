@@ -56,7 +56,6 @@ void scale_row(const T* from, Index columns, T factor, X* to, Index stride) {
 }
 
 /// The way back: to(i, a) = from[a · lanes + first + i] · factor[first + i] for `rows` lanes, through `to`'s strides.
-/// No `factor` is 1.
 template <class T, class X>
 void lanes_to_rows(const T* from, Index lanes, Index first, const T* factor, Index rows, Index columns, X* to,
                    Index row_stride, Index column_stride) {
@@ -65,15 +64,13 @@ void lanes_to_rows(const T* from, Index lanes, Index first, const T* factor, Ind
         const Index here = std::min(w, rows - i);
         if (here <= few_of_lanes<T>) {
             for (Index a = 0; a < columns; ++a) {
-                for (Index r = i; r < rows; ++r) {
-                    const T x = from[a * lanes + first + r];
+                for (Index r = i; r < rows; ++r)
                     to[r * row_stride + a * column_stride] =
-                        static_cast<X>(factor == nullptr ? x : factor[first + r] * x);
-                }
+                        static_cast<X>(factor[first + r] * from[a * lanes + first + r]);
             }
             return;
         }
-        const auto f = factor == nullptr ? simd::broadcast(T(1)) : simd::load<T>(factor + first + i, here, T(0));
+        const auto f = simd::load<T>(factor + first + i, here, T(0));
         for (Index a = 0; a < columns; a += w) {
             const Index wide = std::min(w, columns - a);
             simd::Packet<T> block[w];

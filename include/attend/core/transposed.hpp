@@ -8,9 +8,11 @@
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// to[c · to_stride + r] = from[r · from_stride + c] for `rows` rows of `columns` columns; if `adds`, it is added.
+/// to[c · to_stride + r] = from[r · from_stride + c] for `rows` rows of `columns` columns; if `adds`, it is added,
+/// times `factor`.
 template <bool adds, class T>
-void write_transposed(const T* from, Index from_stride, Index rows, Index columns, T* to, Index to_stride) {
+void write_transposed(const T* from, Index from_stride, Index rows, Index columns, T* to, Index to_stride,
+                      [[maybe_unused]] T factor = T(1)) {
     constexpr Index w = simd::width<T>;
     for (Index i = 0; i < rows; i += w) {
         const Index tall = std::min(w, rows - i);
@@ -22,7 +24,8 @@ void write_transposed(const T* from, Index from_stride, Index rows, Index column
             simd::transpose<T>(block);
             for (Index c = 0; c < wide; ++c) {
                 T* const row = to + (a + c) * to_stride + i;
-                if constexpr (adds) block[c] = simd::add(simd::load(row, tall, T(0)), block[c]);
+                if constexpr (adds)
+                    block[c] = simd::madd(simd::broadcast(factor), block[c], simd::load(row, tall, T(0)));
                 simd::store<T>(row, block[c], tall);
             }
         }
@@ -33,8 +36,9 @@ void transpose_into(const T* from, Index from_stride, Index rows, Index columns,
     write_transposed<false>(from, from_stride, rows, columns, to, to_stride);
 }
 template <class T>
-void add_transposed(const T* from, Index from_stride, Index rows, Index columns, T* to, Index to_stride) {
-    write_transposed<true>(from, from_stride, rows, columns, to, to_stride);
+void add_transposed(const T* from, Index from_stride, Index rows, Index columns, T* to, Index to_stride,
+                    T factor = T(1)) {
+    write_transposed<true>(from, from_stride, rows, columns, to, to_stride, factor);
 }
 
 }  // namespace attend::detail

@@ -7,6 +7,7 @@
 
 #include <attend/call/block_rows.hpp>
 #include <attend/core/operand_rows.hpp>
+#include <attend/core/row_lanes.hpp>
 #include <attend/core/workspace.hpp>
 #include <attend/engine/products.hpp>
 #include <attend/kernel/needs.hpp>
