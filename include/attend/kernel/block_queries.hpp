@@ -72,7 +72,7 @@ public:
           z(scratch),
           width(width_),
           by_rows(by_rows_),
-          products(engine, rows.block.packs && rows.lanes > simd::width<T> && scratch.packing) {}
+          products(engine, rows.block.packs && rows.lanes > most_unpacked_lanes && scratch.packing) {}
 
     /// What of a factor of the queries they are multiplied by. The rest is left to the products where it would cost
     /// operands that are rounded their bits.
@@ -134,6 +134,10 @@ public:
     }
 
 private:
+    /// A packet of lanes alone fills half an AMX tile. What is rounded is packed all the same: a tile of keys that a
+    /// team shares may be there in no other form.
+    static constexpr Index most_unpacked_lanes = RoundingEngine<E> ? 0 : simd::width<T>;
+
     void pack() {
         operand = {z.q};
         products.prepare(operand, width, rows.lanes, z.packed_q);
