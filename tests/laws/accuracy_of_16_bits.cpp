@@ -66,6 +66,7 @@ TEMPLATE_TEST_CASE("errors in 16 bits are at most twice those of the naive expre
                            {128, 512, 40, 33, 1},
                            {100, 2048, 32, 32, 1},
                            {100, 2048, 32, 32, 10},
+                           {200, 150, 24, 20, 1},  // the last block has one packet of lanes
                            {256, 256, 256, 16, 3}}) {
         check<TestType>(row);
     }
