@@ -463,6 +463,11 @@ private:
         Number dweight{}, dscore{};
     };
 
+    /// A weight as the values are multiplied by it.
+    static Number rounded(const Number& weight) {
+        return {weight.value, weight.error + precision.weights * std::abs(weight.value)};
+    }
+
     void query(Index s, Index head, Index row) {
         const Index query_row = call_.query_begin[at(s)] + row, kv_head = head / call_.group();
         const Index keys = call_.key_begin[at(s + 1)] - call_.key_begin[at(s)];
@@ -487,8 +492,7 @@ private:
             Sum out;
             for (const Seen& x : seen) {
                 if (x.weight.value == 0 && x.weight.error == 0) continue;
-                const double rounding = precision.weights * std::abs(x.weight.value);
-                out.add(Number{x.weight.value, x.weight.error + rounding} * Number{call_.v(x.key_row, kv_head, c)});
+                out.add(rounded(x.weight) * Number{call_.v(x.key_row, kv_head, c)});
             }
             const Number y = result_.out(query_row, head, c) = out.number();
             const double dy = call_.dout(query_row, head, c);
@@ -501,7 +505,7 @@ private:
             for (Index c = 0; c < call_.v.width; ++c) {
                 const Number dy{call_.dout(query_row, head, c)};
                 dweight.add(dy * Number{call_.v(x.key_row, kv_head, c)});
-                if (x.again.value != 0 || x.again.error != 0) dv_(x.key_row, kv_head, c).add(x.again * dy);
+                if (x.again.value != 0 || x.again.error != 0) dv_(x.key_row, kv_head, c).add(rounded(x.again) * dy);
             }
             if (call_.dweights.rows > 0) {
                 const double own = call_.dweights(query_row, head, x.pair.key);

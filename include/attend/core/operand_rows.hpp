@@ -2,6 +2,7 @@
 /// \file
 /// Rows of operands, copied and added to, whatever their storage order.
 
+#include <algorithm>
 #include <type_traits>
 
 #include <attend/core/stored.hpp>
@@ -41,7 +42,18 @@ void copy_rows(const Rows& rows, T factor, T* to, Index stride) {
     copy = rows.template cast<T>() * factor;
 }
 
-/// rows(i, a) += factor · from[i · stride + a]
+/// to[a] += factor · from[a] for `columns` of them, rounded once
+template <class T, class X>
+void add_to_row(const T* from, Index columns, T factor, X* to) {
+    const auto f = simd::broadcast(factor);
+    for (Index a = 0; a < columns; a += simd::width<T>) {
+        const Index count = std::min(simd::width<T>, columns - a);
+        const auto sum = simd::madd(f, simd::load(from + a, count, T(0)), simd::load_as<T>(to + a, count));
+        simd::store_as<T>(to + a, sum, count);
+    }
+}
+
+/// rows(i, a) += factor · from[i · stride + a], rounded once
 template <class T, class Rows>
 void add_rows(const T* from, Index stride, T factor, Rows&& rows) {
     using X = typename std::remove_cvref_t<Rows>::Scalar;
@@ -53,7 +65,14 @@ void add_rows(const T* from, Index stride, T factor, Rows&& rows) {
     }
     const Eigen::Map<const RowMatrix<T>, Eigen::Unaligned, Eigen::OuterStride<>> added(from, rows.rows(), rows.cols(),
                                                                                        Eigen::OuterStride<>(stride));
-    rows += (added * factor).template cast<X>();
+    if constexpr (std::is_same_v<T, X>) {
+        rows += added * factor;
+    } else if (rows.innerStride() == 1) {
+        for (Index i = 0; i < rows.rows(); ++i)
+            add_to_row(from + i * stride, rows.cols(), factor, rows.data() + i * rows.outerStride());
+    } else {
+        rows = (rows.template cast<T>() + added * factor).template cast<X>();
+    }
 }
 
 }  // namespace attend::detail

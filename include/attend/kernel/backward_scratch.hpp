@@ -10,8 +10,7 @@
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
-/// The scratch of one block of lanes. Tiles are key_block × lanes, or with normalizers that need a row whole all keys ×
-/// lanes.
+/// The scratch of one block of lanes. Tiles are key_block × lanes.
 template <class T>
 struct BackwardScratch : FoldScratch<T> {
     ScoreScratch<T> scores;
@@ -20,17 +19,19 @@ struct BackwardScratch : FoldScratch<T> {
     T* dout_rows;   ///< lanes × d_v, padded
     T* v;           ///< a tile of values, where they are not read in place
     T* k_finite;    ///< a tile of keys without what is not finite
+    Index room;     ///< keys whose tiles stand beside each other; of more keys, tiles take each other's place
     T *row, *drow;  ///< one row of weights and its gradient, for normalizers that need it whole
     T* ones;        ///< as many as any product has lanes
     T* kept;        ///< for each modifier of tiles, key_block × lanes: the gradients of what it made
-    std::byte *packed_weights, *packed_dout, *packed_q;  ///< of p or ds, and of the rows of dout and of q, where the
-                                                         ///< engine packs
+    /// Of p or ds, of the rows of dout and of q, and of dout in lanes, where the engine packs.
+    std::byte *packed_weights, *packed_dout, *packed_q, *packed_dout_lanes;
 
     BackwardScratch(Arena& arena, const Shape& shape, Index lanes, const Needs& needs, const PackedMemory& packing)
-        : FoldScratch<T>(arena, tile(shape, lanes, needs), shape.d_v, needs.state_members, lanes),
+        : FoldScratch<T>(arena, lanes * kept_keys(shape, needs), shape.d_v, needs.state_members, lanes),
           scores(arena, lanes, key_block, needs.width, simd::padded<T>(needs.width), needs.exponentials, packing) {
         const Index dv_stride = simd::padded<T>(shape.d_v), row_keys = needs.whole_rows ? shape.keys : 0;
-        raw = arena.take<T>(needs.modifies ? tile(shape, lanes, needs) : 0);
+        room = kept_keys(shape, needs);
+        raw = arena.take<T>(needs.modifies ? lanes * room : 0);
         dq = arena.take<T>(needs.width * lanes);
         dout_rows = arena.take<T>(lanes * dv_stride);
         v = arena.take<T>(key_block * shape.d_v);
@@ -42,11 +43,15 @@ struct BackwardScratch : FoldScratch<T> {
         packed_weights = packing.take(arena, key_block, lanes);
         packed_dout = packing.take(arena, dv_stride, lanes);
         packed_q = packing.take(arena, scores.mapped_stride, lanes);
+        packed_dout_lanes = packing.take(arena, lanes, shape.d_v);
     }
 
 private:
-    static Index tile(const Shape& shape, Index lanes, const Needs& needs) {
-        return lanes * (needs.whole_rows ? shape.keys : key_block);
+    /// What is seen twice is kept from the first time, where it is not so much that it would leave the caches: formed
+    /// again, it has the same bits.
+    static Index kept_keys(const Shape& shape, const Needs& needs) {
+        constexpr Index most = 4096;
+        return needs.whole_rows ? shape.keys : std::min(needs.sees_twice ? most : key_block, shape.keys);
     }
 };
 

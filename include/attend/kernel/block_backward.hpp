@@ -58,14 +58,15 @@ public:
         dout = {z.dout_rows};
         q = {z.scores.mapped};
         products.prepare(dout, count, dout_stride, z.packed_dout);
-        products.prepare(q, count, q_stride, z.packed_q);
+        // The gradients of scores may cancel in their sums: rounded, they would lose more than weights do.
+        if constexpr (!RoundingEngine<E>) products.prepare(q, count, q_stride, z.packed_q);
     }
 
     /// to (keys × stride) = add ∘ to + x · operand, where x is p or ds.
     ATTEND_NOINLINE void add_product(const T* x, Index count, const LaneOperand<T>& operand, Index stride, T* to,
                                      const T* add) const {
         RowOperand<T> a{{x, rows.lanes, 1}};
-        products.prepare(a, count, rows.block.count(), z.packed_weights);
+        if (operand.packed != nullptr) products.prepare(a, count, rows.block.count(), z.packed_weights);
         products.multiply(a, count, rows.block.count(), operand, stride, to, {.factor = add});
     }
     /// dq = add ∘ dq + ds · k of a tile, which a mask may cut, and a range of lanes.
@@ -132,7 +133,7 @@ public:
           parameters_(parameters),
           rows_(problem, block),
           head_(source.head(problem.key_rows(block.sequence, block.kv_head))),
-          scores_(attention, attention.engine, rows_, width, false, 0, scratch.scores),
+          scores_(attention, engine_of<Source, T, X>(attention), rows_, width, false, 0, scratch.scores),
           score_gradients_(attention, gradients, parameters, rows_, head_, scores_, scratch),
           z_(scratch),
           keys_(key_gradients),
@@ -144,6 +145,7 @@ public:
         products_.clear();
         scores_.load_queries(true);
         products_.load(gradients_.dout, gradients_.lse);
+        score_gradients_.load_dout();
         bool first = true;
         score_gradients_.for_each_tile(
             Scores::dot && products_.finite,
@@ -165,7 +167,8 @@ public:
     }
 
 private:
-    using Scores = BlockScores<T, A, X, typename A::EngineType>;
+    using E = ForwardEngine<T, A, X, Source>;
+    using Scores = BlockScores<T, A, X, E>;
 
     /// dv += p · dout and dk += ds · q of a tile; where features are paired one by one, their gradients.
     void add_to_keys(Index begin, Index keys, const T* p, const T* ds, [[maybe_unused]] bool first) {
@@ -195,7 +198,7 @@ private:
             lanes_to_rows(z_.dq, rows_.lanes, h * count, z_.ones, count, products_.width, mapped, stride, Index(1));
             auto dq = rows_.of(gradients_.dq, h);
             if constexpr (ScalesQueries<typename A::ScoreFunctor, T>) {
-                add_rows(mapped, stride, query_factor<T>(attention_.score(), products_.width), dq);
+                add_rows(mapped, stride, scores_.query_factor_taken(), dq);
             } else {
                 const StridedBlock<T> dmapped(mapped, count, products_.width, Eigen::OuterStride<>(stride));
                 map_queries_backward(attention_.score(), rows_.of(rows_.problem.q, h), dmapped, dq, parameters_.score);
@@ -209,10 +212,10 @@ private:
     BlockRows<T, X> rows_;
     typename Source::Head head_;
     Scores scores_;
-    BlockScoreGradients<T, A, X, typename Source::Head> score_gradients_;
+    BlockScoreGradients<T, A, X, E, typename Source::Head> score_gradients_;
     const BackwardScratch<T>& z_;
     const KeyGradients<T>& keys_;
-    BlockProducts<T, X, typename A::EngineType> products_;
+    BlockProducts<T, X, E> products_;
 };
 
 }  // namespace attend::detail::fused

@@ -94,14 +94,14 @@ public:
     }
     /// Keys and values packed from rows as they are held, where the engine does so.
     bool packs_held_keys([[maybe_unused]] KeyTile<T>& tile, [[maybe_unused]] const Products<T, E>& products) const {
-        if constexpr (packs_held) {
+        if constexpr (PacksHeld<Head, E, T>) {
             return products.packs(tile.keys) &&
                    products.engine.pack_held_keys(tile.k, keys.held_keys(tile.begin, tile.keys));
         }
         return false;
     }
     bool packs_held_values([[maybe_unused]] KeyTile<T>& tile, [[maybe_unused]] const Products<T, E>& products) const {
-        if constexpr (packs_held) {
+        if constexpr (PacksHeld<Head, E, T>) {
             return products.packs(tile.keys) &&
                    (tile.v.packed != nullptr ||
                     products.engine.pack_held_values(tile.v, keys.held_values(tile.begin, tile.keys), z.packed_v));
@@ -242,14 +242,6 @@ public:
     }
 
 private:
-    static constexpr bool packs_held = [] {
-        if constexpr (requires(const Head& head) { head.held_keys(0, 0), head.held_values(0, 0); }) {
-            return Products<T, E>::template can_pack_held<decltype(std::declval<const Head&>().held_keys(0, 0))>;
-        } else {
-            return false;
-        }
-    }();
-
     /// The block's first row, counted through all sequences.
     Index first_row() const {
         const Problem<X>& problem = rows.problem;

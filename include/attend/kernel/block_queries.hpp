@@ -64,7 +64,8 @@ public:
     bool by_rows;  ///< features stand in lanes instead of queries
     Products<T, E> products;
     LaneOperand<T> operand{};
-    T scale = 1;  ///< times which products are scores
+    T factor = 1;  ///< times which queries stand in the operand
+    T scale = 1;   ///< times which products are scores
 
     BlockQueries(const E& engine, const BlockRows<T, X>& rows_, Index width_, bool by_rows_,
                  const ScoreScratch<T>& scratch)
@@ -74,21 +75,21 @@ public:
           by_rows(by_rows_),
           products(engine, rows.block.packs && rows.lanes > most_unpacked_lanes && scratch.packing) {}
 
-    /// What of a factor of the queries they are multiplied by. The rest is left to the products where it would cost
+    /// What of the score's factor the queries are multiplied by. The rest is left to the products where it would cost
     /// operands that are rounded their bits.
-    T factor_of_queries(T factor) {
+    void take_factor(T of_score) {
+        factor = of_score;
         if constexpr (RoundingEngine<E>) {
             if (products.packs() || by_rows) {
                 int exponent = 0;
-                scale = 2 * std::frexp(factor, &exponent);
-                return std::ldexp(T(1), exponent - 1);
+                scale = 2 * std::frexp(of_score, &exponent);
+                factor = std::ldexp(T(1), exponent - 1);
             }
         }
-        return factor;
     }
     /// Puts rows of one head that are their own features, but for a factor, into place without a stop in between.
     /// Returns false where they cannot go so.
-    ATTEND_NOINLINE bool load_in_place(T factor) {
+    ATTEND_NOINLINE bool load_in_place() {
         if constexpr (std::is_same_v<T, X>) {
             const auto q = rows.of(rows.problem.q, 0);
             if (rows.block.heads != 1) return false;

@@ -15,10 +15,10 @@
 namespace attend::inline ATTEND_ABI::detail::fused {
 
 /// One block of lanes, whose gradient of the output stands in lanes in the scratch.
-template <class T, class A, class X, class Head>
+template <class T, class A, class X, class E, class Head>
 class BlockScoreGradients {
 public:
-    using Scores = BlockScores<T, A, X, typename A::EngineType>;
+    using Scores = BlockScores<T, A, X, E>;
     using N = typename A::NormalizerFunctor;
 
     BlockScoreGradients(const A& attention, const Gradients<T, X>& gradients, const ParameterGradients<A>& parameters,
@@ -31,8 +31,15 @@ public:
           scores_(scores),
           z_(scratch),
           keys_(keys),
-          fold_(fold_of<N>(attention.normalizer), rows, scratch) {}
+          fold_(fold_of<N>(attention.normalizer), rows, scratch),
+          keeps_(rows.block.key_end <= scratch.room) {}
 
+    /// Takes the gradient of the output, which stands in lanes by now, as an operand.
+    void load_dout() {
+        dout_ = {z_.dout};
+        if constexpr (PacksHeld<Head, E, T>)
+            scores_.engine().prepare(dout_, rows_.problem.shape.d_v, rows_.lanes, z_.packed_dout_lanes);
+    }
     /// For the tiles of keys that the mask does not hide forms the weights, after dropout, and the gradients of the
     /// products that became scores, key after key, and those of the modifiers and of the normalizer. `by_ranges`:
     /// whether a tile that is hidden in part may be taken a range of lanes at a time, each with the keys that it sees.
@@ -48,6 +55,7 @@ public:
                                    z_.ds + at(tile, begin), z_.kept, gradient);
             }
             rows_.drop(begin, keys, z_.p + at(tile, begin), {1, rows_.lanes}, range);
+            scores_.to_products(z_.ds + at(tile, begin), keys, range);
             of_range(begin, keys, cover, range, z_.ds + at(tile, begin));
         };
         if constexpr (RowNormalizer<N>) {
@@ -65,23 +73,23 @@ public:
                 const auto take = [&](const LaneRange& range, Index from, Index end) {
                     const Index begin = tile + from, count = end - from;
                     if (count > 0) {
-                        score_part(tile, begin, count, cover, range);
+                        if (!scored_) score_part(tile, begin, count, cover, range);
                         if constexpr (Fold<N>) {
-                            fold_.backward(from, count, range, parameters_.normalizer);
+                            fold_.backward(at(tile, begin), count, range, parameters_.normalizer);
                         } else {
                             weigh_pairs(tile, begin, count, range);
                         }
                         finish(tile, begin, count, cover, range);
                     }
-                    clear(range, 0, from);
-                    clear(range, end, keys);
+                    clear(range, at(tile), from);
+                    clear(range, at(tile, tile + end), keys - end);
                 };
-                if (cover == Cover::some && by_ranges && may_split(tile, keys)) {
+                if (cover == Cover::some && by_ranges && !scored_ && may_split(tile, keys)) {
                     scores_.for_each_range(tile, keys, take);
                 } else {
                     take(rows_.all(), 0, keys);
                 }
-                of_tile(tile, keys, z_.p, z_.ds);
+                of_tile(tile, keys, z_.p + at(tile), z_.ds + at(tile));
             });
         }
     }
@@ -92,17 +100,37 @@ public:
     }
 
 private:
+    /// The rows of a tile as operands of products with the lanes: as they are held, where the engine packs them so.
+    RowOperand<T> key_operand(Index begin, Index keys) const {
+        if constexpr (PacksHeld<Head, E, T>) {
+            RowOperand<T> k{};
+            if (packs_rows(k, keys, keys_.held_keys(begin, keys))) return k;
+        }
+        return {keys_of_tile(begin, keys)};
+    }
+    RowOperand<T> value_operand(Index begin, Index keys) const {
+        if constexpr (PacksHeld<Head, E, T>) {
+            RowOperand<T> v{};
+            if (packs_rows(v, keys, keys_.held_values(begin, keys))) return v;
+        }
+        return {keys_.values(begin, keys, z_.v, Reading::by_packets)};
+    }
+    template <class Rows>
+    bool packs_rows(RowOperand<T>& to, Index keys, const Rows& rows) const {
+        return scores_.engine().packs(keys) && scores_.engine().engine.pack_held_keys(to, rows);
+    }
+
     static constexpr T infinity = std::numeric_limits<T>::infinity();
     static constexpr bool modifies = A::ModifierChain::count > 0;
 
     /// Where a tile of scores stands in `z_`, and in that what begins with another key.
-    Index at(Index tile) const { return RowNormalizer<N> ? tile * rows_.lanes : 0; }
+    Index at(Index tile) const { return keeps_ ? tile * rows_.lanes : 0; }
     Index at(Index tile, Index begin) const { return at(tile) + (begin - tile) * rows_.lanes; }
     /// Neither weights nor gradients.
-    void clear(const LaneRange& range, Index from, Index end) const {
-        for (Index j = from; j < end; ++j) {
-            set_lanes(z_.p + j * rows_.lanes + range.begin, range.count(), T(0));
-            set_lanes(z_.ds + j * rows_.lanes + range.begin, range.count(), T(0));
+    void clear(const LaneRange& range, Index from, Index keys) const {
+        for (Index j = 0; j < keys; ++j, from += rows_.lanes) {
+            set_lanes(z_.p + from + range.begin, range.count(), T(0));
+            set_lanes(z_.ds + from + range.begin, range.count(), T(0));
         }
     }
 
@@ -144,14 +172,15 @@ private:
             fold_.end_seeing();
         }
         // Of weights that the loss reads itself, and of an output rounded to 16 bits, which is too rough, δ is that of
-        // a walk of its own.
-        if (std::is_same_v<T, X> && gradients_.dweights.data == nullptr) {
+        // a walk of its own. What that makes of the tiles stays, where there is room for them.
+        if (!sees_twice<T, X> && gradients_.dweights.data == nullptr) {
             fold_.delta_of_output(gradients_.out, rows_.problem.shape.d_v);
         } else {
             visible_tiles([&](Index begin, Index keys, Cover cover) {
                 score_tile(begin, keys, cover);
-                fold_.add_to_delta(keys);
+                fold_.add_to_delta(at(begin), keys);
             });
+            scored_ = keeps_;
         }
         if (gradients_.dlse.data != nullptr) fold_.add_lse_gradient(gradients_.dlse);
         fold_.add_row_gradients(parameters_.normalizer);
@@ -159,7 +188,7 @@ private:
 
     /// The final scores of keys of a tile, and a range of lanes.
     void final_scores(Index tile, Index begin, Index keys, Cover cover, const LaneRange& range) {
-        RowOperand<T> k{keys_of_tile(begin, keys)};
+        RowOperand<T> k = key_operand(begin, keys);
         scores_.score(k, begin, keys, cover, z_.p + at(tile, begin),
                       {.lanes = range, .raw = modifies ? z_.raw + at(tile, begin) : nullptr});
     }
@@ -167,8 +196,8 @@ private:
     ATTEND_NOINLINE void score_part(Index tile, Index begin, Index keys, Cover cover, const LaneRange& range) {
         final_scores(tile, begin, keys, cover, range);
         T* const ds = z_.ds + at(tile, begin);
-        const RowOperand<T> v{keys_.values(begin, keys, z_.v, Reading::by_packets)};
-        scores_.engine().multiply(v, keys, rows_.problem.shape.d_v, {z_.dout}, rows_.lanes, range, ds);
+        scores_.engine().multiply(value_operand(begin, keys), keys, rows_.problem.shape.d_v, dout_, rows_.lanes, range,
+                                  ds);
         if (gradients_.dweights.data != nullptr) [[unlikely]]
             add_weight_gradients(begin, keys);
         rows_.drop(begin, keys, ds, {1, rows_.lanes}, range);
@@ -237,6 +266,9 @@ private:
     const BackwardScratch<T>& z_;
     const Head& keys_;
     FoldGradients<T, X, FoldOf<N>> fold_;
+    LaneOperand<T> dout_{};
+    bool keeps_;           ///< tiles stand beside each other
+    bool scored_ = false;  ///< and hold scores and the gradients of their weights already
 };
 
 }  // namespace attend::detail::fused

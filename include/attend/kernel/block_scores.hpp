@@ -51,16 +51,15 @@ public:
     /// Maps the queries and puts them into lanes. Their features row by row are there afterwards if they are wanted.
     void load_queries(bool rows_too = false) {
         const S& score = attention_.score();
-        [[maybe_unused]] T factor(1);
         if constexpr (ScalesQueries<S, T>) {
-            factor = queries_.factor_of_queries(query_factor<T>(score, queries_.width));
-            if (!rows_too && queries_.load_in_place(factor)) return;
+            queries_.take_factor(query_factor<T>(score, queries_.width));
+            if (!rows_too && queries_.load_in_place()) return;
         }
         for (Index h = 0; h < rows_.block.heads; ++h) {
             StridedBlock<T> mapped = queries_.mapped(h);
             const auto q = rows_.of(rows_.problem.q, h);
             if constexpr (ScalesQueries<S, T>) {
-                copy_rows(q, factor, mapped.data(), mapped.outerStride());
+                copy_rows(q, queries_.factor, mapped.data(), mapped.outerStride());
             } else {
                 map_queries(score, q, mapped);
             }
@@ -167,6 +166,19 @@ public:
                 scale_row(s + i * apart_.query, keys, queries_.scale, s + i * apart_.query, 1);
         }
     }
+    /// The gradients of a tile's scores become those of the products.
+    void to_products([[maybe_unused]] T* ds, [[maybe_unused]] Index keys,
+                     [[maybe_unused]] const LaneRange& range) const {
+        if constexpr (RoundingEngine<E>) {
+            if (queries_.scale == 1) return;
+            for (Index j = 0; j < keys; ++j) {
+                T* const of_key = ds + j * rows_.lanes + range.begin;
+                scale_row(of_key, range.count(), queries_.scale, of_key, 1);
+            }
+        }
+    }
+    /// What the queries were multiplied by before they met the keys.
+    T query_factor_taken() const { return queries_.factor; }
     /// The features of a tile of keys and of the queries, where they are paired one by one.
     PairTiles<T> pair_tiles(const StridedMatrix<T>& k, Index keys) const {
         const Index width = queries_.width, lanes = rows_.lanes;

@@ -19,6 +19,13 @@ concept ReadsHeldRows = requires(const Head& keys, Index i) {
     { keys.held_values(i, i) } -> WidenedBy<E, T>;
 };
 
+/// Whether an engine packs keys and values as their source holds them.
+template <class Head, class E, class T>
+concept PacksHeld = requires(const Head& keys, Index i) {
+    keys.held_values(i, i);
+    requires Products<T, E>::template can_pack_held<decltype(keys.held_keys(i, i))>;
+};
+
 /// The pieces of a tile's rows. Sums of rows go by so many at a time: where a piece ends between, there is none, and
 /// the tile must be copied.
 template <class Rows>

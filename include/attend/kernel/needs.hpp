@@ -58,6 +58,10 @@ template <class T, class A, class E>
 inline constexpr Index most_team =
     may_pack<T, A, E> && Fold<typename A::NormalizerFunctor> && !ListsKeys<MaskOf<A>> ? 8 : 1;
 
+/// Whether backward sees each pair twice, as of an output of 16 bits, which is too rough to tell δ.
+template <class T, class X>
+inline constexpr bool sees_twice = !std::is_same_v<T, X>;
+
 struct Needs {
     Index width = 0;            ///< features of a query and of a key
     std::size_t key_bytes = 0;  ///< of the features of all keys, where they are not the keys themselves
@@ -66,6 +70,7 @@ struct Needs {
     Index state_members = 0;    ///< of a row's state
     bool merges = false;        ///< results over parts of the keys can be merged
     bool whole_rows = false;    ///< the normalizer needs rows of scores whole
+    bool sees_twice = false;    ///< backward sees each pair twice
     bool keeps_scores = false;  ///< somebody looks at scores beside the weights that take their place
     bool lists_keys = false;    ///< the mask does
     bool exponentials = false;  ///< of the features, for pairs that are formed from them

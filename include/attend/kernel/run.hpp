@@ -27,11 +27,10 @@ std::size_t workspace_bytes(const A& attention, const Shape& shape, Index worker
     if constexpr (A::any_half) {
         if (pass == Pass::backward) return workspace_bytes<X>(attention.compute_form(), shape, workers, pass);
     }
-    fused::Needs needs =
-        pass == Pass::backward
-            ? fused::needs_of<T, A, X, typename A::EngineType>(attention, shape)
-            : fused::needs_of<T, A, X, fused::ForwardEngine<T, A, X, SourceOf<T, A, X>>>(attention, shape);
+    using E = fused::ForwardEngine<T, A, X, SourceOf<T, A, X>>;
+    fused::Needs needs = fused::needs_of<T, A, X, E>(attention, shape);
     needs.keeps_scores = pass == Pass::insight;
+    needs.sees_twice = fused::sees_twice<T, X>;
     return pass == Pass::backward ? fused::BackwardLayout<T>(needs, shape, workers).bytes()
                                   : fused::Layout<T>(needs, shape, workers).bytes();
 }
@@ -131,11 +130,12 @@ void with_compute_form(const A& attention, const BackwardOptions<A>& options, Ru
 /// Adds the gradients of queries and parameters, and those of keys and values to what `make_gradients()` gives.
 /// `writes` is set where nothing can be refused any more.
 template <class A, class X, class MakeSource, class MakeGradients>
-void run_backward_on(const A& attention, const Problem<X>& problem, const fused::Needs& needs,
-                     const BackwardInputs<X>& inputs, Output<X>& dq, const BackwardOptions<A>& options,
-                     MakeSource&& make_source, MakeGradients&& make_gradients, bool* writes = nullptr) {
+void run_backward_on(const A& attention, const Problem<X>& problem, fused::Needs needs, const BackwardInputs<X>& inputs,
+                     Output<X>& dq, const BackwardOptions<A>& options, MakeSource&& make_source,
+                     MakeGradients&& make_gradients, bool* writes = nullptr) {
     using T = Compute<X>;
     const ExecutorRef& executor = options.executor;
+    needs.sees_twice = fused::sees_twice<T, X>;
     const fused::BackwardLayout<T> layout(needs, problem.shape, executor.concurrency());
     with_scratch(options.workspace, layout.bytes(), [&](std::byte* memory) {
         if (writes != nullptr) *writes = true;
@@ -160,7 +160,8 @@ void run_backward(const A& attention, const Problem<X>& problem, const BackwardI
     check_outputs(attention, problem, inputs, options, dq, dk, dv);
     with_compute_form(attention, options, [&]<class Form>(const Form& form, const BackwardOptions<Form>& form_options) {
         using T = Compute<X>;
-        const fused::Needs needs = fused::needs_of<T, Form, X, typename Form::EngineType>(form, problem.shape);
+        using E = fused::ForwardEngine<T, Form, X, SourceOf<T, Form, X>>;
+        const fused::Needs needs = fused::needs_of<T, Form, X, E>(form, problem.shape);
         const auto make_source = [&](std::byte* memory) {
             return SourceOf<T, Form, X>(
                 KeyFeatures<T, Form, X>::of(form, problem.k, needs.width, memory, form_options.executor), problem.v);

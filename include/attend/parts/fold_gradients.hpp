@@ -98,17 +98,19 @@ public:
             simd::store(z_.delta + i, sum);
         }
     }
-    /// The same from the scores of a tile, in `p`, and the gradients of their weights, in `ds`.
-    ATTEND_NOINLINE void add_to_delta(Index keys) const {
-        weigh(keys);
-        for (Index i = 0; i < rows_.lanes; i += w) {
-            auto sum = simd::load(z_.delta + i);
-            for (Index at = i; at < keys * rows_.lanes; at += rows_.lanes) {
-                const auto p = simd::load(z_.p + at), zero = simd::broadcast(T(0));
-                sum = simd::add(sum, simd::select_equal(p, zero, zero, simd::mul(p, simd::load(z_.ds + at))));
+    /// The same from the scores of a tile, in `p` from `at` on, and the gradients of their weights, in `ds`.
+    ATTEND_NOINLINE void add_to_delta(Index at, Index keys) const {
+        const auto zero = simd::broadcast(T(0));
+        states_.for_each_packet([&](auto whole, Index lane, Index count, Index head) ATTEND_ALWAYS_INLINE {
+            const Weights<decltype(whole)> weights(*this, whole, lane, count, head);
+            Lanes<T> sum = weights.load(z_.delta);
+            for (Index j = 0; j < keys; ++j) {
+                const Lanes<T> p = weights(weights.load(z_.p + at + j * rows_.lanes));
+                const Lanes<T> dp = weights.load(z_.ds + at + j * rows_.lanes);
+                sum.packet = simd::add(sum.packet, simd::select_equal(p.packet, zero, zero, (p * dp).packet));
             }
-            simd::store(z_.delta + i, sum);
-        }
+            weights.store(sum, z_.delta);
+        });
     }
     /// The LSE's derivative in a score is its weight, so its gradient goes by δ: ds = p (dp − δ + dlse).
     void add_lse_gradient(const StridedView<const T>& dlses) const {
@@ -130,14 +132,13 @@ public:
         }
     }
 
-    /// Of some keys of a tile and a range of lanes, scores into weights, in `p`, and the weights' gradients into the
-    /// scores', in `ds`.
+    /// Of some keys and a range of lanes, scores into weights, in `p` from `from` on, and the weights' gradients into
+    /// the scores', in `ds`.
     ATTEND_NOINLINE void backward(Index from, Index keys, const LaneRange& range, F* gradient) const {
         states_.for_each_packet(range, [&](auto whole, Index lane, Index count, Index head) ATTEND_ALWAYS_INLINE {
             const Weights<decltype(whole)> weights(*this, whole, lane, count, head);
             const auto delta = weights.load(z_.delta);
-            for (Index j = from; j < from + keys; ++j) {
-                const Index at = j * rows_.lanes;
+            for (Index at = from; at < from + keys * rows_.lanes; at += rows_.lanes) {
                 const Lanes<T> s = weights.load(z_.p + at), p = weights(s), dp = weights.load(z_.ds + at);
                 weights.store(p, z_.p + at);
                 weights.store(backward(s, p, dp, delta, head, gradient), z_.ds + at);
@@ -185,13 +186,6 @@ private:
         typename RowStates<T, F>::Pack states_;
     };
 
-    void weigh(Index keys) const {
-        states_.for_each_packet([&](auto whole, Index lane, Index count, Index head) ATTEND_ALWAYS_INLINE {
-            const Weights<decltype(whole)> weights(*this, whole, lane, count, head);
-            for (Index j = 0; j < keys; ++j)
-                weights.store(weights(weights.load(z_.p + j * rows_.lanes)), z_.p + j * rows_.lanes);
-        });
-    }
     /// The gradients of a packet of scores. A weight of 0 gives nothing, whatever its score and its dp.
     ATTEND_ALWAYS_INLINE Lanes<T> backward(const Lanes<T>& s, const Lanes<T>& p, const Lanes<T>& dp,
                                            const Lanes<T>& delta, Index head, F* gradient) const {
