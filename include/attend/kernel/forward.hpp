@@ -24,7 +24,7 @@ public:
         head_blocks_ = SequencePlan<T>(shape.group(), std::min(shape.queries, plan.most_lanes), 0, false).blocks;
         const Index tasks = shape.sequences * shape.heads * std::max(plan.blocks, chunks_);
         workers_ = std::clamp<Index>(tasks, 1, workers);
-        if (needs.packing && (may_differ || (!plan.heads_together && plan.blocks > 1))) {
+        if (may_differ || (!plan.heads_together && plan.blocks > 1)) {
             packing_ = needs.packing;
             const Index blocks = shape.sequences * shape.heads * plan.blocks;
             const Index share = workers == 1 ? blocks : blocks / (tasks_of_worker * workers);
@@ -159,7 +159,7 @@ private:
     };
 
     const LaneBlock& all_;
-    std::optional<Member> members_[most_team<T, A, ForwardEngine<T, A, X, Source>>];
+    std::optional<Member> members_[most_team<T, A, X, ForwardEngine<T, A, X, Source>>];
     Index count_ = 0;
 };
 
@@ -203,7 +203,7 @@ private:
         const bool wants_lse = results_.lse.data != nullptr;
         Arena arena = layout_.arena(memory_, worker);
         ReadAhead ahead;
-        if constexpr (most_team<T, A, ForwardEngine<T, A, X, Source>> > 1) {
+        if constexpr (most_team<T, A, X, ForwardEngine<T, A, X, Source>> > 1) {
             if (layout_.team() > 1 && all.packs) {
                 TeamForward<T, A, X, Source> team(attention_, problem_, source_, all, plan_.of(all.sequence).rows,
                                                   layout_, arena, ahead);

@@ -53,10 +53,11 @@ inline constexpr bool may_pack = Products<T, E>::can_pack && A::ScoreFunctor::pa
                                  !PairNormalizer<typename A::NormalizerFunctor>;
 
 /// How many blocks of a head go through the keys together at most: as many as it takes for what a tile of keys costs,
-/// to be packed above all, to be little beside the products. Under a mask that lists keys, none shares a tile.
-template <class T, class A, class E>
+/// to be packed or widened above all, to be little beside the products. Under a mask that lists keys, none shares a
+/// tile.
+template <class T, class A, class X, class E>
 inline constexpr Index most_team =
-    may_pack<T, A, E> && Fold<typename A::NormalizerFunctor> && !ListsKeys<MaskOf<A>> ? 8 : 1;
+    (may_pack<T, A, E> || !std::is_same_v<T, X>)&&Fold<typename A::NormalizerFunctor> && !ListsKeys<MaskOf<A>> ? 8 : 1;
 
 /// Whether backward sees each pair twice, as of an output of 16 bits, which is too rough to tell δ.
 template <class T, class X>
@@ -88,7 +89,7 @@ Needs needs_of(const Shape& shape, Index width, std::size_t key_bytes) {
     if constexpr (may_pack<T, A, E>) packing = Products<T, E>::packed_memory(width, shape.d_v);
     return {.width = width,
             .key_bytes = key_bytes,
-            .most_team = most_team<T, A, E>,
+            .most_team = packing ? most_team<T, A, T, E> : 1,
             .tile_modifiers = static_cast<Index>(tile_modifiers<decltype(A::modifiers.each), T>()),
             .state_members = RowStates<T, FoldOf<N>>::members,
             .merges = Fold<N>,
@@ -112,7 +113,9 @@ using ForwardEngine = std::remove_cvref_t<decltype(engine_of<Source, T, X>(std::
 template <class T, class A, class X, class E>
 Needs needs_of(const A& attention, const Shape& shape) {
     const Index width = features_of(attention.score(), shape);
-    return needs_of<T, A, E>(shape, width, KeyFeatures<T, A, X>::bytes(shape, width));
+    Needs needs = needs_of<T, A, E>(shape, width, KeyFeatures<T, A, X>::bytes(shape, width));
+    if (!std::is_same_v<T, X>) needs.most_team = most_team<T, A, X, E>;
+    return needs;
 }
 
 }  // namespace attend::detail::fused
