@@ -93,21 +93,7 @@ ATTEND_ALWAYS_INLINE inline Packet<T> load_as(const S* from, Index count) {
 /// Each lane of a packet as a number of type S, rounded to the nearest, to any alignment.
 template <class T, class S>
 ATTEND_ALWAYS_INLINE inline void store_as(S* to, const Packet<T>& x) {
-#if !defined(ATTEND_NO_GNU_VECTORS)
-    if constexpr (std::is_same_v<T, float> && std::is_same_v<S, Eigen::bfloat16> && width<T> != 1) {
-        // Of two as near the even one, and of a NaN its sign, as Eigen does. AVX512-BF16's instruction that does all of
-        // this would lose denormal numbers.
-        using Bits = typename CompilersVector<Packet<T>, std::uint32_t>::type;
-        using Integers = typename CompilersVector<Packet<T>, std::int32_t>::type;
-        using Narrow [[gnu::vector_size(sizeof(std::uint16_t) * width<T>)]] = std::uint16_t;
-        const Bits bits = bit_cast<Bits>(x), nearest = bits + (0x7fff + (bits >> 16 & 1));
-        const Bits is_nan = bit_cast<Bits>(bit_cast<Integers>(bits & 0x7fffffff) > 0x7f800000);
-        const Bits nan = (bits & 0x80000000) | 0x7fc00000;
-        const Narrow upper = __builtin_convertvector(((is_nan & nan) | (~is_nan & nearest)) >> 16, Narrow);
-        std::memcpy(static_cast<void*>(to), &upper, sizeof upper);
-        return;
-    }
-#endif
+    if constexpr (std::is_same_v<T, float> && std::is_same_v<S, Eigen::bfloat16>) return store_bfloat16<T>(to, x);
 #if defined(EIGEN_VECTORIZE_AVX512)
     if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, float> && std::is_same_v<S, Eigen::half>) {
         constexpr __mmask16 all = 0xffff;

@@ -1,4 +1,4 @@
-// Products of pairs of bfloat16 against those in double: all remainders of rows, lanes and depth, rows as they are held
+// Products of bfloat16 against those in double: all remainders of rows, lanes and depth, rows as they are held
 // and packed ones, what is rounded, and what is not finite. By the engine that this build has: of pairs or of quads.
 
 #include <attend/core/workspace.hpp>
@@ -15,7 +15,7 @@ using namespace attend;
 using namespace attend::test;
 using namespace attend::detail;
 
-namespace test_bfloat16_pairs {
+namespace test_bfloat16_words {
 
 #if defined(ATTEND_AVX512_BF16) || defined(ATTEND_ARM_BF16)
 namespace {
@@ -83,9 +83,9 @@ constexpr From all_ways[] = {From::rows, From::columns, From::scattered, From::h
 
 }  // namespace
 
-TEST_CASE("products of pairs of bfloat16 are exact but for sums in float") {
+TEST_CASE("products of bfloat16 are exact but for sums in float") {
     Random random(5);
-    for (const Index rows : {1, 4, 6, 8, 13, 16, 17, 64}) {
+    for (const Index rows : {1, 3, 4, 6, 8, 13, 16, 17, 23, 64}) {
         for (const Index depth : {1, 2, 15, 16, 33, 64, 100}) {
             for (const Index lanes : {w, 2 * w, 3 * w, 4 * w, 5 * w}) {
                 const Factors x(rows, depth, lanes);
@@ -118,7 +118,7 @@ TEST_CASE("products of pairs of bfloat16 are exact but for sums in float") {
     }
 }
 
-TEST_CASE("a row and a lane have the same bits in any product of pairs, however they are packed") {
+TEST_CASE("a row and a lane have the same bits in any product of bfloat16, however they are packed") {
     const Factors x(40, 70, 3 * w);
     RowMatrix<float> whole(40, 3 * w);
     x.multiply(From::rows, whole);
@@ -167,16 +167,28 @@ TEST_CASE("what is packed is rounded to the nearest, also while it is made") {
     CHECK(same_bits(c, expected));
 }
 
-TEST_CASE("what is not finite reaches its row and its lane, and no bit of another, in products of pairs") {
+TEST_CASE("denormal numbers count as 0 in products of bfloat16") {
+    Factors x(13, 34, 3 * w), without = x;
+    x.a(5, 9) = x.b(11, 2) = 1e-39F, x.a(12, 33) = -1e-40F;
+    without.a(5, 9) = without.b(11, 2) = without.a(12, 33) = 0;
+    for (const From from : all_ways) {
+        RowMatrix<float> c(13, 3 * w), expected = c;
+        x.multiply(from, c);
+        without.multiply(from, expected);
+        CHECK(same_bits(c, expected));
+    }
+}
+
+TEST_CASE("what is not finite reaches its row and its lane, and no bit of another, in products of bfloat16") {
     for (const float value : {std::numeric_limits<float>::infinity(), std::numeric_limits<float>::quiet_NaN()}) {
         for (const From from : all_ways) {
-            Factors x(13, 34, 48);
-            RowMatrix<float> finite(13, 48), c = finite;
+            Factors x(13, 34, 3 * w);
+            RowMatrix<float> finite(13, 3 * w), c = finite;
             x.multiply(from, finite);
             x.a(5, 9) = value, x.b(11, 2) = value;
             x.multiply(from, c);
             for (Index r = 0; r < 13; ++r) {
-                for (Index lane = 0; lane < 48; ++lane) {
+                for (Index lane = 0; lane < 3 * w; ++lane) {
                     const bool reached = r == 5 || lane == 2;
                     CHECK((reached ? !std::isfinite(c(r, lane)) : c(r, lane) == finite(r, lane)));
                 }
@@ -185,7 +197,7 @@ TEST_CASE("what is not finite reaches its row and its lane, and no bit of anothe
     }
 }
 #else
-TEST_CASE("products of pairs of bfloat16") { WARN("this build has no instruction for them"); }
+TEST_CASE("products of bfloat16") { WARN("this build has no instruction for them"); }
 #endif
 
-}  // namespace test_bfloat16_pairs
+}  // namespace test_bfloat16_words
