@@ -78,6 +78,28 @@ TEMPLATE_TEST_CASE("numbers are narrowed as a conversion of each does", "", floa
     check_narrowing<T, Eigen::half>(numbers);
 }
 
+TEST_CASE("floats of any upper half become what Eigen makes of each in bfloat16") {
+    namespace simd = attend::detail::simd;
+    constexpr Index w = simd::width<float>;
+    Index wrong = 0;
+    for (const std::uint32_t lower : {0x0000U, 0x0001U, 0x7fffU, 0x8000U, 0x8001U, 0xffffU}) {
+        for (std::uint32_t upper = 0; upper < 0x10000; upper += static_cast<std::uint32_t>(w)) {
+            float numbers[w];
+            for (std::uint32_t i = 0; i < w; ++i)
+                numbers[i] = Eigen::numext::bit_cast<float>((upper + i) << 16 | lower);
+            Eigen::bfloat16 narrow[w];
+            simd::store_as<float>(narrow, simd::load(numbers));
+            for (Index i = 0; i < w; ++i) {
+                const auto expected = static_cast<Eigen::bfloat16>(numbers[i]);
+                if (Eigen::numext::bit_cast<std::uint16_t>(narrow[i]) !=
+                    Eigen::numext::bit_cast<std::uint16_t>(expected))
+                    ++wrong;
+            }
+        }
+    }
+    CHECK(wrong == 0);
+}
+
 TEMPLATE_TEST_CASE("narrow numbers are widened exactly", "", float, double) {
     std::vector<std::int8_t> bytes;
     for (int i = -128; i < 128; ++i) bytes.push_back(static_cast<std::int8_t>(i));

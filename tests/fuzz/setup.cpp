@@ -66,7 +66,7 @@ template <class X>
 Setup<X>::Setup(const Case& x_, const Wants& wants, const oracle::Attention& attention) : x(x_) {
     oracle::precision = std::is_same_v<T, double> ? oracle::Precision{0x1p-53, 2e-282, 0x1p-53}
                                                   : oracle::Precision{0x1p-24, 4e-29, roundoff<X>()};
-#if defined(ATTEND_AVX512_BF16)
+#if defined(ATTEND_AVX512_BF16) || defined(ATTEND_ARM_BF16)
     if (std::is_same_v<X, Eigen::bfloat16>) oracle::precision.weights = roundoff<X>();
 #endif
     oracle::precision.repeats = x.numbers != static_cast<Index>(Numbers::random);

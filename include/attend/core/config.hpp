@@ -6,6 +6,7 @@
 /// - `ATTEND_NO_GNU_VECTORS`: do without GCC's and Clang's vectors, as other compilers must, to the same bits.
 /// - `ATTEND_GNU_PACKETS`: packets of 128 bits by these vectors alone, as on processors that Eigen has no packets for.
 /// - `ATTEND_NO_AMX`: leave Intel's AMX alone also in builds for processors that have it (core/amx.hpp).
+/// - `ATTEND_NO_BF16`: likewise the instructions that multiply bfloat16, AVX512-BF16 and AArch64's BFMMLA.
 /// - Exceptions off (`-fno-exceptions`): errors print their text to stderr and abort.
 
 // GCC 12 takes the undefined lanes inside its own AVX-512 intrinsics for uninitialised variables of their callers, be
@@ -54,6 +55,11 @@
 #if defined(__wasm_simd128__) && !defined(EIGEN_VECTORIZE) && !defined(EIGEN_DONT_VECTORIZE) && \
     !defined(ATTEND_NO_GNU_VECTORS) && !defined(ATTEND_GNU_PACKETS)
 #define ATTEND_GNU_PACKETS
+#endif
+
+// Its name as long as there was one such instruction.
+#if defined(ATTEND_NO_AVX512_BF16) && !defined(ATTEND_NO_BF16)
+#define ATTEND_NO_BF16
 #endif
 
 // What changes the code that the library's templates become. Objects of one program may be compiled for different
@@ -129,7 +135,7 @@
 #else
 #define ATTEND_ABI_AMX
 #endif
-#if defined(__AVX512BF16__) && !defined(ATTEND_NO_AVX512_BF16)
+#if (defined(__AVX512BF16__) || defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)) && !defined(ATTEND_NO_BF16)
 #define ATTEND_ABI_BF16 _bf16
 #else
 #define ATTEND_ABI_BF16

@@ -4,6 +4,7 @@
 /// make the best on any processor. For other compilers simd_plain_lanes.hpp does the same, to the same bits.
 
 #include <cstdint>
+#include <cstring>
 #include <utility>
 
 #include <attend/core/simd_bits.hpp>
@@ -41,6 +42,24 @@ ATTEND_ALWAYS_INLINE inline Scientific<T> exponent_and_mantissa(const Packet<T>&
         const Integers bits = bit_cast<Integers>(x), n = (bits - bits_of_root_half<T>) >> mantissa_bits<T>;
         return {bit_cast<Packet<T>>(__builtin_convertvector(n, Vector)),
                 bit_cast<Packet<T>>(bits - (n << mantissa_bits<T>))};
+    }
+}
+
+/// Each lane rounded to the nearest number of 16 bits, of two as near the even one, and of a NaN its sign: as Eigen
+/// does it. The instruction of AVX512-BF16 for this would lose denormal numbers.
+template <class T>
+ATTEND_ALWAYS_INLINE inline void store_bfloat16(Eigen::bfloat16* to, const Packet<T>& x) {
+    if constexpr (width<T> == 1) {
+        *to = static_cast<Eigen::bfloat16>(x);
+    } else {
+        using Bits = typename CompilersVector<Packet<T>, std::uint32_t>::type;
+        using Integers = typename CompilersVector<Packet<T>, std::int32_t>::type;
+        using Narrow [[gnu::vector_size(sizeof(std::uint16_t) * width<T>)]] = std::uint16_t;
+        const Bits bits = bit_cast<Bits>(x), nearest = bits + (0x7fff + (bits >> 16 & 1));
+        const Bits is_nan = bit_cast<Bits>(bit_cast<Integers>(bits & 0x7fffffff) > 0x7f800000);
+        const Bits nan = (bits & 0x80000000) | 0x7fc00000;
+        const Narrow upper = __builtin_convertvector(((is_nan & nan) | (~is_nan & nearest)) >> 16, Narrow);
+        std::memcpy(static_cast<void*>(to), &upper, sizeof upper);
     }
 }
 

@@ -46,6 +46,27 @@ P shift_left(const P& x) {
     return lane_by_lane<T>([&](int i) { return bit_cast<T>(bit_cast<LaneBits<T>>(from[i]) << count); });
 }
 
+/// Each lane rounded to the nearest number of 16 bits.
+template <class T>
+ATTEND_ALWAYS_INLINE inline void store_bfloat16(Eigen::bfloat16* to, const Packet<T>& x) {
+#if defined(EIGEN_VECTORIZE_AVX512)
+    if constexpr (is_packet<Packet<T>, float, 64>) {
+        constexpr __mmask16 all = 0xffff;
+        const auto every = [](int word) { return _mm512_set1_epi32(word); };
+        const __m512i bits = _mm512_castps_si512(x), upper = _mm512_maskz_srli_epi32(all, bits, 16);
+        const __m512i half = _mm512_add_epi32(_mm512_and_si512(upper, every(1)), every(0x7fff));
+        const __m512i nearest = _mm512_maskz_srli_epi32(all, _mm512_add_epi32(bits, half), 16);
+        const __m512i nan = _mm512_or_si512(_mm512_and_si512(upper, every(0x8000)), every(0x7fc0));
+        const __m512i words = _mm512_mask_mov_epi32(nearest, _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), nan);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_maskz_cvtepi32_epi16(all, words));
+        return;
+    }
+#endif
+    T from[width<T>];
+    store(from, x);
+    for (int i = 0; i < width<T>; ++i) to[i] = static_cast<Eigen::bfloat16>(from[i]);
+}
+
 template <class T>
 ATTEND_ALWAYS_INLINE inline Scientific<T> exponent_and_mantissa(const Packet<T>& x) {
     using Int = LaneInteger<T>;

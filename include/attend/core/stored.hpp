@@ -3,6 +3,7 @@
 /// Packets of numbers that are held as narrower ones.
 
 #include <cstdint>
+#include <cstring>
 #include <type_traits>
 
 #include <attend/core/simd.hpp>
@@ -92,24 +93,13 @@ ATTEND_ALWAYS_INLINE inline Packet<T> load_as(const S* from, Index count) {
 /// Each lane of a packet as a number of type S, rounded to the nearest, to any alignment.
 template <class T, class S>
 ATTEND_ALWAYS_INLINE inline void store_as(S* to, const Packet<T>& x) {
+    if constexpr (std::is_same_v<T, float> && std::is_same_v<S, Eigen::bfloat16>) return store_bfloat16<T>(to, x);
 #if defined(EIGEN_VECTORIZE_AVX512)
-    if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, float>) {
+    if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, float> && std::is_same_v<S, Eigen::half>) {
         constexpr __mmask16 all = 0xffff;
-        if constexpr (std::is_same_v<S, Eigen::bfloat16>) {
-            // Of two as near the even one. An instruction that does all of this would lose denormal numbers.
-            const __m512i bits = _mm512_castps_si512(x), one = _mm512_set1_epi32(1);
-            const __m512i odd = _mm512_and_si512(_mm512_maskz_srli_epi32(all, bits, 16), one);
-            const __m512i half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
-            const __m512i nearest = _mm512_maskz_srli_epi32(all, _mm512_add_epi32(bits, half), 16);
-            const __mmask16 is_nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-            const __m512i words = _mm512_mask_mov_epi32(nearest, is_nan, _mm512_set1_epi32(0x7fc0));
-            _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_maskz_cvtepi32_epi16(all, words));
-            return;
-        } else if constexpr (std::is_same_v<S, Eigen::half>) {
-            constexpr int nearest = 0;
-            _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_maskz_cvtps_ph(all, x, nearest));
-            return;
-        }
+        constexpr int nearest = 0;
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_maskz_cvtps_ph(all, x, nearest));
+        return;
     }
 #elif defined(EIGEN_VECTORIZE_AVX2)
     if constexpr (sizeof(Packet<T>) == 32 && std::is_same_v<T, float> && std::is_same_v<S, Eigen::half>) {
@@ -118,6 +108,12 @@ ATTEND_ALWAYS_INLINE inline void store_as(S* to, const Packet<T>& x) {
         _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph(x, nearest));
         return;
 #endif
+    }
+#elif defined(EIGEN_VECTORIZE_NEON) && defined(__aarch64__)
+    if constexpr (sizeof(Packet<T>) == 16 && std::is_same_v<T, float> && std::is_same_v<S, Eigen::half>) {
+        const auto halves = vcvt_f16_f32(x);
+        std::memcpy(static_cast<void*>(to), &halves, sizeof halves);
+        return;
     }
 #endif
     T lanes[width<T>];

@@ -3,6 +3,7 @@
 /// The engine of an attention to which none was given.
 
 #include <attend/engine/amx_split.hpp>
+#include <attend/engine/bfloat16_quads.hpp>
 #include <attend/engine/bfloat16_rows.hpp>
 #include <attend/engine/rows.hpp>
 
@@ -63,13 +64,17 @@ struct FastestOfBFloat16 : Fastest, BFloat16Pairs {
     }
 };
 inline constexpr FastestOfBFloat16 fastest_of_bfloat16{};
+#elif defined(ATTEND_ARM_BF16)
+/// The same of operands of bfloat16.
+struct FastestOfBFloat16 : Fastest, BFloat16Quads {};
+inline constexpr FastestOfBFloat16 fastest_of_bfloat16{};
 #endif
 
 /// The engine by which a forward call multiplies operands of X, of an attention that was given E. `as_they_are`: what
 /// is multiplied are queries and keys themselves.
 template <class E, class X, bool as_they_are>
 const auto& forward_engine(const E& engine) {
-#if defined(ATTEND_AVX512_BF16) && !defined(ATTEND_AMX)
+#if (defined(ATTEND_AVX512_BF16) && !defined(ATTEND_AMX)) || defined(ATTEND_ARM_BF16)
     if constexpr (as_they_are && std::is_same_v<E, Fastest> && std::is_same_v<X, Eigen::bfloat16>) {
         return fastest_of_bfloat16;
     } else

@@ -27,6 +27,30 @@ ATTEND_ALWAYS_INLINE inline void add_each(P (&sum)[n], const P* a, const P& x) {
     repeat<n>([&](auto i) ATTEND_ALWAYS_INLINE { sum[i] = simd::madd(a[i], x, sum[i]); });
 }
 
+/// Writes a product of `rows` × `vectors` packets, added to factor ∘ C, and raises what was the largest.
+template <class T, int rows, int vectors>
+ATTEND_ALWAYS_INLINE inline void finish_tile(simd::Packet<T> (&tile)[rows][vectors], T* c, Index apart,
+                                             const ProductOptions<T>& options) {
+    constexpr Index w = simd::width<T>;
+    using P = simd::Packet<T>;
+    const auto each = [&](auto&& f) ATTEND_ALWAYS_INLINE {
+        repeat<rows * vectors>(
+            [&](auto i) ATTEND_ALWAYS_INLINE { f(tile[i / vectors][i % vectors], i / vectors, i % vectors); });
+    };
+    if (options.factor != nullptr) {
+        // Added last: many short sums are more exact than a long one.
+        each([&](P& x, int r, int v) ATTEND_ALWAYS_INLINE {
+            x = simd::madd(simd::load(options.factor + v * w), simd::load(c + r * apart + v * w), x);
+        });
+    }
+    each([&](const P& x, int r, int v) ATTEND_ALWAYS_INLINE { simd::store(c + r * apart + v * w, x); });
+    if (options.largest == nullptr) return;
+    P largest[vectors];
+    repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { largest[v] = simd::load(options.largest + v * w); });
+    each([&](const P& x, int, int v) ATTEND_ALWAYS_INLINE { largest[v] = simd::max(largest[v], x); });
+    repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { simd::store(options.largest + v * w, largest[v]); });
+}
+
 /// `rows` rows of C, `vectors` packets wide; rows of B are `b_apart` from each other, and those of C `apart`.
 template <int rows, int vectors, class T>
 ATTEND_NOINLINE void micro_tile(const StridedMatrix<T>& a, Index depth, const T* b, Index b_apart, T* c, Index apart,
@@ -47,18 +71,7 @@ ATTEND_NOINLINE void micro_tile(const StridedMatrix<T>& a, Index depth, const T*
         repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { b_k[v] = simd::load(b + v * w); });
         repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { add_each(tile[r], b_k, simd::broadcast(row[r][k * step])); });
     }
-    if (options.factor != nullptr) {
-        // Added last: many short sums are more exact than a long one.
-        each([&](P& x, int r, int v) ATTEND_ALWAYS_INLINE {
-            x = simd::madd(simd::load(options.factor + v * w), simd::load(c + r * apart + v * w), x);
-        });
-    }
-    each([&](const P& x, int r, int v) ATTEND_ALWAYS_INLINE { simd::store(c + r * apart + v * w, x); });
-    if (options.largest == nullptr) return;
-    P largest[vectors];
-    repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { largest[v] = simd::load(options.largest + v * w); });
-    each([&](const P& x, int, int v) ATTEND_ALWAYS_INLINE { largest[v] = simd::max(largest[v], x); });
-    repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { simd::store(options.largest + v * w, largest[v]); });
+    finish_tile(tile, c, apart, options);
 }
 
 /// Lines of memory asked for with each micro-tile: enough for both tiles of keys and values that follow.

@@ -23,8 +23,8 @@ struct BackwardScratch : FoldScratch<T> {
     T *row, *drow;  ///< one row of weights and its gradient, for normalizers that need it whole
     T* ones;        ///< as many as any product has lanes
     T* kept;        ///< for each modifier of tiles, key_block × lanes: the gradients of what it made
-    /// Of p or ds, of the rows of dout and of q, and of dout in lanes, where the engine packs.
-    std::byte *packed_weights, *packed_dout, *packed_q, *packed_dout_lanes;
+    /// Of p or ds, of the rows of dout and of q, of dout in lanes and of a tile of values, where the engine packs.
+    std::byte *packed_weights, *packed_dout, *packed_q, *packed_dout_lanes, *packed_v;
 
     BackwardScratch(Arena& arena, const Shape& shape, Index lanes, const Needs& needs, const PackedMemory& packing)
         : FoldScratch<T>(arena, lanes * kept_keys(shape, needs), shape.d_v, needs.state_members, lanes),
@@ -44,6 +44,7 @@ struct BackwardScratch : FoldScratch<T> {
         packed_dout = packing.take(arena, dv_stride, lanes);
         packed_q = packing.take(arena, scores.mapped_stride, lanes);
         packed_dout_lanes = packing.take(arena, lanes, shape.d_v);
+        packed_v = packing.take(arena, key_block, shape.d_v);
     }
 
 private:

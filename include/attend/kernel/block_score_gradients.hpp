@@ -104,20 +104,20 @@ private:
     RowOperand<T> key_operand(Index begin, Index keys) const {
         if constexpr (PacksHeld<Head, E, T>) {
             RowOperand<T> k{};
-            if (packs_rows(k, keys, keys_.held_keys(begin, keys))) return k;
+            if (packs_rows(k, keys, keys_.held_keys(begin, keys), z_.scores.packed_k)) return k;
         }
         return {keys_of_tile(begin, keys)};
     }
     RowOperand<T> value_operand(Index begin, Index keys) const {
         if constexpr (PacksHeld<Head, E, T>) {
             RowOperand<T> v{};
-            if (packs_rows(v, keys, keys_.held_values(begin, keys))) return v;
+            if (packs_rows(v, keys, keys_.held_values(begin, keys), z_.packed_v)) return v;
         }
         return {keys_.values(begin, keys, z_.v, Reading::by_packets)};
     }
     template <class Rows>
-    bool packs_rows(RowOperand<T>& to, Index keys, const Rows& rows) const {
-        return scores_.engine().packs(keys) && scores_.engine().engine.pack_held_keys(to, rows);
+    bool packs_rows(RowOperand<T>& operand, Index keys, const Rows& rows, std::byte* to) const {
+        return scores_.engine().packs(keys) && scores_.engine().engine.pack_held_keys(operand, rows, to);
     }
 
     static constexpr T infinity = std::numeric_limits<T>::infinity();
