@@ -124,7 +124,9 @@
 #define ATTEND_ABI_BITS
 #endif
 // Clang 14 spells the macros without the second underscore.
-#if (defined(__AMX_BF16__) || defined(__AMXBF16__)) && !defined(ATTEND_NO_AMX)
+#if defined(ATTEND_AMX_IN_SOFTWARE) && !defined(ATTEND_NO_AMX)
+#define ATTEND_ABI_AMX _amx_in_software
+#elif (defined(__AMX_BF16__) || defined(__AMXBF16__)) && !defined(ATTEND_NO_AMX)
 #define ATTEND_ABI_AMX _amx
 #else
 #define ATTEND_ABI_AMX

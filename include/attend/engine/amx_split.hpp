@@ -17,24 +17,23 @@ template <int rows, int lanes>
 ATTEND_NOINLINE void multiply_thirds(const std::byte* a, const std::byte* b, Index steps, float* c, Index c_stride) {
     constexpr Index step_bytes = Thirds::count * amx::tile_bytes;
     const Index next = steps * step_bytes, stride = c_stride * static_cast<Index>(sizeof(float));
-    asm volatile("" ::: "memory");  // the instructions' wrappers do not say that they read memory
-    _tile_zero(0);
-    if constexpr (lanes > 1) _tile_zero(1);
-    if constexpr (rows > 1) _tile_zero(2);
-    if constexpr (rows > 1 && lanes > 1) _tile_zero(3);
+    amx::zero<0>();
+    if constexpr (lanes > 1) amx::zero<1>();
+    if constexpr (rows > 1) amx::zero<2>();
+    if constexpr (rows > 1 && lanes > 1) amx::zero<3>();
     const auto load_a = [&](int part) ATTEND_ALWAYS_INLINE {
-        _tile_loadd(4, a + part * amx::tile_bytes, 64);
-        if constexpr (rows > 1) _tile_loadd(5, a + next + part * amx::tile_bytes, 64);
+        amx::load<4>(a + part * amx::tile_bytes, 64);
+        if constexpr (rows > 1) amx::load<5>(a + next + part * amx::tile_bytes, 64);
     };
     const auto load_b = [&](int part) ATTEND_ALWAYS_INLINE {
-        _tile_loadd(6, b + part * amx::tile_bytes, 64);
-        if constexpr (lanes > 1) _tile_loadd(7, b + next + part * amx::tile_bytes, 64);
+        amx::load<6>(b + part * amx::tile_bytes, 64);
+        if constexpr (lanes > 1) amx::load<7>(b + next + part * amx::tile_bytes, 64);
     };
     const auto add = []() ATTEND_ALWAYS_INLINE {
-        _tile_dpbf16ps(0, 4, 6);
-        if constexpr (lanes > 1) _tile_dpbf16ps(1, 4, 7);
-        if constexpr (rows > 1) _tile_dpbf16ps(2, 5, 6);
-        if constexpr (rows > 1 && lanes > 1) _tile_dpbf16ps(3, 5, 7);
+        amx::multiply<0, 4, 6>();
+        if constexpr (lanes > 1) amx::multiply<1, 4, 7>();
+        if constexpr (rows > 1) amx::multiply<2, 5, 6>();
+        if constexpr (rows > 1 && lanes > 1) amx::multiply<3, 5, 7>();
     };
     for (Index step = 0; step < steps; ++step, a += step_bytes, b += step_bytes) {
         // In this order each product changes one operand.
@@ -45,10 +44,10 @@ ATTEND_NOINLINE void multiply_thirds(const std::byte* a, const std::byte* b, Ind
         load_a(2), add();
         load_a(0), add();
     }
-    _tile_stored(0, c, stride);
-    if constexpr (lanes > 1) _tile_stored(1, c + 16, stride);
-    if constexpr (rows > 1) _tile_stored(2, c + 16 * c_stride, stride);
-    if constexpr (rows > 1 && lanes > 1) _tile_stored(3, c + 16 * c_stride + 16, stride);
+    amx::store<0>(c, stride);
+    if constexpr (lanes > 1) amx::store<1>(c + 16, stride);
+    if constexpr (rows > 1) amx::store<2>(c + 16 * c_stride, stride);
+    if constexpr (rows > 1 && lanes > 1) amx::store<3>(c + 16 * c_stride + 16, stride);
 }
 
 /// Up to two by two tiles of C, whose products have been asked for, and what remains to be done with them.
