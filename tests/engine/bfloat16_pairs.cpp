@@ -58,7 +58,7 @@ struct Factors {
                 break;
             case From::held_keys:
                 held.topLeftCorner(rows, depth) = a.cast<B>();
-                if (!engine.pack_held_keys(x, {held.data(), held.cols(), rows, depth})) return false;
+                if (!engine.pack_held_keys(x, {held.data(), held.cols(), rows, depth}, packed)) return false;
                 break;
             case From::held_values:
                 held.topLeftCorner(depth, rows) = across.cast<B>();

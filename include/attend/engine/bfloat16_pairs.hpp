@@ -145,7 +145,7 @@ struct BFloat16Pairs {
         }
     }
     /// Keys are pairs as they stand.
-    static bool pack_held_keys(RowOperand<float>& a, const RowBlock<Eigen::bfloat16>& rows) {
+    static bool pack_held_keys(RowOperand<float>& a, const RowBlock<Eigen::bfloat16>& rows, std::byte*) {
         if (rows.data == nullptr || rows.columns % 2 != 0) return false;
         a.packed = reinterpret_cast<const std::byte*>(rows.data);
         a.packed_row = rows.stride * Index(sizeof(Eigen::bfloat16));

@@ -94,7 +94,7 @@ concept RoundingEngine = requires { requires E::rounds; };
 /// be given in T then. False, and nothing done, where it does not.
 template <class E, class T, class Rows>
 concept PacksHeldRows = PackingEngine<E, T> && requires(const E& e, RowOperand<T>& a, const Rows& rows, std::byte* to) {
-    { e.pack_held_keys(a, rows) } -> std::same_as<bool>;
+    { e.pack_held_keys(a, rows, to) } -> std::same_as<bool>;
     { e.pack_held_values(a, rows, to) } -> std::same_as<bool>;
 };
 

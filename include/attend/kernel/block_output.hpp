@@ -96,7 +96,7 @@ public:
     bool packs_held_keys([[maybe_unused]] KeyTile<T>& tile, [[maybe_unused]] const Products<T, E>& products) const {
         if constexpr (packs_held) {
             return products.packs(tile.keys) &&
-                   products.engine.pack_held_keys(tile.k, keys.held_keys(tile.begin, tile.keys));
+                   products.engine.pack_held_keys(tile.k, keys.held_keys(tile.begin, tile.keys), z.scores.packed_k);
         }
         return false;
     }
