@@ -1,9 +1,8 @@
 // Products of bfloat16 by tiles against those in double: all remainders of rows, lanes and depth, keys and values as
 // they are held, between NaNs that nobody may read; what is rounded, and what is not finite. In software, also how many
-// instructions a product takes, and what comes out where the system refuses tiles.
+// instructions products and calls take, and what comes out where the system refuses tiles.
 
-#include <attend/core/workspace.hpp>
-#include <attend/engine/fastest.hpp>
+#include <attend/attention.hpp>
 
 #include <cmath>
 #include <limits>
@@ -217,6 +216,32 @@ TEST_CASE("a product of bfloat16 takes one instruction for each tile of it, and 
     CHECK(bank.stores - stores == 4 * 4);
 }
 
+namespace {
+
+/// Products of tiles that a call takes.
+template <class X>
+long products_of(Index queries, Index keys, Index width) {
+    Random random(1);
+    const RowMatrix<X> q = random_matrix<float>(random, queries, width).cast<X>(),
+                       k = random_matrix<float>(random, keys, width).cast<X>(),
+                       v = random_matrix<float>(random, keys, width).cast<X>();
+    RowMatrix<X> out;
+    const auto before = amx_tiles::bank().products;
+    scaled_dot_product(q, k, v, out);
+    return amx_tiles::bank().products - before;
+}
+
+}  // namespace
+
+TEST_CASE("a call multiplies each tile of bfloat16 once, and those of floats six times") {
+    constexpr long of_both_products = 2 * (128 / 16) * (192 / 16) * (64 / 32);
+    CHECK(products_of<Eigen::bfloat16>(128, 192, 64) == of_both_products);
+    CHECK(products_of<float>(128, 192, 64) == 6 * of_both_products);
+    CHECK(products_of<Eigen::bfloat16>(128, 192, 8) == 0);
+    CHECK(products_of<Eigen::bfloat16>(1, 192, 64) == 0);
+    CHECK(products_of<Eigen::half>(128, 192, 64) == 6 * of_both_products);
+}
+
 TEST_CASE("where the system refuses tiles, pairs are multiplied") {
     auto& bank = amx_tiles::bank();
     const auto products = bank.products;
@@ -224,6 +249,7 @@ TEST_CASE("where the system refuses tiles, pairs are multiplied") {
     for (const Index rows : {1, 16, 40}) {
         for (const Index depth : {2, 32, 70}) check_products({rows, depth, 48});
     }
+    CHECK(products_of<Eigen::bfloat16>(128, 192, 64) == 0);
     CHECK(bank.products == products);
     amx_tiles::leave_is_given() = true;
 }

@@ -6,6 +6,7 @@
 /// - `ATTEND_NO_GNU_VECTORS`: do without GCC's and Clang's vectors, as other compilers must, to the same bits.
 /// - `ATTEND_GNU_PACKETS`: packets of 128 bits by these vectors alone, as on processors that Eigen has no packets for.
 /// - `ATTEND_NO_AMX`: leave Intel's AMX alone also in builds for processors that have it (core/amx.hpp).
+/// - `ATTEND_AMX_IN_SOFTWARE`: AMX on any processor with AVX-512, for tests of what multiplies by it (core/amx.hpp).
 /// - Exceptions off (`-fno-exceptions`): errors print their text to stderr and abort.
 
 // GCC 12 takes the undefined lanes inside its own AVX-512 intrinsics for uninitialised variables of their callers, be
