@@ -16,7 +16,7 @@
 #define ATTEND_AMX 1
 #include <support/amx_in_software.hpp>
 // Clang 14 spells the macros without the second underscore.
-#elif (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__linux__) && defined(__x86_64__)
+#elif (defined(__AMX_BF16__) || defined(__AMXBF16__)) && defined(__linux__)
 #define ATTEND_AMX 1
 #include <sys/syscall.h>
 #include <unistd.h>
