@@ -32,18 +32,19 @@ struct Operands {
     RowMatrix<B> a = RowMatrix<B>(16, 32), b = RowMatrix<B>(32, 16);
     RowMatrix<float> c = RowMatrix<float>(16, 16);
 
-    /// Of numbers up to 2^exponents and down to 2^-exponents.
-    explicit Operands(int exponents, std::uint64_t seed = 1) {
+    /// Of numbers up to 2^exponents and down to 2^-exponents, A's and B's times 2^of_a and 2^of_b, C's times both.
+    explicit Operands(int exponents, std::uint64_t seed = 1, int of_a = 0, int of_b = 0) {
         Random random(seed);
-        const auto fill = [&](auto& m) {
+        const auto fill = [&](auto& m, int centre) {
             const auto x = random_matrix<float>(random, m.rows(), m.cols());
             const auto e = random_matrix<float>(random, m.rows(), m.cols());
             for (Index i = 0; i < m.size(); ++i) {
-                const float y = std::ldexp(x.data()[i], static_cast<int>(static_cast<float>(exponents) * e.data()[i]));
+                const float y =
+                    std::ldexp(x.data()[i], centre + static_cast<int>(static_cast<float>(exponents) * e.data()[i]));
                 m.data()[i] = static_cast<typename std::decay_t<decltype(m)>::Scalar>(y);
             }
         };
-        fill(a), fill(b), fill(c);
+        fill(a, of_a), fill(b, of_b), fill(c, of_a + of_b);
     }
     /// c + a · b by tiles.
     RowMatrix<float> by_tiles() const {
@@ -82,21 +83,29 @@ bool is_absent() {
 
 }  // namespace
 
+namespace {
+
+void check_order(const Operands& x) {
+    const RowMatrix<float> sum = x.by_tiles();
+    for (Index m = 0; m < 16; ++m) {
+        for (Index n = 0; n < 16; ++n) {
+            const float s = sum(m, n), e = in_documented_order(x, m, n);
+            CHECK((s == e || (std::isnan(s) && std::isnan(e))));
+        }
+    }
+}
+
+}  // namespace
+
 TEST_CASE("a product of tiles has the bits of the documented sums") {
     if (is_absent()) return;
-    for (const int exponents : {0, 8, 60, 126}) {  // the last: denormal operands, products that over- and underflow
-        for (std::uint64_t seed = 1; seed <= 20; ++seed) {
-            CAPTURE(exponents, seed);
-            const Operands x(exponents, seed);
-            const RowMatrix<float> sum = x.by_tiles();
-            RowMatrix<float> expected(16, 16);
-            for (Index m = 0; m < 16; ++m)
-                for (Index n = 0; n < 16; ++n) expected(m, n) = in_documented_order(x, m, n);
-            for (Index i = 0; i < sum.size(); ++i) {
-                const float s = sum.data()[i], e = expected.data()[i];
-                CHECK((s == e || (std::isnan(s) && std::isnan(e))));
-            }
-        }
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+        CAPTURE(seed);
+        for (const int exponents : {0, 8, 60, 126}) check_order(Operands(exponents, seed));
+        // Operands, products and sums about the least normal number, 2^-126.
+        check_order(Operands(3, seed, -63, -63));
+        check_order(Operands(3, seed, -126, 0));
+        check_order(Operands(3, seed, 4, -130));
     }
 }
 
