@@ -145,4 +145,36 @@ TEST_CASE("a visible NaN shows through every normalizer") {
     CHECK(shows(cosine_by_rows(hides_nothing(), {top_k(2)})));
 }
 
+// Sizes that engines which pack take, whole tiles of them and some that are not.
+TEMPLATE_TEST_CASE("a masked key is absent for many queries, and a visible one is not", "", float, Eigen::bfloat16) {
+    using X = TestType;
+    constexpr Index n = 200, at = 130;
+    const auto attention = scaled_dot(hides_the_future());
+    for (const Index width : {32, 64, 40, 17}) {
+        Operands<X> x = random_operands<float>({.queries = n, .keys = n, .d_q = width, .d_k = width, .d_v = width}, 6)
+                            .template cast<X>();
+        const auto clean = forward(attention, x);
+        CHECK(clean.out.template cast<float>().allFinite());
+        for (const bool in_key : {true, false}) {
+            for (const double poison : {not_a_number, infinity, -infinity}) {
+                CAPTURE(width, in_key, poison);
+                Operands<X> poisoned = x;
+                (in_key ? poisoned.k : poisoned.v).row(at).setConstant(X(static_cast<float>(poison)));
+                const auto y = forward(attention, poisoned);
+                CHECK(same_bits(y.out.topRows(at), clean.out.topRows(at)));
+                CHECK(same_bits(y.lse.topRows(at), clean.lse.topRows(at)));
+                const RowMatrix<float> seen = y.out.bottomRows(n - at).template cast<float>();
+                if (in_key) continue;  // an infinite key may be so unlike a query that it has no weight
+                CHECK(!seen.array().isFinite().any());
+                CHECK((poison != poison || (seen.array() == static_cast<float>(poison)).all()));
+            }
+            if (!in_key) continue;
+            Operands<X> poisoned = x;
+            poisoned.k(at, 3) = X(static_cast<float>(not_a_number));
+            const auto y = forward(attention, poisoned);
+            CHECK(y.out.bottomRows(n - at).template cast<float>().array().isNaN().all());
+        }
+    }
+}
+
 }  // namespace test_masked_values

@@ -7,6 +7,7 @@
 /// - `ATTEND_GNU_PACKETS`: packets of 128 bits by these vectors alone, as on processors that Eigen has no packets for.
 /// - `ATTEND_NO_AMX`: leave Intel's AMX alone also in builds for processors that have it (core/amx.hpp).
 /// - `ATTEND_NO_BF16`: likewise the instructions that multiply bfloat16, AVX512-BF16 and AArch64's BFMMLA.
+/// - `ATTEND_AMX_IN_SOFTWARE`: AMX on any processor with AVX-512, for tests of what multiplies by it (core/amx.hpp).
 /// - Exceptions off (`-fno-exceptions`): errors print their text to stderr and abort.
 
 // GCC 12 takes the undefined lanes inside its own AVX-512 intrinsics for uninitialised variables of their callers, be
@@ -130,7 +131,9 @@
 #define ATTEND_ABI_BITS
 #endif
 // Clang 14 spells the macros without the second underscore.
-#if (defined(__AMX_BF16__) || defined(__AMXBF16__)) && !defined(ATTEND_NO_AMX)
+#if defined(ATTEND_AMX_IN_SOFTWARE) && !defined(ATTEND_NO_AMX)
+#define ATTEND_ABI_AMX _amx_in_software
+#elif (defined(__AMX_BF16__) || defined(__AMXBF16__)) && !defined(ATTEND_NO_AMX)
 #define ATTEND_ABI_AMX _amx
 #else
 #define ATTEND_ABI_AMX

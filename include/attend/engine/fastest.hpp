@@ -5,6 +5,7 @@
 #include <attend/engine/amx_split.hpp>
 #include <attend/engine/bfloat16_quads.hpp>
 #include <attend/engine/bfloat16_rows.hpp>
+#include <attend/engine/bfloat16_tiles.hpp>
 #include <attend/engine/rows.hpp>
 
 namespace attend::inline ATTEND_ABI {
@@ -40,10 +41,19 @@ struct Fastest
 
 namespace detail {
 
-#if defined(ATTEND_AVX512_BF16) && !defined(ATTEND_AMX)
+#if defined(ATTEND_AVX512_BF16)
+#if defined(ATTEND_AMX)
+using BFloat16Packed = BFloat16Tiles;
+#else
+using BFloat16Packed = BFloat16Pairs;
+#endif
+
 /// The same of operands of bfloat16.
-struct FastestOfBFloat16 : Fastest, BFloat16Pairs {
+struct FastestOfBFloat16 : Fastest, BFloat16Packed {
     using Held = RowBlock<Eigen::bfloat16>;
+    using BFloat16Packed::least_keys, BFloat16Packed::packs, BFloat16Packed::packed_bytes, BFloat16Packed::pack,
+        BFloat16Packed::pack_made, BFloat16Packed::multiply_packed;
+    using Session = BFloat16Packed::Session;
 
     template <class T, class Rows>
     void row_scores(const Rows& k, const T* q, Index count, T* s, const ScoreStrides& apart) const {
@@ -74,7 +84,7 @@ inline constexpr FastestOfBFloat16 fastest_of_bfloat16{};
 /// is multiplied are queries and keys themselves.
 template <class E, class X, bool as_they_are>
 const auto& forward_engine(const E& engine) {
-#if (defined(ATTEND_AVX512_BF16) && !defined(ATTEND_AMX)) || defined(ATTEND_ARM_BF16)
+#if defined(ATTEND_AVX512_BF16) || defined(ATTEND_ARM_BF16)
     if constexpr (as_they_are && std::is_same_v<E, Fastest> && std::is_same_v<X, Eigen::bfloat16>) {
         return fastest_of_bfloat16;
     } else

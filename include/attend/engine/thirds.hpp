@@ -14,8 +14,7 @@
 #include <cstddef>
 #include <type_traits>
 
-#include <attend/core/amx.hpp>
-#include <attend/engine/packets.hpp>
+#include <attend/engine/amx_tiles.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
@@ -23,7 +22,6 @@ namespace attend::inline ATTEND_ABI::detail {
 struct Thirds {
     static constexpr Index count = 3;
 
-    static constexpr Index tiles(Index lines, Index size) { return (lines + size - 1) / size; }
     /// Bytes of a split operand: of so many rows or lanes, and the scalars of each that are multiplied.
     static constexpr Index bytes(Index lines, Index depth) {
         return tiles(lines, amx::tile_rows) * tiles(depth, amx::tile_depth) * count * amx::tile_bytes;
@@ -83,7 +81,7 @@ ATTEND_ALWAYS_INLINE inline __m512 load_left(const float* run, Index left) {
 /// A of a product, rows × depth, split into `to`. Returns whether all of it is finite; what is not counts as 0.
 inline bool split_rows(const StridedMatrix<float>& a, Index rows, Index depth, std::byte* to) {
     constexpr Index size = amx::tile_rows, half = amx::tile_depth / 2;
-    const Index steps = Thirds::tiles(depth, amx::tile_depth), step_bytes = Thirds::count * amx::tile_bytes;
+    const Index steps = tiles(depth, amx::tile_depth), step_bytes = Thirds::count * amx::tile_bytes;
     return split_finite([&](auto finite_only, __m512& sum) {
         const auto pairs = [&](Index r, Index step, const __m512& x, const __m512& y) ATTEND_ALWAYS_INLINE {
             split_minding<finite_only>(x, y, to + (r / size * steps + step) * step_bytes + r % size * 64, sum);
@@ -127,7 +125,7 @@ inline bool split_rows(const StridedMatrix<float>& a, Index rows, Index depth, s
 /// B of a product, depth × lanes of which there are whole packets, split into `to`.
 inline bool split_lanes(const float* b, Index depth, Index lanes, std::byte* to) {
     constexpr Index size = amx::tile_rows, half = amx::tile_depth / 2;
-    const Index steps = Thirds::tiles(depth, amx::tile_depth), step_bytes = Thirds::count * amx::tile_bytes;
+    const Index steps = tiles(depth, amx::tile_depth), step_bytes = Thirds::count * amx::tile_bytes;
     return split_finite([&](auto finite_only, __m512& sum) {
         const auto row = [&](Index k, Index lane) ATTEND_ALWAYS_INLINE {
             return k < depth ? simd::load(b + k * lanes + lane) : _mm512_setzero_ps();
