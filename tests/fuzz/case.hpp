@@ -126,7 +126,8 @@ struct Wants {
     bool shifts = false;          ///< has a bias that can shift rows
 };
 
-/// Sizes at and beside the edges of packets and blocks are likely, large ones are not.
+/// Sizes at and beside the edges of packets and blocks are likely, large ones are not. One case of 20 has a long
+/// sequence, more queries than a team of blocks takes and keys of several tiles: it keeps them, whatever the work.
 inline Case draw_case(const std::string& composition, const Wants& wants, std::uint64_t seed, Index most_work) {
     Draw draw(seed * 0x2545f4914f6cdd1dU + 1);
     Case x;
@@ -150,12 +151,21 @@ inline Case draw_case(const std::string& composition, const Wants& wants, std::u
     x.d_v = size(130);
     x.hidden = size(70);
     if (x.keys > 1000) x.queries = std::min<Index>(x.queries, 40);
+    const bool is_long = draw.chance(0.05);
+    if (is_long) {
+        const double p = draw.number();
+        x.queries = 130 + static_cast<Index>(570 * p * p);
+        x.keys = draw.chance(0.3) ? x.queries : std::min<Index>(700, draw.chance(0.5) ? draw.index(1, 700) : x.keys);
+        most_work = std::max<Index>(most_work, draw.one_of(2000000, 4000000, 16000000));
+    }
     const auto pairs = [&] { return x.sequences * x.queries * std::max<Index>(1, x.keys) * x.heads(); };
     const auto work = [&] { return pairs() * (x.d_k + x.d_v + (wants.two_widths ? x.hidden : 0)); };
     while (work() > most_work) {
         Index* largest = &x.d_k;
         for (Index* each : {&x.d_v, &x.hidden, &x.queries, &x.keys, &x.kv_heads, &x.group, &x.sequences}) {
-            if (*each > *largest && (each != &x.hidden || wants.two_widths)) largest = each;
+            if (each == &x.hidden && !wants.two_widths) continue;
+            if (is_long && (each == &x.queries || each == &x.keys)) continue;
+            if (*each > *largest) largest = each;
         }
         if (*largest == 1) break;
         *largest = (*largest + 1) / 2;

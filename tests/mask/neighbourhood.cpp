@@ -202,6 +202,32 @@ TEMPLATE_TEST_CASE("a row over neighbourhoods has the same bits whatever the thr
 #endif
 }
 
+TEMPLATE_TEST_CASE("a small call over neighbourhoods has the bits of one that asks for the weights", "", float,
+                   double) {
+    const auto attention = scaled_dot_product >> neighbourhood({.rows = 12, .columns = 12}, {.rows = 2, .columns = 3});
+    const auto check = [&](const auto& composed, Index queries, Index keys, Index width, Index d_v) {
+        CAPTURE(queries, keys, width, d_v);
+        const auto x = random_operands<TestType>(
+            {.queries = queries, .keys = keys, .d_q = width, .d_k = width, .d_v = d_v, .heads = 3, .kv_heads = 1}, 27);
+        const auto y = forward(composed, x);
+        RowMatrix<TestType> out, lse;
+        composed(x.query_heads(), x.key_heads(), x.value_heads(), out, {.lse = lse});
+        CHECK(same_bits(out, y.out));
+        CHECK(same_bits(lse, y.lse));
+        const auto one =
+            random_operands<TestType>({.queries = queries, .keys = keys, .d_q = width, .d_k = width, .d_v = d_v}, 28);
+        CHECK(same_bits(composed(one.q, one.k, one.v), forward(composed, one).out));
+    };
+    for (const Index queries : {1, 2, 3, 7}) {
+        for (const Index keys : {1, 4, 13, 15, 64}) {
+            for (const Index width : {1, 3, 14, 32, 64}) {
+                check(attention, queries, keys, width, width % 17 + 1);
+                check(attention >> softmax_with_sink(0.5), queries, keys, width, width);
+            }
+        }
+    }
+}
+
 TEST_CASE("what is not finite outside a neighbourhood reaches nothing, and shows inside") {
     const auto library = neighbourhood({.rows = 9, .columns = 11}, {.rows = 1, .columns = 2});
     const auto x = random_operands<float>({.queries = 99, .keys = 99, .d_q = 20, .d_k = 20, .d_v = 18}, 27);

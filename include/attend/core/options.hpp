@@ -72,7 +72,9 @@ public:
 
     explicit operator bool() const { return rows_ != nullptr; }
     /// The rows; none where none were given.
-    std::span<const Index> get() const { return rows_ == nullptr ? std::span<const Index>() : std::span(*rows_); }
+    std::span<const Index> get() const {
+        return rows_ == nullptr ? std::span<const Index>() : std::span<const Index>(rows_->data(), rows_->size());
+    }
 
 private:
     std::shared_ptr<const std::vector<Index>> rows_;
@@ -92,7 +94,8 @@ public:
     QueryPositions(std::span<const Index> positions) : positions_(positions) {}  // NOLINT(google-explicit-constructor)
     template <class Positions>
         requires std::is_same_v<std::remove_cvref_t<Positions>, std::vector<Index>>
-    QueryPositions(Positions&& positions) : positions_(positions) {  // NOLINT(google-explicit-constructor)
+    QueryPositions(Positions&& positions)  // NOLINT(google-explicit-constructor)
+        : positions_(positions.data(), positions.size()) {
         static_assert(std::is_lvalue_reference_v<Positions>,
                       "attend: options borrow query_positions, and this vector is a temporary: give it a name");
     }

@@ -9,15 +9,17 @@
 #include <attend/core/row_lanes.hpp>
 #include <attend/core/score_tile.hpp>
 #include <attend/kernel/held_rows.hpp>
+#include <attend/kernel/needs.hpp>
 #include <attend/kernel/tiny.hpp>
 #include <attend/parts/final_scores.hpp>
 #include <attend/source/readable.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
 
-/// Queries and keys are their own features, but for a factor, and the weights come of a fold.
+/// Queries and keys are their own features, but for a factor, and the weights come of a fold. Keys that a mask lists
+/// are met one list after the other, whatever the size: here their sums would round in another order.
 template <class T, class A, class X>
-concept Direct = std::same_as<T, X> && Fold<typename A::NormalizerFunctor> &&
+concept Direct = std::same_as<T, X> && Fold<typename A::NormalizerFunctor> && !ListsKeys<MaskOf<A>> &&
                  A::ScoreFunctor::pairing == Pairing::dot && Products<T, typename A::EngineType>::most_rows > 0 &&
                  !HasMapKeys<typename A::ScoreFunctor> && ScalesQueries<typename A::ScoreFunctor, T>;
 

@@ -86,8 +86,9 @@ BlockSparse best_blocks(const Scores& scores, const BlockSelection& options, Ind
             return x > y || (x == y && a < b);
         };
         std::partial_sort(order.begin(), order.begin() + chosen, order.end(), better);
-        for (Index i = 0; i < chosen; ++i) mask.blocks(row, order[static_cast<std::size_t>(i)]) = true;
-        mask.blocks.row(row).segment(own, candidates - own).setConstant(true);
+        bool* const kept = mask.blocks.data() + row * s.cols();
+        for (Index i = 0; i < chosen; ++i) kept[order[static_cast<std::size_t>(i)]] = true;
+        std::fill(kept + own, kept + candidates, true);
     }
     return mask;
 }

@@ -47,8 +47,9 @@ inline void check_rope_scaling(Index width, double factor, double base) {
 /// `of_pair(i, its frequency)` for each pair.
 template <class F>
 std::vector<double> rope_frequencies(Index width, double base, const F& of_pair) {
-    std::vector<double> frequencies;
-    for (Index i = 0; i < width / 2; ++i) frequencies.push_back(of_pair(i, rope_frequency(i, width, base)));
+    std::vector<double> frequencies(static_cast<std::size_t>(width / 2));
+    double* const to = frequencies.data();
+    for (Index i = 0; i < width / 2; ++i) to[i] = of_pair(i, rope_frequency(i, width, base));
     return frequencies;
 }
 /// b where `share` is 1 or more, a where it is 0 or less.

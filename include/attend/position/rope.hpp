@@ -207,8 +207,10 @@ inline RowMatrix<double> grid_positions(Index rows, Index columns) {
     detail::require(rows >= 0 && columns >= 0 && detail::are_sizes(rows, columns),
                     "grid_positions: rows and columns must be sizes, got ", rows, " and ", columns);
     RowMatrix<double> positions(rows * columns, 2);
-    for (Index i = 0; i < rows * columns; ++i)
-        positions.row(i) << static_cast<double>(i / columns), static_cast<double>(i % columns);
+    for (Index i = 0; i < rows * columns; ++i) {
+        positions(i, 0) = static_cast<double>(i / columns);
+        positions(i, 1) = static_cast<double>(i % columns);
+    }
     return positions;
 }
 
