@@ -56,7 +56,10 @@ ATTEND_NOINLINE void multiply_pairs(const RowOperand<float>& a, Index first, Ind
     const Index group = pairs * w;
     for (Index k = 0; k < pairs; ++k, b += w) {
         __m512i b_k[vectors];
-        repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { b_k[v] = _mm512_load_si512(b + v * group); });
+        repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
+            b_k[v] = _mm512_load_si512(b + v * group);
+            in_register(b_k[v]);
+        });
         repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE {
             const auto x = broadcast_pair(row[r] + k * step);
             repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
