@@ -196,8 +196,9 @@ struct BFloat16Pairs {
             }
         };
         take(std::integral_constant<int, 6>(), std::integral_constant<int, 4>());
-        take(std::integral_constant<int, 12>(), std::integral_constant<int, 2>());
-        take(std::integral_constant<int, 12>(), std::integral_constant<int, 1>());
+        take(std::integral_constant<int, 6>(), std::integral_constant<int, 3>());
+        take(std::integral_constant<int, 8>(), std::integral_constant<int, 2>());
+        take(std::integral_constant<int, 8>(), std::integral_constant<int, 1>());
     }
     template <class Make>
     simd::Packet<float> pack_made(Index depth, Index lane, Make&& make, std::byte* to) const {

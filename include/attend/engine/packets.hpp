@@ -100,12 +100,12 @@ void multiply(const StridedMatrix<T>& a, Index rows, Index depth, const T* b, In
         multiply_rows<tall, most>(a, rows, depth, b + lane, b_apart, c + lane, apart, options);
         advance(most * w);
     }
-    // Fewer vectors: more rows, so that enough sums run at a time to hide the latency of each; of yet more the
+    // Few vectors: more rows, so that enough sums run at a time to hide the latency of each; of yet more the
     // addresses would not stay in registers.
     constexpr int taller = 8;
     if constexpr (most > 3) {
         if (lane + 3 * w <= lanes) {
-            multiply_rows<taller, 3>(a, rows, depth, b + lane, b_apart, c + lane, apart, options);
+            multiply_rows<tall, 3>(a, rows, depth, b + lane, b_apart, c + lane, apart, options);
             advance(3 * w);
         }
     }

@@ -25,6 +25,14 @@ struct ProductSide {
     Index lines, line_stride, depth_stride;
 };
 
+/// A few packets of numbers, for less than the library of C takes to be asked.
+template <class T>
+void copy_few(const T* from, Index count, T* to) {
+    Index i = 0;
+    for (; i + simd::width<T> <= count; i += simd::width<T>) simd::store(to + i, simd::load(from + i));
+    for (; i < count; ++i) to[i] = from[i];
+}
+
 /// Lines in lanes: to[d · lanes + i] is element d of line i; lanes behind the lines are 0.
 template <class T>
 void lines_to_lanes(const ProductSide<T>& x, Index depth, T* to, Index lanes) {
@@ -32,9 +40,7 @@ void lines_to_lanes(const ProductSide<T>& x, Index depth, T* to, Index lanes) {
     for (Index d = 0; d < depth; ++d, to += lanes) {
         const T* const from = x.data + d * x.depth_stride;
         if (x.line_stride == 1) {
-            Index i = 0;  // packet by packet: copy_n would ask the library of C for each few of them
-            for (; i + simd::width<T> <= x.lines; i += simd::width<T>) simd::store(to + i, simd::load(from + i));
-            for (; i < x.lines; ++i) to[i] = from[i];
+            copy_few(from, x.lines, to);
         } else {
             for (Index i = 0; i < x.lines; ++i) to[i] = from[i * x.line_stride];
         }
@@ -48,7 +54,7 @@ void load_tile(const T* y, Index row_stride, Index column_stride, Index rows, In
     if (column_stride > 1 && row_stride == 1) return transpose_into(y, column_stride, columns, rows, c, lanes);
     for (Index r = 0; r < rows; ++r, c += lanes, y += row_stride) {
         if (column_stride == 1) {
-            std::copy_n(y, columns, c);
+            copy_few(y, columns, c);
         } else if (column_stride == 0) {
             std::fill_n(c, columns, *y);
         } else {
