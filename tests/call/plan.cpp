@@ -1,5 +1,6 @@
 #include <attend/call/plan.hpp>
 
+#include <algorithm>
 #include <span>
 #include <vector>
 
@@ -99,6 +100,37 @@ TEST_CASE("the blocks of a call hold every pair of every head once") {
                 const Shape many{.heads = 150, .kv_heads = 2, .queries = std::min<Index>(queries, 33), .keys = keys};
                 check_each_pair_once(problem_of<float>(many), splits);
             }
+        }
+    }
+}
+
+TEST_CASE("the packets of a head are spread evenly over its blocks, and all but the last are whole") {
+    constexpr Index w = attend::detail::simd::width<float>, most = SequencePlan<float>::most_lanes;
+    for (const Index queries : {most + 1, 3 * most + 5, 4 * most, 4 * most + w, 1000 * w - 1}) {
+        for (const Index team : {1, 3}) {
+            CAPTURE(queries, team);
+            const SequencePlan<float> plan(1, queries, 100, true);
+            Index least = most, largest = 0, rows = 0, parts = 0;
+            for (const LaneBlock& task : blocks_of(problem_of<float>({.queries = queries, .keys = 100}), true, team)) {
+                plan.for_each_part(task, 1, [&](const LaneBlock& block) {
+                    const Index packets = (block.rows + w - 1) / w;
+                    least = std::min(least, packets), largest = std::max(largest, packets);
+                    rows += block.rows, ++parts;
+                    CHECK(block.row % w == 0);
+                    CHECK((block.rows % w == 0 || block.row + block.rows == queries));
+                    CHECK(block.rows <= plan.rows);
+                });
+                Index together = 0;
+                plan.for_each_part(task, team, [&](const LaneBlock& blocks) {
+                    CHECK(blocks.row == task.row);
+                    together += blocks.rows;
+                });
+                CHECK(together == task.rows);
+            }
+            CHECK(largest - least <= 1);
+            CHECK(rows == queries);
+            CHECK(parts == plan.blocks);
+            CHECK(parts == (queries + most - 1) / most);
         }
     }
 }

@@ -24,11 +24,11 @@ struct LaneBlock {
 
     Index count() const { return heads * rows; }
 
-    /// The rows from `from` on, at most `most` of them.
-    LaneBlock part(Index from, Index most) const {
+    /// Its rows from one to another, as a head counts them.
+    LaneBlock part(Index from, Index to) const {
         LaneBlock block = *this;
-        block.row += from;
-        block.rows = std::min(most, rows - from);
+        block.row = from;
+        block.rows = to - from;
         return block;
     }
 };
@@ -41,7 +41,8 @@ auto rows_of(const Problem<X>& problem, const View& view, const LaneBlock& block
 
 /// The blocks of one sequence.
 template <class T>
-struct SequencePlan {
+class SequencePlan {
+public:
     static constexpr Index w = simd::width<T>;
     static constexpr Index most_lanes = std::max<Index>(Registers<T>::vectors * w, 32);
     static constexpr Index chunk_keys = 1024;
@@ -49,12 +50,12 @@ struct SequencePlan {
     bool heads_together = false;  ///< few queries: heads of a group share a block, and each read of its keys and values
     Index heads = 1;              ///< of a block then, less in the last of a group
     Index blocks = 1;             ///< of a head, or of a kv head
-    Index rows = 0;               ///< of a block and head, less in the last
+    Index rows = 0;               ///< of a block and head at most
     Index lanes = w;              ///< of a block
     Index chunks = 1;             ///< into which the keys of a lone block are split, so that threads can share them
 
     /// `merges`: whether results over parts of the keys can be merged.
-    SequencePlan(Index group, Index queries, Index keys, bool merges) {
+    SequencePlan(Index group, Index queries, Index keys, bool merges) : queries_(queries) {
         heads_together = queries <= most_lanes;  // however many heads: a head's bits are those that it has alone
         if (heads_together) {
             const Index most = group * queries <= most_lanes ? group : most_lanes / queries;
@@ -64,12 +65,32 @@ struct SequencePlan {
             lanes = std::max<Index>(1, (heads * queries + w - 1) / w) * w;
             if (merges) chunks = std::max<Index>(1, (keys + chunk_keys - 1) / chunk_keys);
         } else {
-            const Index vectors = (queries + w - 1) / w;  // spread evenly over the blocks
-            blocks = (vectors * w + most_lanes - 1) / most_lanes;
-            lanes = rows = (vectors + blocks - 1) / blocks * w;
+            blocks = (packets() * w + most_lanes - 1) / most_lanes;
+            lanes = rows = (packets() + blocks - 1) / blocks * w;
             blocks = (queries + rows - 1) / rows;
         }
     }
+
+    /// The first row of a block of one head, where heads are not together: packets are spread evenly, so that no block
+    /// has one or two where others have four.
+    Index begin(Index block) const { return std::min(queries_, block * packets() / blocks * w); }
+    /// Calls `f` with the blocks of a task, so many at a time, as parts of it.
+    template <class F>
+    void for_each_part(const LaneBlock& all, Index count, F&& f) const {
+        if (heads_together) return f(all);
+        for (Index row = all.row, end = all.row + all.rows; row < end;) {
+            const Index next = std::min(end, begin(std::min(block_of(row) + count, blocks)));
+            f(all.part(row, next));
+            row = next;
+        }
+    }
+
+private:
+    /// The block that a row stands in.
+    Index block_of(Index row) const { return ((row / w + 1) * blocks - 1) / packets(); }
+    Index queries_;
+
+    Index packets() const { return (queries_ + w - 1) / w; }
 };
 
 /// a / b, without the long division where it gives 0, as it always does in the first task.
@@ -139,13 +160,13 @@ private:
             block.key_begin = part * plan.chunk_keys;
             if (plan.chunks > 1) block.key_end = std::min(block.key_end, block.key_begin + plan.chunk_keys);
         } else {
-            const Index blocks = blocks_of_task(plan);
+            const Index blocks = blocks_of_task(plan), from = (per_head - 1 - part) * blocks;
             block.first = part == 0;
             block.part_of_head = part;
             block.kv_head = quotient(which, group);
             block.head = which;
-            block.row = (per_head - 1 - part) * blocks * plan.rows;
-            block.rows = std::min(blocks * plan.rows, problem_.queries(s) - block.row);
+            block.row = plan.begin(from);
+            block.rows = plan.begin(std::min(from + blocks, plan.blocks)) - block.row;
         }
         return block;
     }

@@ -64,7 +64,10 @@ struct PairInstruction {
         const Index group = words * packet;
         for (Index k = 0; k < words; ++k, b += packet) {
             __m512i b_k[vectors];
-            repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { b_k[v] = _mm512_load_si512(b + v * group); });
+            repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
+                b_k[v] = _mm512_load_si512(b + v * group);
+                in_register(b_k[v]);
+            });
             repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE {
                 const auto x = broadcast_pair(row[r] + k * a_step);
                 repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
@@ -77,8 +80,9 @@ struct PairInstruction {
     template <class Take>
     static void for_each_tile(Take&& take) {
         take(std::integral_constant<int, 6>(), std::integral_constant<int, 4>());
-        take(std::integral_constant<int, 12>(), std::integral_constant<int, 2>());
-        take(std::integral_constant<int, 12>(), std::integral_constant<int, 1>());
+        take(std::integral_constant<int, 6>(), std::integral_constant<int, 3>());
+        take(std::integral_constant<int, 8>(), std::integral_constant<int, 2>());
+        take(std::integral_constant<int, 8>(), std::integral_constant<int, 1>());
     }
     static constexpr int lower(int rows) { return rows > 4 ? 4 : 1; }
     static constexpr bool is_better_split(int most, Index rows) { return most == 6 && (rows == 8 || rows == 9); }

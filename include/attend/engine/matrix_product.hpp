@@ -7,10 +7,9 @@
 #include <utility>
 
 #include <attend/core/executor.hpp>
-#include <attend/core/row_lanes.hpp>
 #include <attend/core/transposed.hpp>
 #include <attend/core/types.hpp>
-#include <attend/engine/packets.hpp>
+#include <attend/engine/product_panels.hpp>
 #include <attend/engine/rows.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
@@ -59,33 +58,6 @@ void add_products_rounded_once(Y& y, const Factors<A, B>&... products) {
 /// So many rows are few.
 inline constexpr Index most_few_rows = 8;
 
-/// Whether a product takes longer than it takes to wake the threads that could share it.
-constexpr bool is_large(Index rows, Index columns, Index depth) {
-    return static_cast<double>(rows) * static_cast<double>(columns) * static_cast<double>(depth) > 1 << 20;
-}
-
-/// One side of a product: `lines` rows of the left factor, or columns of the right one, through their strides.
-template <class T>
-struct ProductSide {
-    const T* data;
-    Index lines, line_stride, depth_stride;
-};
-
-/// Lines in lanes: to[d · lanes + i] is element d of line i; lanes behind the lines are 0.
-template <class T>
-void lines_to_lanes(const ProductSide<T>& x, Index depth, T* to, Index lanes) {
-    if (x.depth_stride == 1) return rows_to_lanes(x.data, x.line_stride, x.lines, depth, T(1), to, lanes);
-    for (Index d = 0; d < depth; ++d, to += lanes) {
-        const T* const from = x.data + d * x.depth_stride;
-        if (x.line_stride == 1) {
-            std::copy_n(from, x.lines, to);
-        } else {
-            for (Index i = 0; i < x.lines; ++i) to[i] = from[i * x.line_stride];
-        }
-        std::fill(to + x.lines, to + lanes, T(0));
-    }
-}
-
 /// y(r, l) += c[r · lanes + l]
 template <class T>
 void add_tile(const T* c, Index lanes, Index rows, Index columns, T* y, Index row_stride, Index column_stride) {
@@ -103,94 +75,7 @@ void add_tile(const T* c, Index lanes, Index rows, Index columns, T* y, Index ro
     }
 }
 
-/// c[r · lanes + l] = y(r, l)
-template <class T>
-void load_tile(const T* y, Index row_stride, Index column_stride, Index rows, Index columns, T* c, Index lanes) {
-    if (column_stride != 1 && row_stride == 1) return transpose_into(y, column_stride, columns, rows, c, lanes);
-    for (Index r = 0; r < rows; ++r, c += lanes, y += row_stride) {
-        for (Index l = 0; l < columns; ++l) c[l] = y[l * column_stride];
-    }
-}
-/// The way back.
-template <class T>
-void store_tile(const T* c, Index lanes, Index rows, Index columns, T* y, Index row_stride, Index column_stride) {
-    if (column_stride != 1 && row_stride == 1) return transpose_into(c, lanes, rows, columns, y, column_stride);
-    for (Index r = 0; r < rows; ++r, c += lanes, y += row_stride) {
-        for (Index l = 0; l < columns; ++l) y[l * column_stride] = c[l];
-    }
-}
-
-/// A panel of lanes, packed: `depth` × `lanes`, whole packets, of which `columns` are of use.
-template <class T>
-struct Panel {
-    static constexpr Index wide = Registers<T>::vectors * simd::width<T>;
-
-    const T* data;
-    Index depth, lanes, columns;
-};
-
-/// y(r, l) += Σ_d rows(r, d) · panel(d, l), to the same bits wherever y stands.
-template <class T>
-ATTEND_NOINLINE void add_panel(const ProductSide<T>& rows, const Panel<T>& panel, T* y, Index row_stride,
-                               Index column_stride) {
-    // So much of the panel stays in the first level of the cache.
-    constexpr Index wide = Panel<T>::wide, stage = 512 / sizeof(T), high = 48;
-    const bool in_place = column_stride == 1 && panel.columns == panel.lanes;
-    alignas(64) T c[high * wide], ones[wide];
-    std::fill_n(ones, wide, T(1));
-    if (!in_place) std::fill_n(c, high * wide, T(0));  // in lanes behind the last
-    for (Index r = 0; r < rows.lines; r += high) {
-        const Index count = std::min(high, rows.lines - r);
-        T* const at = y + r * row_stride;
-        if (!in_place) load_tile(at, row_stride, column_stride, count, panel.columns, c, panel.lanes);
-        for (Index d = 0; d < panel.depth; d += stage) {
-            multiply<T>({rows.data + r * rows.line_stride + d * rows.depth_stride, rows.line_stride, rows.depth_stride},
-                        count, std::min(stage, panel.depth - d), panel.data + d * panel.lanes, panel.lanes, panel.lanes,
-                        in_place ? at : c, in_place ? row_stride : panel.lanes, {.factor = ones});
-        }
-        if (!in_place) store_tile(c, panel.lanes, count, panel.columns, at, row_stride, column_stride);
-    }
-}
-
-/// The same of a panel that is not packed yet: the lines of `lanes`, at most `wide`.
-template <class T>
-ATTEND_NOINLINE void add_unpacked_panel(const ProductSide<T>& rows, const ProductSide<T>& lanes, Index depth, T* y,
-                                        Index row_stride, Index column_stride) {
-    constexpr Index deep = 2048 / sizeof(T);
-    alignas(64) T packed[deep * Panel<T>::wide];
-    const Index padded = simd::padded<T>(lanes.lines);
-    for (Index d = 0; d < depth; d += deep) {
-        const Index here = std::min(deep, depth - d);
-        lines_to_lanes<T>({lanes.data + d * lanes.depth_stride, lanes.lines, lanes.line_stride, lanes.depth_stride},
-                          here, packed, padded);
-        add_panel<T>({rows.data + d * rows.depth_stride, rows.lines, rows.line_stride, rows.depth_stride},
-                     {packed, here, padded, lanes.lines}, y, row_stride, column_stride);
-    }
-}
-
-/// Calls `f(some of the rows, the first of them, panel)` for all rows and panels, by their first columns: the
-/// executor's workers share these where that is worth their waking.
-template <class T, class F>
-void share_panels(const ProductSide<T>& rows, Index columns, Index depth, const ExecutorRef& executor, F&& f) {
-    constexpr Index wide = Panel<T>::wide, high = 192;
-    const Index workers = is_large(rows.lines, columns, depth) ? executor.concurrency() : 1;
-    if (workers == 1) {
-        for (Index l = 0; l < columns; l += wide) f(rows, Index(0), l);
-        return;
-    }
-    const Index panels = (columns + wide - 1) / wide, most = (rows.lines + high - 1) / high,
-                groups = std::clamp<Index>((2 * workers + panels - 1) / panels, 1, most),
-                tall = (most + groups - 1) / groups * high;
-    executor.for_each(panels * groups, [&](Index task, Index) {
-        const Index l = task / groups * wide, r = task % groups * tall;
-        if (r >= rows.lines) return;
-        f(ProductSide<T>{rows.data + r * rows.line_stride, std::min(tall, rows.lines - r), rows.line_stride,
-                         rows.depth_stride},
-          r, l);
-    });
-}
-
-/// The same of little depth, if lines stand beside each other and rows of y follow each other.
+/// rows · lanes of little depth, added to y, if lines stand beside each other and rows of y follow each other.
 template <class T>
 void add_shallow_product(const ProductSide<T>& rows, const ProductSide<T>& lanes, Index depth, T* y) {
     add_to_rows<T>({lanes.data, lanes.depth_stride, depth, lanes.lines}, rows.data, rows.lines,
@@ -237,18 +122,20 @@ ATTEND_NOINLINE void add_few_rows(const ProductSide<T>& rows, const ProductSide<
     for (Index task = 0; task < tasks; ++task) add(task, 0);
 }
 
-/// y += a · b for matrices in memory of one scalar type, which must not overlap y. 2 · rows · depth · columns
-/// operations, 140 KB of stack, and nothing from the heap. Of more than a few rows, columns and features, the bits of
-/// an element depend on its row and column alone; few go ways of their own, by how the matrices stand in memory.
-/// Threads change none. 16-bit scalars are computed in float and rounded once.
+/// y += a · b for matrices in memory of one scalar type, which must not overlap y, or with a `start` start + a · b.
+/// 2 · rows · depth · columns operations, 140 KB of stack, and nothing from the heap. Of more than a few rows, columns
+/// and features, the bits of an element depend on its row and column alone; few go ways of their own, by how the
+/// matrices stand in memory. Threads change none. 16-bit scalars are computed in float and rounded once.
 template <class Y, class A, class B>
-void add_product(Y& y, const A& a, const B& b, const ExecutorRef& executor = serial) {
+void add_product(Y& y, const A& a, const B& b, const ExecutorRef& executor = serial,
+                 const ProductStart<typename Y::Scalar>& start = {}) {
     using T = typename Y::Scalar;
     static_assert(std::is_same_v<T, typename A::Scalar> && std::is_same_v<T, typename B::Scalar>);
     if constexpr (!std::is_same_v<T, Compute<T>>) {
+        start.write(y);
         add_products_rounded_once(y, times(a, b));
     } else {
-        if (y.size() == 0 || a.cols() == 0) return;  // there may be no memory to point into
+        if (y.size() == 0 || a.cols() == 0) return start.write(y);  // there may be no memory to point into
         const auto strides = [](const auto& x) {
             return x.IsRowMajor ? std::pair(x.outerStride(), x.innerStride())
                                 : std::pair(x.innerStride(), x.outerStride());
@@ -258,29 +145,33 @@ void add_product(Y& y, const A& a, const B& b, const ExecutorRef& executor = ser
         const auto [b_row, b_column] = strides(b);
         const ProductSide<T> left{a.data(), a.rows(), a_row, a_column}, right{b.data(), b.cols(), b_column, b_row};
         constexpr bool packets = simd::width<T> > 1;
-        if (packets && a.cols() <= most_few_rows) {
-            if (b_column == 1 && y_column == 1 && y_row == b.cols())
-                return add_shallow_product(left, right, a.cols(), y.data());
-            if (a_row == 1 && y_row == 1 && y_column == a.rows())
-                return add_shallow_product(right, left, a.cols(), y.data());
+        const bool shallow_rows = b_column == 1 && y_column == 1 && y_row == b.cols(),
+                   shallow_columns = a_row == 1 && y_row == 1 && y_column == a.rows();
+        if (packets && a.cols() <= most_few_rows && (shallow_rows || shallow_columns)) {
+            start.write(y);
+            return shallow_rows ? add_shallow_product(left, right, a.cols(), y.data())
+                                : add_shallow_product(right, left, a.cols(), y.data());
         }
-        if (packets && a.rows() <= most_few_rows && b_row == 1 && a_column == 1 && a_row == a.cols())
-            return add_few_rows(left, right, a.cols(), y.data(), y_row, y_column, executor);
-        if (packets && a.rows() <= most_few_rows && b_column == 1)
-            return add_few_rows_by_lanes(left, right, a.cols(), y.data(), y_row, y_column);
-        // What is broadcast is read best along its depth; of two such sides, the shorter one is packed.
-        const bool rows_in_lanes = a_column != 1 || (b_row == 1 && 3 * a.rows() < b.cols());
-        const auto add = [&](const ProductSide<T>& rows, const ProductSide<T>& lanes, Index row_stride,
-                             Index column_stride) {
+        const bool along_depth = b_row == 1 && a_column == 1 && a_row == a.cols();
+        if (packets && a.rows() <= most_few_rows && (along_depth || b_column == 1)) {
+            start.write(y);
+            return along_depth ? add_few_rows(left, right, a.cols(), y.data(), y_row, y_column, executor)
+                               : add_few_rows_by_lanes(left, right, a.cols(), y.data(), y_row, y_column);
+        }
+        // Lanes that follow each other in memory are packed fast, and added to where they belong if y's do too. Else
+        // what is broadcast is read best along its depth, and of two such sides the shorter one is packed.
+        const bool lanes_follow = b_column == 1 && y_column == 1;
+        const bool rows_in_lanes = !lanes_follow && (a_column != 1 || (b_row == 1 && 3 * a.rows() < b.cols()));
+        const auto add = [&](const ProductSide<T>& rows, const ProductSide<T>& lanes, const ProductSums<T>& sums) {
             share_panels(rows, lanes.lines, a.cols(), executor, [&](const ProductSide<T>& some, Index first, Index l) {
                 add_unpacked_panel<T>(some,
                                       {lanes.data + l * lanes.line_stride, std::min(Panel<T>::wide, lanes.lines - l),
                                        lanes.line_stride, lanes.depth_stride},
-                                      a.cols(), y.data() + first * row_stride + l * column_stride, row_stride,
-                                      column_stride);
+                                      a.cols(), sums.from(first, l));
             });
         };
-        rows_in_lanes ? add(right, left, y_column, y_row) : add(left, right, y_row, y_column);
+        const ProductSums<T> sums(y.data(), y_row, y_column, start);
+        rows_in_lanes ? add(right, left, sums.transposed()) : add(left, right, sums);
     }
 }
 

@@ -42,16 +42,18 @@ private:
     Index depth_ = 0, columns_ = 0;
 };
 
-/// y += a · b for an a of which rows stand in memory as such, and threads as in `add_product`. 14 KB of stack.
+/// The same of an a of which rows stand in memory as such, and threads as in `add_product`. 14 KB of stack.
 template <class Y, class A, class T>
-void add_product(Y& y, const A& a, const PackedMatrix<T>& b, const ExecutorRef& executor) {
+void add_product(Y& y, const A& a, const PackedMatrix<T>& b, const ExecutorRef& executor,
+                 const ProductStart<T>& start = {}) {
     static_assert(A::IsRowMajor && A::InnerStrideAtCompileTime == 1);
-    if (y.size() == 0 || a.cols() == 0) return;
+    if (y.size() == 0 || a.cols() == 0) return start.write(y);
     const Index row = Y::IsRowMajor ? y.outerStride() : y.innerStride(),
                 column = Y::IsRowMajor ? y.innerStride() : y.outerStride();
     const ProductSide<T> rows{a.data(), a.rows(), a.outerStride(), 1};
+    const ProductSums<T> sums(y.data(), row, column, start);
     share_panels(rows, b.cols(), a.cols(), executor, [&](const ProductSide<T>& some, Index first, Index l) {
-        add_panel(some, b.panel(l), y.data() + first * row + l * column, row, column);
+        add_panel(some, b.panel(l), sums.from(first, l));
     });
 }
 

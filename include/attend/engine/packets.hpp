@@ -68,7 +68,10 @@ ATTEND_NOINLINE void micro_tile(const StridedMatrix<T>& a, Index depth, const T*
     const Index step = a.depth_stride;
     for (Index k = 0; k < depth; ++k, b += b_apart) {
         P b_k[vectors];
-        repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { b_k[v] = simd::load(b + v * w); });
+        repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
+            b_k[v] = simd::load(b + v * w);
+            in_register(b_k[v]);
+        });
         repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { add_each(tile[r], b_k, simd::broadcast(row[r][k * step])); });
     }
     finish_tile(tile, c, apart, options);
@@ -110,14 +113,22 @@ void multiply(const StridedMatrix<T>& a, Index rows, Index depth, const T* b, In
         multiply_rows<tall, most>(a, rows, depth, b + lane, b_apart, c + lane, apart, options);
         advance(most * w);
     }
-    // Fewer vectors: more rows, so that enough sums run at a time to hide the latency of each.
+    // Few vectors: more rows, so that enough sums run at a time to hide the latency of each; of yet more the
+    // addresses would not stay in registers.
+    constexpr int taller = 8;
+    if constexpr (most > 3) {
+        if (lane + 3 * w <= lanes) {
+            multiply_rows<tall, 3>(a, rows, depth, b + lane, b_apart, c + lane, apart, options);
+            advance(3 * w);
+        }
+    }
     if constexpr (most > 2) {
         if (lane + 2 * w <= lanes) {
-            multiply_rows<2 * tall, 2>(a, rows, depth, b + lane, b_apart, c + lane, apart, options);
+            multiply_rows<taller, 2>(a, rows, depth, b + lane, b_apart, c + lane, apart, options);
             advance(2 * w);
         }
     }
-    if (lane < lanes) multiply_rows<2 * tall, 1>(a, rows, depth, b + lane, b_apart, c + lane, apart, options);
+    if (lane < lanes) multiply_rows<taller, 1>(a, rows, depth, b + lane, b_apart, c + lane, apart, options);
 }
 
 /// As an engine multiplies.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include <attend/core/all_finite.hpp>
 #include <attend/core/repeat.hpp>
 #include <attend/core/simd.hpp>
 #include <attend/engine/matrix_product.hpp>
@@ -85,6 +86,18 @@ void add_row_products(const X& x, const Weight& weight, Out& out) {
     }
 }
 
+/// Whether all numbers of a contiguous matrix are finite, asked by packets where it has such.
+template <class X>
+bool are_finite(const X& x) {
+    using T = typename X::Scalar;
+    if constexpr (std::is_same_v<T, Compute<T>>) {
+        const Index apart = x.outerStride();
+        return all_finite<T>({x.data(), X::IsRowMajor ? apart : 1, X::IsRowMajor ? 1 : apart}, x.rows(), x.cols());
+    } else {
+        return x.allFinite();
+    }
+}
+
 /// dweight += Σ_rows xᵀ dy, where a row whose dy is 0 adds nothing whatever its x holds: a masked row may hold NaN. The
 /// scalars may differ; sums of 16 bits run in float and are rounded once. 17 KB of stack where they differ.
 template <class Weight, class Rows, class Gradients>
@@ -94,7 +107,7 @@ void add_outer_products(Weight& dweight, const Rows& x, const Gradients& dy, con
     constexpr bool one_scalar =
         std::is_same_v<typename Rows::Scalar, Scalar> && std::is_same_v<typename Gradients::Scalar, Scalar>;
     if constexpr (one_scalar && Rows::InnerStrideAtCompileTime == 1 && Gradients::InnerStrideAtCompileTime == 1) {
-        if (x.allFinite()) return add_product(dweight, x.transpose(), dy, executor);
+        if (are_finite(x)) return add_product(dweight, x.transpose(), dy, executor);
     }
     using C = std::common_type_t<Compute<Scalar>, Compute<typename Rows::Scalar>, Compute<typename Gradients::Scalar>>;
     constexpr int tall = 32, wide = 128;

@@ -125,14 +125,13 @@ void go_through_keys(const LaneBlock& all, const Keys& keys, bool wants_lse, For
 template <class T, class A, class X, class Source>
 class TeamForward {
 public:
-    /// `rows` of each block, or what is left.
-    TeamForward(const A& attention, const Problem<X>& problem, const Source& source, const LaneBlock& all, Index rows,
-                const Layout<T>& layout, Arena& arena, ReadAhead& ahead)
+    TeamForward(const A& attention, const Problem<X>& problem, const Source& source, const LaneBlock& all,
+                const SequencePlan<T>& plan, const Layout<T>& layout, Arena& arena, ReadAhead& ahead)
         : all_(all) {
-        for (Index from = 0; from < all.rows; from += rows) {
+        plan.for_each_part(all, 1, [&](const LaneBlock& rows) {
             const Scratch<T>* const first = count_ == 0 ? nullptr : &members_[0]->scratch;
-            members_[count_++].emplace(attention, problem, source, all.part(from, rows), layout, arena, first, ahead);
-        }
+            members_[count_++].emplace(attention, problem, source, rows, layout, arena, first, ahead);
+        });
     }
 
     void run(bool wants_lse) {
@@ -196,8 +195,9 @@ private:
         const PlanCursor& cursor = layout_.cursor(memory_, worker);
         const LaneBlock all = plan_.block(task, layout_.cursor(memory_, worker));
         if (!results_.insight) return take(all, task, worker, cursor);
-        const Index rows = layout_.team() * plan_.of(all.sequence).rows;
-        for (Index from = 0; from < all.rows; from += rows) take(all.part(from, rows), task, worker, cursor);
+        plan_.of(all.sequence).for_each_part(all, layout_.team(), [&](const LaneBlock& part) {
+            take(part, task, worker, cursor);
+        });
     }
     void take(const LaneBlock& all, Index task, Index worker, const PlanCursor& cursor) {
         const bool wants_lse = results_.lse.data != nullptr;
@@ -205,8 +205,8 @@ private:
         ReadAhead ahead;
         if constexpr (most_team<T, A, X, ForwardEngine<T, A, X, Source>> > 1) {
             if (layout_.team() > 1 && all.packs) {
-                TeamForward<T, A, X, Source> team(attention_, problem_, source_, all, plan_.of(all.sequence).rows,
-                                                  layout_, arena, ahead);
+                TeamForward<T, A, X, Source> team(attention_, problem_, source_, all, plan_.of(all.sequence), layout_,
+                                                  arena, ahead);
                 bool is_first = true;
                 team.for_each([&](auto& block) {
                     if (is_first) expect_next(task, cursor, block);

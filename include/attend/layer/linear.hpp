@@ -12,16 +12,11 @@
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// Each row of y becomes b. Line by line: the replicated vector as one expression is read scalar by scalar.
-template <class Bias, class Y>
-void start_from_bias(const Bias& bias, Y& y) {
-    if (bias.size() == 0) {
-        y.setZero();
-    } else if constexpr (Y::IsRowMajor) {
-        for (Index i = 0; i < y.rows(); ++i) y.row(i) = bias.transpose();
-    } else {
-        for (Index j = 0; j < y.cols(); ++j) y.col(j).setConstant(bias[j]);
-    }
+/// Sums that start from b, or if it is empty from 0.
+template <class Bias>
+ProductStart<typename Bias::Scalar> start_of(const Bias& bias) {
+    if (bias.size() == 0) return ProductStart<typename Bias::Scalar>::zero();
+    return {bias.data()};
 }
 
 /// y = x W + b for rows x; an empty b is none. 16-bit scalars are computed in float and rounded once, here and below.
@@ -30,11 +25,10 @@ template <class X, class Weight, class Bias, class Y>
 void linear(const X& x, const Weight& weight, const Bias& bias, Y& y, const ExecutorRef& executor,
             [[maybe_unused]] const PackedMatrix<typename Weight::Scalar>* packed = nullptr) {
     y.resize(x.rows(), weight.cols());
-    start_from_bias(bias, y);
     if constexpr (std::is_same_v<typename Weight::Scalar, Compute<typename Weight::Scalar>>) {
-        if (packed != nullptr) return add_product(y, x, *packed, executor);
+        if (packed != nullptr) return add_product(y, x, *packed, executor, start_of(bias));
     }
-    add_product(y, x, weight, executor);
+    add_product(y, x, weight, executor, start_of(bias));
 }
 /// The same of the rows of sequences, each of which has the bits that it has alone: of few rows several sequences go
 /// together, a few rows at a time.
@@ -46,8 +40,7 @@ void linear_by_sequences(const X& x, const SequencesRef& sequences, const Weight
     const auto map = [&](Index begin, Index end) {
         const auto some = x.middleRows(begin, end - begin);
         auto to = y.middleRows(begin, end - begin);
-        start_from_bias(bias, to);
-        add_product(to, some, weight, executor);
+        add_product(to, some, weight, executor, start_of(bias));
     };
     for (Index s = 0; s < sequences.count();) {
         const Index begin = sequences.begin(s);

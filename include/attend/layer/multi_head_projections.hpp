@@ -161,8 +161,8 @@ protected:
     /// From dy, the gradient of y, to that of the heads' outputs; those of q, k and v start at 0.
     template <class DY>
     void start_backward(Tape& tape, const DY& dy, const detail::ExecutorRef& executor) const {
-        tape.dcontext.setZero(tape.context.rows(), tape.context.cols());
-        detail::add_product(tape.dcontext, dy, output_weight.transpose(), executor);
+        tape.dcontext.resize(tape.context.rows(), tape.context.cols());
+        detail::add_product(tape.dcontext, dy, output_weight.transpose(), executor, detail::ProductStart<T>::zero());
         tape.dgates.resize(tape.gates.rows(), tape.gates.cols());
         if (shape().gate != OutputGate::none)
             detail::gates_backward(tape.gates, tape.context, shape().heads, tape.dcontext, tape.dgates);

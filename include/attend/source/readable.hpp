@@ -6,6 +6,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include <attend/core/all_finite.hpp>
 #include <attend/core/operand_rows.hpp>
 #include <attend/core/repeat.hpp>
 #include <attend/core/stored.hpp>
@@ -14,32 +15,7 @@
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// Whether a readable tile holds neither NaN nor infinity: those times 0 are not 0.
-template <class T>
-bool all_finite(const StridedMatrix<T>& x, Index rows, Index columns) {
-    constexpr Index w = simd::width<T>;
-    const bool down = x.depth_stride != 1;
-    const Index stride = down ? x.depth_stride : x.row_stride, runs = down ? columns : rows;
-    const Index length = down ? rows : columns;
-    simd::Packet<T> sums[4];  // several, so that none waits for the one before
-    for (auto& sum : sums) sum = simd::broadcast(T(0));
-    T rest(0);
-    for (Index i = 0; i < runs; ++i) {
-        const T* const run = x.data + i * stride;
-        Index a = 0;
-        for (; a + 4 * w <= length; a += 4 * w) {
-            repeat<4>([&](auto part) ATTEND_ALWAYS_INLINE {
-                sums[part] = simd::madd(simd::load(run + a + part * w), simd::broadcast(T(0)), sums[part]);
-            });
-        }
-        for (; a + w <= length; a += w) sums[0] = simd::madd(simd::load(run + a), simd::broadcast(T(0)), sums[0]);
-        for (; a < length; ++a) rest += run[a] * T(0);
-    }
-    const auto sum = simd::add(simd::add(sums[0], sums[1]), simd::add(sums[2], sums[3]));
-    return simd::sum<T>(sum) + rest == T(0);
-}
-
-/// The same of rows as they are held.
+/// Whether rows hold neither NaN nor infinity, as they are held.
 template <class T, class Rows>
 bool held_are_finite(const Rows& x) {
     constexpr Index w = simd::width<T>;
