@@ -156,7 +156,7 @@ public:
         template <class X>
         static auto map(const RowBlock<X>& rows) {
             using Rows = Eigen::Map<const RowMatrix<X>, Eigen::Unaligned, Eigen::OuterStride<>>;
-            return Rows(rows.data, rows.rows, rows.columns, Eigen::OuterStride<>(rows.stride));
+            return Rows(rows.data, rows.rows, elements_of<X>(rows.columns), Eigen::OuterStride<>(rows.stride));
         }
         static StridedMatrix<T> matrix(const RowBlock<T>& rows) { return {rows.data, rows.stride, 1}; }
 
