@@ -3,6 +3,7 @@
 /// Packets of numbers that are held as narrower ones.
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
@@ -24,6 +25,25 @@ inline constexpr std::array<float, 256> codes_of_8_bits = [] {
     }
     return numbers;
 }();
+/// Bytes 2 and 3, from the least on, of the floats that magnitudes of 7 bits stand for; those below are 0.
+template <class S>
+struct UpperBytes {
+    alignas(64) std::array<std::uint8_t, 128> third{}, fourth{};
+
+    constexpr UpperBytes() {
+        for (std::size_t code = 0; code < 128; ++code) {
+            const auto bits = std::bit_cast<std::uint32_t>(codes_of_8_bits<S>[code]);
+            third[code] = static_cast<std::uint8_t>(bits >> 16 & 0xff);
+            fourth[code] = static_cast<std::uint8_t>(bits >> 24);
+        }
+    }
+};
+/// Byte i / 4, for each byte of 16 floats.
+constexpr std::array<std::uint8_t, 64> places_of_upper_bytes() {
+    std::array<std::uint8_t, 64> places{};
+    for (std::size_t i = 0; i < 64; ++i) places[i] = static_cast<std::uint8_t>(i / 4);
+    return places;
+}
 template <class T, class S>
 ATTEND_ALWAYS_INLINE inline T scalar_as(const S& x) {
     if constexpr (std::is_same_v<S, Float8E4M3> || std::is_same_v<S, Float8E5M2>) {
@@ -52,8 +72,28 @@ ATTEND_ALWAYS_INLINE inline Packet<T> load_as(const S* from) {
                 const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
                 return _mm512_maskz_cvtepi32_ps(all, _mm512_maskz_cvtepi8_epi32(all, bytes));
             } else if constexpr (std::is_same_v<S, Float8E5M2>) {  // the upper byte of a half
-                const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
-                return _mm512_maskz_cvtph_ps(all, _mm256_slli_epi16(_mm256_cvtepu8_epi16(bytes), 8));
+                const __m256i twice =
+                    _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+                const __m256i upper = _mm256_setr_epi8(-1, 0, -1, 1, -1, 2, -1, 3, -1, 4, -1, 5, -1, 6, -1, 7, -1, 8,
+                                                       -1, 9, -1, 10, -1, 11, -1, 12, -1, 13, -1, 14, -1, 15);
+                return _mm512_maskz_cvtph_ps(all, _mm256_shuffle_epi8(twice, upper));
+#if defined(__AVX512VBMI__)
+            } else if constexpr (std::is_same_v<S, Float8E4M3>) {  // both upper bytes of a float, from a table each
+                static constexpr UpperBytes<S> bytes;
+                alignas(64) static constexpr auto place = places_of_upper_bytes();
+                const __m512i codes = _mm512_castsi128_si512(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+                const auto look_up = [](__mmask64 which, const __m512i& in, const auto& table) ATTEND_ALWAYS_INLINE {
+                    return _mm512_mask2_permutex2var_epi8(_mm512_load_si512(table.data()), in, which,
+                                                          _mm512_load_si512(table.data() + 64));
+                };
+                constexpr __mmask64 third = 0x4444444444444444, fourth = 0x8888888888888888;
+                const __m512i in_place =
+                    _mm512_maskz_permutexvar_epi8(third | fourth, _mm512_load_si512(place.data()), codes);
+                const __m512i magnitudes = look_up(fourth, look_up(third, in_place, bytes.third), bytes.fourth);
+                constexpr int first_or_both_others = 0xf8;
+                return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(
+                    magnitudes, in_place, _mm512_castps_si512(_mm512_set1_ps(-0.0F)), first_or_both_others));
+#else
             } else if constexpr (std::is_same_v<S, Float8E4M3>) {  // bits of a half, whose exponent is 8 less
                 const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
                 const __m256i bits = _mm256_slli_epi16(_mm256_cvtepi8_epi16(bytes), 7);
@@ -62,6 +102,7 @@ ATTEND_ALWAYS_INLINE inline Packet<T> load_as(const S* from) {
                 const __mmask16 is_number = _mm512_cmpneq_epi32_mask(magnitude, _mm512_set1_epi32(0x3ff00000));
                 return _mm512_mask_mul_ps(_mm512_set1_ps(std::numeric_limits<float>::quiet_NaN()), is_number, x,
                                           _mm512_set1_ps(256));
+#endif
             }
         }
 #elif defined(EIGEN_VECTORIZE_AVX2)

@@ -2,6 +2,8 @@
 /// \file
 /// Packets of numbers of 4 bits.
 
+#include <cstring>
+
 #include <attend/core/int4.hpp>
 #include <attend/core/simd.hpp>
 
@@ -14,16 +16,19 @@ ATTEND_ALWAYS_INLINE inline Packet<T> load_as(const Int4Numbers& from) {
     static_assert(half % w == 0, "attend: a packet is of one half of a group");
     const Int4& group = from.groups[from.at / Int4::numbers];
     [[maybe_unused]] const Index first = from.at % half, in_group = from.at % Int4::numbers;
-    const float factor = static_cast<float>(group.factor);
+    [[maybe_unused]] const float factor = static_cast<float>(group.factor);
 #if defined(EIGEN_VECTORIZE_AVX512)
     if constexpr (sizeof(Packet<T>) == 64 && std::is_same_v<T, float>) {
         constexpr __mmask16 all = 0xffff;
         const __m512 numbers = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
         const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(group.pairs));
+        int word;  // of whose two bytes the factor is the upper half of a float
+        std::memcpy(&word, &group, sizeof word);
+        const __m512 in_all_lanes = _mm512_castsi512_ps(_mm512_maskz_slli_epi32(all, _mm512_set1_epi32(word), 16));
         const __m128i shift = _mm_cvtsi32_si128(in_group < half ? 0 : 4);
         const __m512i places = _mm512_maskz_srl_epi32(all, _mm512_maskz_cvtepu8_epi32(all, bytes), shift);
         // Only the last four bits of a lane say which.
-        return _mm512_maskz_permutexvar_ps(all, places, _mm512_mul_ps(numbers, _mm512_set1_ps(factor)));
+        return _mm512_maskz_permutexvar_ps(all, places, _mm512_mul_ps(numbers, in_all_lanes));
     }
 #elif defined(EIGEN_VECTORIZE_AVX2)
     if constexpr (sizeof(Packet<T>) == 32 && std::is_same_v<T, float>) {
