@@ -106,7 +106,7 @@ void add(const std::string& store, const std::string& type, Index keys, int thre
         if (!call->agrees()) return state.SkipWithError("wrong: a cache gives another output than what it holds");
         const double seconds = timed(state, [&] { call->run(); });
         const auto numbers = static_cast<std::size_t>(2 * keys * kv_heads * d);
-        const std::size_t bytes = numbers * sizeof(Stored);
+        const std::size_t bytes = numbers * sizeof(Stored) / static_cast<std::size_t>(numbers_in<Stored>);
         state.counters["peak_fraction"] = static_cast<double>(bytes) / seconds / bytes_per_second(bytes, threads);
         if (type != "f32") {
             state.counters["times_float"] =
@@ -124,6 +124,9 @@ void add_types(const std::string& store, Index keys, int threads) {
     add<Store, Eigen::bfloat16>(store, "bf16", keys, threads);
     add<Store, Eigen::half>(store, "f16", keys, threads);
     add<Store, std::int8_t>(store, "i8", keys, threads);
+    add<Store, Float8E4M3>(store, "e4m3", keys, threads);
+    add<Store, Float8E5M2>(store, "e5m2", keys, threads);
+    add<Store, Int4>(store, "i4", keys, threads);
 }
 
 const bool added = [] {

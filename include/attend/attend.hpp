@@ -4,7 +4,9 @@
 
 #include <attend/attention.hpp>
 #include <attend/core/executor.hpp>
+#include <attend/core/float8.hpp>
 #include <attend/core/insight.hpp>
+#include <attend/core/int4.hpp>
 #include <attend/core/options.hpp>
 #include <attend/core/parameters_in_step.hpp>
 #include <attend/core/to_string.hpp>

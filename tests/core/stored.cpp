@@ -3,6 +3,7 @@
 #include <attend/core/stored.hpp>
 
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <vector>
 
@@ -30,6 +31,14 @@ void check(const std::vector<S>& numbers) {
         for (Index i = 0; i < w; ++i)
             CHECK(same(lanes[i], i < some ? static_cast<T>(last[static_cast<std::size_t>(i)]) : T(0)));
     }
+}
+
+/// All numbers of 8 bits.
+template <class S>
+std::vector<S> all_of_8_bits() {
+    std::vector<S> numbers(256);
+    for (std::size_t code = 0; code < 256; ++code) numbers[code].bits = static_cast<std::uint8_t>(code);
+    return numbers;
 }
 
 /// All numbers of 16 bits, but NaNs of which there are many.
@@ -104,6 +113,8 @@ TEMPLATE_TEST_CASE("narrow numbers are widened exactly", "", float, double) {
     std::vector<std::int8_t> bytes;
     for (int i = -128; i < 128; ++i) bytes.push_back(static_cast<std::int8_t>(i));
     check<TestType>(bytes);
+    check<TestType>(all_of_8_bits<Float8E4M3>());
+    check<TestType>(all_of_8_bits<Float8E5M2>());
     check<TestType>(all_of_16_bits<Eigen::half>());
     check<TestType>(all_of_16_bits<Eigen::bfloat16>());
     check<TestType>(std::vector<float>{1.5F, -2.25F, 3e30F, 0, 5, 6, 7, 8, 9});

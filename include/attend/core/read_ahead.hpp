@@ -32,7 +32,9 @@ template <class T>
 class RowsAhead {
 public:
     explicit RowsAhead(const RowBlock<T>& rows)
-        : stride_(rows.stride * size), bytes_(rows.columns * size), passes_(rows.ahead == nullptr ? rows.passes : 1) {
+        : stride_(rows.stride * size),
+          bytes_(elements_of<T>(rows.columns) * size),
+          passes_(rows.ahead == nullptr ? rows.passes : 1) {
         if (!rows.streams || bytes_ == 0) bytes_ = 0;
         if (bytes_ > 0 && passes_ > 1) {
             at_ = reinterpret_cast<std::uintptr_t>(rows.data) + offset(rows.rows + rows.rows * rows.pass / passes_);

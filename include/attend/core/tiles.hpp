@@ -16,12 +16,16 @@ struct StridedMatrix {
     T operator()(Index row, Index k) const { return data[row * row_stride + k * depth_stride]; }
 };
 
+/// So many numbers stand in one T: of most types one.
+template <class T>
+inline constexpr Index numbers_in = 1;
+
 /// Rows of keys or values, the scalars of each of which follow each other.
 template <class T>
 struct RowBlock {
     using Scalar = T;             ///< of the rows
     const T* data;                ///< the first row
-    Index stride, rows, columns;  ///< elements from one row to the next, how many rows, and their width
+    Index stride, rows, columns;  ///< elements from one row to the next, how many rows, and their numbers
     bool streams = false;         ///< these are a few of so many that they come from memory
     const T* ahead = nullptr;     ///< what to ask for while these are read; none: those some rows behind
     Index pass = 0, passes = 1;  ///< of those who read them one after the other, who asks for a share of what is behind
@@ -57,6 +61,17 @@ struct ScaledRows : RowBlock<T> {
 };
 
 namespace detail {
+
+/// So many T hold `count` numbers.
+template <class T>
+constexpr Index elements_of(Index count) {
+    return (count + numbers_in<T> - 1) / numbers_in<T>;
+}
+/// The numbers of a row, to be read from any of them on.
+template <class T>
+const T* numbers_of(const T* row) {
+    return row;
+}
 
 /// Whether a row is what is held times a factor of its own.
 template <class Rows>

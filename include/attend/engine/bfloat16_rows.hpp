@@ -10,6 +10,11 @@ namespace attend::inline ATTEND_ABI::detail {
 
 #if defined(ATTEND_AVX512_BF16)
 
+/// Rows whose numbers are multiplied by pairs. Those of 8 and 4 bits are bfloat16 too, but for a factor of the row: to
+/// widen 16 rows of them into memory first, by tables of bytes, took as long as their products in float or longer.
+template <class Rows>
+concept PairedRows = std::is_same_v<Rows, RowBlock<Eigen::bfloat16>>;
+
 /// So many scalars of a row, from any alignment; the others are 0.
 ATTEND_ALWAYS_INLINE inline __m512i load_bfloat16(const Eigen::bfloat16* from, Index count = 32) {
     if (count == 32) return _mm512_loadu_si512(from);

@@ -47,12 +47,10 @@ struct WidenedFeatures {
     using Query = T;
     static constexpr Index step = simd::width<T>;
 
-    template <class S>
-    ATTEND_ALWAYS_INLINE static simd::Packet<T> load(const S* from) {
+    ATTEND_ALWAYS_INLINE static simd::Packet<T> load(const auto& from) {
         return simd::in_register(simd::load_as<T>(from));
     }
-    template <class S>
-    ATTEND_ALWAYS_INLINE static simd::Packet<T> load(const S* from, Index count) {
+    ATTEND_ALWAYS_INLINE static simd::Packet<T> load(const auto& from, Index count) {
         return simd::load_as<T>(from, count);
     }
     template <int n>
@@ -79,8 +77,9 @@ ATTEND_NOINLINE void dot_rows_of(const Rows& k, const typename Features::Query* 
             P sum[at_once][queries];
             repeat<at_once * queries>(
                 [&](auto x) ATTEND_ALWAYS_INLINE { sum[x / queries][x % queries] = simd::broadcast(T(0)); });
-            const typename Rows::Scalar* key[at_once];
-            repeat<at_once>([&](auto x) ATTEND_ALWAYS_INLINE { key[x] = k.row(std::min(j + r + x, k.rows - 1)); });
+            decltype(numbers_of(k.row(0))) key[at_once];
+            repeat<at_once>([&](auto x)
+                                ATTEND_ALWAYS_INLINE { key[x] = numbers_of(k.row(std::min(j + r + x, k.rows - 1))); });
             F q_a[queries];
             for (Index a = 0; a < whole; a += step) {
                 repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE { q_a[i] = Features::load(q + i * q_apart + a); });
@@ -164,7 +163,7 @@ ATTEND_ALWAYS_INLINE inline void add_columns(const Rows& v, const T* weights, co
                                              Index rest) {
     constexpr int w = static_cast<int>(simd::width<T>), parts = row_parts;
     using P = simd::Packet<T>;
-    const auto load = [&](const auto* from) ATTEND_ALWAYS_INLINE {
+    const auto load = [&](const auto& from) ATTEND_ALWAYS_INLINE {
         return whole ? simd::load_as<T>(from) : simd::load_as<T>(from, rest);
     };
     P sum[parts][columns][queries];
@@ -178,7 +177,7 @@ ATTEND_ALWAYS_INLINE inline void add_columns(const Rows& v, const T* weights, co
         repeat<queries>([&](auto i) ATTEND_ALWAYS_INLINE {
             p[i] = simd::in_register(simd::broadcast(weights[r * apart.key + i * apart.query]));
         });
-        const auto* const row = v.row(r) + a;
+        const auto row = numbers_of(v.row(r)) + a;
         repeat<columns>([&](auto c)
                             ATTEND_ALWAYS_INLINE { add_each(sum[part][c], p, simd::in_register(load(row + c * w))); });
     };
@@ -207,12 +206,12 @@ ATTEND_NOINLINE void add_rows_of(const Rows& v, const T* weights, const ScoreStr
         Index a = 0;
         for (; a + columns * w <= some.columns; a += columns * w) {
             add_columns<queries, columns, true>(some, of, of_apart, o, a, w);
-            ahead.next(some.rows, columns * w * Index(sizeof(S)));
+            ahead.next(some.rows, columns * w * Index(sizeof(S)) / numbers_in<S>);
         }
         if constexpr (columns > 1) {
             for (; a + w <= some.columns; a += w) {
                 add_columns<queries, 1, true>(some, of, of_apart, o, a, w);
-                ahead.next(some.rows, w * Index(sizeof(S)));
+                ahead.next(some.rows, w * Index(sizeof(S)) / numbers_in<S>);
             }
         }
         if (a < some.columns) add_columns<queries, 1, false>(some, of, of_apart, o, a, some.columns - a);

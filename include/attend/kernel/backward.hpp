@@ -143,8 +143,8 @@ public:
             block.rows = queries;
         } else {
             block.head += which / plan.blocks;
-            block.row = which % plan.blocks * plan.rows;
-            block.rows = std::min(plan.rows, queries - block.row);
+            block.row = plan.begin(which % plan.blocks);
+            block.rows = plan.begin(which % plan.blocks + 1) - block.row;
         }
         return block;
     }

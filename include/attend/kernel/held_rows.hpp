@@ -77,7 +77,7 @@ private:
     static Index first_part(const Rows& piece) {
         using S = typename Rows::Scalar;
         if (!piece.streams || piece.ahead == nullptr || piece.columns == 0) return 0;
-        const Index ahead = RowsAhead<S>::rows_ahead(piece.columns * Index(sizeof(S)));
+        const Index ahead = RowsAhead<S>::rows_ahead(elements_of<S>(piece.columns) * Index(sizeof(S)));
         return std::max<Index>(0, piece.rows - ahead) / rows_at_once * rows_at_once;
     }
 

@@ -99,12 +99,26 @@ Needs needs_of(const Shape& shape, Index width, std::size_t key_bytes) {
             .packing = packing,
             .modifies = A::ModifierChain::count > 0};
 }
+/// The rows of keys that a source gives to a few queries, or none that are known.
+template <class Source>
+struct HeldBy {
+    using Rows = void;
+};
+template <class Source>
+    requires requires(const typename Source::Head& head) { head.held_keys(0, 0); }
+struct HeldBy<Source> {
+    using Rows = decltype(std::declval<const typename Source::Head&>().held_keys(0, 0));
+};
 /// The engine of a forward call on a source, for operands of X.
 template <class Source, class T, class X, class A>
 const auto& engine_of(const A& attention) {
-    constexpr bool as_they_are = ScalesQueries<typename A::ScoreFunctor, T> && std::is_same_v<KeyScalar<T, A, X>, X> &&
-                                 std::is_same_v<Source, SourceOf<T, A, X>>;
-    return forward_engine<typename A::EngineType, X, as_they_are>(attention.engine);
+    using E = typename A::EngineType;
+    constexpr bool dense = std::is_same_v<Source, SourceOf<T, A, X>>;
+    if constexpr (ScalesQueries<typename A::ScoreFunctor, T> && (!dense || std::is_same_v<KeyScalar<T, A, X>, X>)) {
+        return forward_engine<E, X, typename HeldBy<Source>::Rows, dense>(attention.engine);
+    } else {
+        return attention.engine;
+    }
 }
 template <class T, class A, class X, class Source>
 using ForwardEngine = std::remove_cvref_t<decltype(engine_of<Source, T, X>(std::declval<const A&>()))>;

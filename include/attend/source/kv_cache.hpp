@@ -56,9 +56,19 @@ struct KvCacheShape {
 /// a call on the cache at those of its latest keys: n queries at keys() − n … keys() − 1.
 ///
 /// Calls compute in T (float or double). What is held as another type, `KvCache<float, Eigen::bfloat16>`, takes less
-/// memory and less time to read: Eigen::half, Eigen::bfloat16, or std::int8_t with a factor for each token and head, by
-/// which numbers are off by at most 1/254 of the largest beside them. All memory is taken when the cache is made:
-/// sequences · heads · capacity · (d_k + d_v). A cache may be copied; calls on a const one may run at the same time.
+/// memory and less time to read:
+///
+/// | Stored | bytes a number | off by at most |
+/// |---|---|---|
+/// | `Eigen::half`, `Eigen::bfloat16` | 2 | 1/2048, 1/256 of itself, as these types say |
+/// | `std::int8_t`, a factor for each token and head | 1 | 1/254 of the largest beside it |
+/// | `Float8E4M3`, a power of two for each | 1 | 1/16 of itself, and 2⁻¹⁷ of the largest beside it |
+/// | `Float8E5M2`, a power of two for each | 1 | 1/8 of itself, and 2⁻³¹ of the largest beside it |
+/// | `Int4`, a factor for each 32 features | 9/16 | 1/15 of the largest of the 32, 1/6 near its negative |
+///
+/// All but the first two hold rows of any finite magnitude, and a row (of `Int4` 32 features) that is not finite
+/// throughout as NaN. All memory is taken when the cache is made: sequences · heads · capacity · (d_k + d_v) numbers. A
+/// cache may be copied; calls on a const one may run at the same time.
 template <class T, class Stored = T>
 class KvCache {
     using Rows = detail::RowStore<T, Stored>;

@@ -28,7 +28,8 @@ bool held_are_finite(const Rows& x) {
     auto sum = simd::broadcast(T(0));
     for (Index i = 0; i < x.rows; ++i) {
         for (Index a = 0; a < x.columns; a += w)
-            sum = simd::madd(simd::load_as<T>(x.row(i) + a, std::min(w, x.columns - a)), simd::broadcast(T(0)), sum);
+            sum = simd::madd(simd::load_as<T>(numbers_of(x.row(i)) + a, std::min(w, x.columns - a)),
+                             simd::broadcast(T(0)), sum);
     }
     return simd::sum<T>(sum) == T(0);
 }

@@ -3,53 +3,45 @@
 /// The memory of a cache: rows of one width, held as numbers of some type.
 
 #include <algorithm>
-#include <cmath>
-#include <cstdint>
 #include <type_traits>
 
 #include <attend/core/row_lanes.hpp>
-#include <attend/core/stored.hpp>
 #include <attend/core/tiles.hpp>
+#include <attend/source/stored_format.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// Rows for calls that compute in T, held as Stored; those of `std::int8_t` with a factor for each row, the largest
-/// magnitude of which becomes 127: what is given back is off by at most 1/254 of it. A row that is not finite
-/// throughout has a factor of NaN.
+/// Rows for calls that compute in T, held as Stored says in `StoredFormat`, some with a factor for each row.
 template <class T, class Stored>
 class RowStore {
+    using Format = StoredFormat<Stored>;
+
 public:
-    static constexpr bool has_factors = std::is_same_v<Stored, std::int8_t>;
+    static constexpr bool has_factors = Format::has_factors;
     static constexpr bool is_narrower = !std::is_same_v<T, Stored>;
-    static_assert(has_factors || !std::is_integral_v<Stored>, "attend: of integers a cache holds std::int8_t alone");
     using Held = std::conditional_t<has_factors, ScaledRows<Stored>, RowBlock<Stored>>;
 
     RowStore() = default;
-    RowStore(Index rows, Index width) : width_(width), numbers_(rows * width), factors_(has_factors ? rows : 0) {}
+    RowStore(Index rows, Index width)
+        : width_(width),
+          stride_(elements_of<Stored>(width)),
+          numbers_(rows * stride_),
+          factors_(has_factors ? rows : 0) {}
 
     Index width() const { return width_; }
     /// Rows from `row` on become `x`, an Eigen expression.
     template <class X>
     void put(Index row, const X& x) {
-        Eigen::Map<RowMatrix<Stored>> to(at(row), x.rows(), width_);
-        if constexpr (has_factors) {
-            for (Index i = 0; i < x.rows(); ++i) {
-                const auto numbers = x.row(i).template cast<float>();
-                const float most = numbers.cwiseAbs().maxCoeff(), factor = most / 127;
-                const bool finite = numbers.allFinite(), any = finite && factor > 0;
-                factors_[row + i] = finite ? factor : std::nanf("");
-                if (any) {  // a denormal factor has so few bits that the largest number may come to more
-                    to.row(i) = (numbers / factor).array().round().min(127).max(-127).matrix().template cast<Stored>();
-                } else {
-                    to.row(i).setZero();
-                }
+        for (Index i = 0; i < x.rows(); ++i) {
+            if constexpr (has_factors) {
+                factors_[row + i] = Format::put(x.row(i), at(row + i));
+            } else {
+                Format::put(x.row(i), at(row + i));
             }
-        } else {
-            to = x.template cast<Stored>();
         }
     }
     void copy(Index from, Index to, Index rows) {
-        std::copy_n(at(from), rows * width_, at(to));
+        std::copy_n(at(from), rows * stride_, at(to));
         if constexpr (has_factors) std::copy_n(factors_.data() + from, rows, factors_.data() + to);
     }
 
@@ -57,36 +49,17 @@ public:
     RowBlock<T> rows(Index row, Index count, T* room) const { return rows(row, count, width_, room); }
     RowBlock<T> rows(Index row, Index count, Index columns, T* room) const {
         if constexpr (!is_narrower) {
-            return {at(row), width_, count, columns};
+            return {at(row), stride_, count, columns};
         } else {
-            if (columns == width_) {
-                copy_to(row, count, room);
-            } else {
-                for (Index i = 0; i < count; ++i) {
-                    simd::convert(at(row + i), columns, room + i * columns);
-                    if constexpr (has_factors)
-                        scale_row(room + i * columns, columns, static_cast<T>(factors_[row + i]), room + i * columns,
-                                  1);
-                }
-            }
+            copy_to(row, count, columns, room);
             return {room, columns, count, columns};
         }
     }
-    void copy_to(Index row, Index count, T* room) const {
-        if constexpr (!is_narrower) {
-            std::copy_n(at(row), count * width_, room);
-        } else {
-            simd::convert(at(row), count * width_, room);
-            if constexpr (has_factors) {
-                for (Index i = 0; i < count; ++i)
-                    scale_row(room + i * width_, width_, static_cast<T>(factors_[row + i]), room + i * width_, 1);
-            }
-        }
-    }
+    void copy_to(Index row, Index count, T* room) const { copy_to(row, count, width_, room); }
     /// Rows as they are held, or the first `columns` of them.
     Held held(Index row, Index count) const { return held(row, count, width_); }
     Held held(Index row, Index count, Index columns) const {
-        const RowBlock<Stored> rows{at(row), width_, count, columns};
+        const RowBlock<Stored> rows{at(row), stride_, count, columns};
         if constexpr (has_factors) {
             return {rows, factors_.data() + row};
         } else {
@@ -95,10 +68,16 @@ public:
     }
 
 private:
-    Stored* at(Index row) { return numbers_.data() + row * width_; }
-    const Stored* at(Index row) const { return numbers_.data() + row * width_; }
+    void copy_to(Index row, Index count, Index columns, T* room) const {
+        for (Index i = 0; i < count; ++i, room += columns) {
+            simd::convert(numbers_of(at(row + i)), columns, room);
+            if constexpr (has_factors) scale_row(room, columns, static_cast<T>(factors_[row + i]), room, 1);
+        }
+    }
+    Stored* at(Index row) { return numbers_.data() + row * stride_; }
+    const Stored* at(Index row) const { return numbers_.data() + row * stride_; }
 
-    Index width_ = 0;
+    Index width_ = 0, stride_ = 0;
     ColumnVector<Stored> numbers_;
     ColumnVector<float> factors_;
 };

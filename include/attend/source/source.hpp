@@ -21,7 +21,7 @@
 ///     Index position(Index sequence, Index key);           // rising with the key
 ///
 /// and where rows are held as numbers of fewer bits, or stand in several pieces, and a few queries shall read them in
-/// place all the same, `RowBlock<S>` or `ScaledRows<S>`
+/// place all the same, `RowBlock<S>` or `ScaledRows<S>`, of an S as caches have them
 ///
 ///     auto held_key_rows(Index sequence, Index head, Index begin, Index count);   // the first piece of these rows
 ///     auto held_value_rows(Index sequence, Index head, Index begin, Index count);
@@ -156,7 +156,7 @@ public:
         template <class X>
         static auto map(const RowBlock<X>& rows) {
             using Rows = Eigen::Map<const RowMatrix<X>, Eigen::Unaligned, Eigen::OuterStride<>>;
-            return Rows(rows.data, rows.rows, rows.columns, Eigen::OuterStride<>(rows.stride));
+            return Rows(rows.data, rows.rows, elements_of<X>(rows.columns), Eigen::OuterStride<>(rows.stride));
         }
         static StridedMatrix<T> matrix(const RowBlock<T>& rows) { return {rows.data, rows.stride, 1}; }
 
