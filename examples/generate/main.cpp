@@ -69,7 +69,8 @@ Options read_options(int count, char** words) {
 
 Model learnt(Model model, const Corpus& corpus, const ModelSizes& sizes, int steps) {
     ProgressBar bar;
-    Trainer(model, corpus, sizes.context, {.steps = steps, .threads = default_threads(), .looks = 4})
+    Model weights = model;
+    Trainer(weights, model, corpus, sizes.context, {.steps = steps, .threads = default_threads(), .looks = 4})
         .run([&](double done, double loss, double) { bar.show(done, static_cast<float>(loss)); });
     return model;
 }

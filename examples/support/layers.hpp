@@ -2,9 +2,10 @@
 
 #include "random.hpp"
 
-#include <Eigen/Core>
+#include <attend/core/types.hpp>
 
 #include <cmath>
+#include <type_traits>
 
 namespace support {
 
@@ -13,16 +14,31 @@ using Rows = Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
 template <class T>
 using RowVector = Eigen::Matrix<T, 1, Eigen::Dynamic>;
 
+/// `compute(y)`; where y holds 16-bit numbers, of a matrix in float that is then rounded into it.
+template <class Y, class F>
+void compute_into(Rows<Y>& y, const F& compute) {
+    if constexpr (std::is_same_v<Y, attend::Compute<Y>>) {
+        compute(y);
+    } else {
+        Rows<attend::Compute<Y>> exact;
+        compute(exact);
+        y = exact.template cast<Y>();
+    }
+}
+
 /// Uniform with the variance of Glorot and Bengio 2010, which keeps signals the same size from layer to layer.
 template <class T>
 Rows<T> random_weight(Eigen::Index in, Eigen::Index out, Random& random) {
-    const T bound = std::sqrt(T(6) / static_cast<T>(in + out));
-    return Rows<T>::NullaryExpr(in, out, [&] { return random.symmetric(bound); });
+    using C = attend::Compute<T>;
+    const C bound = std::sqrt(C(6) / static_cast<C>(in + out));
+    return Rows<T>::NullaryExpr(in, out, [&] { return static_cast<T>(random.symmetric(bound)); });
 }
 
-/// y = x W + b, a token a row.
+/// y = x W + b, a token a row. Of 16-bit weights gradients are float.
 template <class T>
 struct Linear {
+    using C = attend::Compute<T>;
+
     Linear(Eigen::Index in, Eigen::Index out, Random& random)
         : weight(random_weight<T>(in, out, random)), bias(RowVector<T>::Zero(out)) {}
 
@@ -31,24 +47,28 @@ struct Linear {
         return (x * weight).rowwise() + bias;
     }
     /// The same into memory that is there from the last time.
-    template <class X>
-    void forward(const X& x, Rows<T>& y) const {
-        y.noalias() = x * weight;
-        y.rowwise() += bias;
+    template <class X, class Y>
+    void forward(const X& x, Rows<Y>& y) const {
+        compute_into(y, [&](Rows<C>& exact) {
+            exact.noalias() = x.template cast<C>() * weight.template cast<C>();
+            exact.rowwise() += bias.template cast<C>();
+        });
     }
 
     /// Adds the gradients of the parameters into `gradient` and returns the gradient of x.
     template <class X>
-    Rows<T> backward(const X& x, const Rows<T>& dy, Linear& gradient) const {
+    Rows<T> backward(const X& x, const Rows<T>& dy, Linear<C>& gradient) const {
         Rows<T> dx;
         backward(x, dy, gradient, dx);
         return dx;
     }
-    template <class X>
-    void backward(const X& x, const Rows<T>& dy, Linear& gradient, Rows<T>& dx) const {
-        gradient.weight.noalias() += x.transpose() * dy;
-        gradient.bias += dy.colwise().sum();
-        dx.noalias() = dy * weight.transpose();
+    template <class X, class DY>
+    void backward(const X& x, const Rows<DY>& dy, Linear<C>& gradient, Rows<T>& dx) const {
+        gradient.weight.noalias() += x.template cast<C>().transpose() * dy.template cast<C>();
+        gradient.bias += dy.template cast<C>().colwise().sum();
+        compute_into(dx, [&](Rows<C>& exact) {
+            exact.noalias() = dy.template cast<C>() * weight.template cast<C>().transpose();
+        });
     }
 
     /// Names the parameters for `attend::visit_parameters` and `attend::zero_gradient`.

@@ -30,6 +30,9 @@ inline auto yours() {
     return attend::scaled_dot_product >> nearness >> attend::causal;
 }
 
+/// Vaswani et al. 2017, with the positions of Su et al. 2021 in the blocks.
+inline auto scaled() { return attend::scaled_dot_product >> attend::causal; }
+
 /// No score beyond the cap (Gemma 2, 2024), which trains.
 inline auto capped(double cap) { return attend::scaled_dot_product >> attend::soft_cap(cap) >> attend::causal; }
 
@@ -49,8 +52,7 @@ auto with_attention(const AttentionChoice& choice, F&& f) {
     // Angles alone decide, whatever the lengths (Liu et al. 2021); the scale trains.
     if (choice.score == "cosine") return f(cosine(10.0) >> causal, rope);
 
-    // Vaswani et al. 2017, with the positions of Su et al. 2021.
-    return f(scaled_dot_product >> causal, rope);
+    return f(scaled(), rope);
 }
 
 }  // namespace transformer_lm

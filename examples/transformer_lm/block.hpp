@@ -14,18 +14,20 @@ namespace transformer_lm {
 ///     x += dropout(mlp(norm(x)))
 ///
 /// for any attention A. Whatever is composed there trains: `MultiHeadAttention::backward` takes its gradients back
-/// through the composition.
+/// through the composition. What T's attention and MLP read, hold and give are numbers of T; of 16-bit ones x, the
+/// norms and all gradients of parameters are float.
 template <class T, class A>
 struct Block {
+    using C = attend::Compute<T>;
     using MultiHead = attend::MultiHeadAttention<T, A>;
 
     /// All that a forward pass computes, kept for the backward pass and used again by the next batch.
     struct Tape {
-        typename RmsNorm<T>::Tape norm_before_attention, norm_before_mlp;
+        typename RmsNorm<C>::Tape norm_before_attention, norm_before_mlp;
         typename MultiHead::Tape attention;
         typename Mlp<T>::Tape mlp;
         Rows<T> normed_for_mlp;
-        Rows<T> dropped_attention, dropped_mlp;
+        Rows<C> dropped_attention, dropped_mlp;
     };
     /// What blocks need while they run and nobody afterwards: one for all of them.
     struct Scratch {
@@ -41,8 +43,8 @@ struct Block {
           mlp(shape.d_model, hidden, random) {}
 
     /// Changes x. `weights`, where given, gets those of the attention's heads, below each other.
-    void forward(Rows<T>& x, const attend::Sequences& sequences, Dropout& dropout, Tape& tape, Scratch& scratch,
-                 attend::Output<T> weights = {}) const {
+    void forward(Rows<C>& x, const attend::Sequences& sequences, Dropout& dropout, Tape& tape, Scratch& scratch,
+                 attend::Output<C> weights = {}) const {
         run(x, dropout, tape, scratch, [&](Rows<T>& attended) {
             attention.forward(
                 scratch.normed, attended,
@@ -51,7 +53,7 @@ struct Block {
     }
 
     /// The same of the next characters of a text, whose keys and values the cache keeps for those to come.
-    void step(Rows<T>& x, attend::KvCache<T>& cache, Tape& tape, Scratch& scratch) const {
+    void step(Rows<C>& x, attend::KvCache<C>& cache, Tape& tape, Scratch& scratch) const {
         Dropout none;
         run(x, none, tape, scratch, [&](Rows<T>& attended) {
             attention.step(scratch.normed, cache, attended, {.workspace = &scratch.workspace, .tape = &tape.attention});
@@ -59,13 +61,13 @@ struct Block {
     }
 
     /// Makes of dx, the gradient of what came out, that of what came in, and adds the gradients of the parameters.
-    void backward(Rows<T>& dx, Tape& tape, Scratch& scratch, Block& gradient) const {
-        scratch.change = dx;
+    void backward(Rows<C>& dx, Tape& tape, Scratch& scratch, Block<C, A>& gradient) const {
+        scratch.change = dx.template cast<T>();
         Dropout::backward(scratch.change, tape.dropped_mlp);
         mlp.backward(tape.normed_for_mlp, tape.mlp, scratch.change, gradient.mlp, scratch.dnormed);
         norm_before_mlp.backward(tape.norm_before_mlp, scratch.dnormed, gradient.norm_before_mlp, dx);
 
-        scratch.change = dx;
+        scratch.change = dx.template cast<T>();
         Dropout::backward(scratch.change, tape.dropped_attention);
         scratch.dnormed.setZero();
         attention.backward(tape.attention, scratch.change, scratch.dnormed,
@@ -81,25 +83,25 @@ struct Block {
         visit("mlp", self.mlp);
     }
 
-    RmsNorm<T> norm_before_attention;
+    RmsNorm<C> norm_before_attention;
     MultiHead attention;
-    RmsNorm<T> norm_before_mlp;
+    RmsNorm<C> norm_before_mlp;
     Mlp<T> mlp;
 
 private:
     /// `attend_to(attended)` writes what the attention makes of scratch.normed.
     template <class AttendTo>
-    void run(Rows<T>& x, Dropout& dropout, Tape& tape, Scratch& scratch, const AttendTo& attend_to) const {
+    void run(Rows<C>& x, Dropout& dropout, Tape& tape, Scratch& scratch, const AttendTo& attend_to) const {
         norm_before_attention.forward(x, tape.norm_before_attention, scratch.normed);
         scratch.change.resize(x.rows(), x.cols());
         attend_to(scratch.change);
         dropout.forward(scratch.change, tape.dropped_attention);
-        x += scratch.change;
+        x += scratch.change.template cast<C>();
 
         norm_before_mlp.forward(x, tape.norm_before_mlp, tape.normed_for_mlp);
         mlp.forward(tape.normed_for_mlp, tape.mlp, scratch.change);
         dropout.forward(scratch.change, tape.dropped_mlp);
-        x += scratch.change;
+        x += scratch.change.template cast<C>();
     }
 };
 

@@ -16,9 +16,10 @@ double loss_of(const LanguageModel<T, A>& model, const std::vector<Batch>& batch
     Threads{threads}.parallel_for(static_cast<Index>(batches.size()), [&](Index i) {
         const auto place = static_cast<std::size_t>(i);
         typename LanguageModel<T, A>::Tape tape;
-        Rows<T> unused;
+        Rows<attend::Compute<T>> unused;
         model.forward(batches[place], Dropout(), tape);
-        nats[place] = static_cast<double>(cross_entropy(batches[place].targets, tape.log_probabilities, T(1), unused));
+        nats[place] = static_cast<double>(
+            cross_entropy(batches[place].targets, tape.log_probabilities, attend::Compute<T>(1), unused));
         counted[place] = static_cast<double>(batches[place].counted);
     });
     return std::accumulate(nats.begin(), nats.end(), 0.0) / std::accumulate(counted.begin(), counted.end(), 0.0) /

@@ -1,20 +1,35 @@
 #pragma once
 
 #include "../support/svg.hpp"
-#include "training.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
 
 namespace transformer_lm {
 
-/// The curve of learning as an SVG picture, beside the bigram's loss.
-inline void draw_losses(std::ostream& out, const std::vector<Look>& looks, double bigram) {
+/// A line of the picture: losses in bits per character, each after so many steps.
+struct Curve {
+    struct Point {
+        int step;
+        double loss;
+    };
+    std::string name, style;
+    std::vector<Point> points;
+};
+
+/// Curves of learning as an SVG picture, beside the bigram's loss.
+inline void draw_losses(std::ostream& out, const std::vector<Curve>& curves, double bigram) {
     constexpr int left = 70, top = 56, width = 560, height = 300;
-    double most = bigram, least = bigram;
-    for (const Look& look : looks) {
-        most = std::max({most, look.training, look.held_out});
-        least = std::min({least, look.training, look.held_out});
+    double most = bigram, least = bigram, last = 1;
+    for (const Curve& curve : curves) {
+        for (const Curve::Point& point : curve.points) {
+            most = std::max(most, point.loss), least = std::min(least, point.loss);
+            last = std::max<double>(last, point.step);
+        }
     }
     least = std::floor(least), most = std::max(std::ceil(most), least + 1);
-    const double last = looks.empty() ? 1 : looks.back().step;
     const auto x = [&](double step) { return left + width * step / last; };
     const auto y = [&](double bits) { return top + height * (most - bits) / (most - least); };
 
@@ -32,23 +47,31 @@ inline void draw_losses(std::ostream& out, const std::vector<Look>& looks, doubl
         << "<text class='axis' transform='translate(24 " << top + height / 2
         << ") rotate(-90)'>bits per character</text>\n";
 
-    const auto curve = [&](auto loss, std::string_view name, double name_y, std::string_view colour) {
-        out << "<path class='curve' stroke='" << colour << "' d='";
-        for (const Look& look : looks)
-            out << (&look == &looks.front() ? "M" : "L") << x(look.step) << " " << y(loss(look));
-        out << "'/>\n<text class='number' x='" << left + width + 8 << "' y='" << name_y + 4 << "'>" << name
-            << "</text>\n";
+    struct Name {
+        std::string_view text;
+        double y;
     };
-    if (!looks.empty()) {
-        const double training = y(looks.back().training), held_out = y(looks.back().held_out);
-        // Their names stand at least a line apart.
-        const double aside = std::max(0.0, 7 - std::abs(training - held_out) / 2) * (training < held_out ? -1 : 1);
-        curve([](const Look& look) { return look.training; }, "training", training + aside, "#63a4ce");
-        curve([](const Look& look) { return look.held_out; }, "held-out", held_out - aside, "#092b5e");
+    std::vector<Name> names{{"bigram, held-out", y(bigram)}};
+    const auto line = [&](std::string_view style, const auto& draw_path) {
+        out << "<path class='curve' style='" << style << "' d='";
+        draw_path();
+        out << "'/>\n";
+    };
+    line("stroke:#c2410c;stroke-dasharray:6 4", [&] { out << "M" << left << " " << y(bigram) << "h" << width; });
+    for (const Curve& curve : curves) {
+        if (curve.points.empty()) continue;
+        line(curve.style, [&] {
+            for (const Curve::Point& point : curve.points)
+                out << (&point == &curve.points.front() ? "M" : "L") << x(point.step) << " " << y(point.loss);
+        });
+        names.push_back({curve.name, y(curve.points.back().loss)});
     }
-    out << "<path class='curve' stroke='#c2410c' stroke-dasharray='6 4' d='M" << left << " " << y(bigram) << "h"
-        << width << "'/>\n<text class='number' x='" << left + width + 8 << "' y='" << y(bigram) + 4
-        << "'>bigram, held-out</text>\n";
+    // Names stand at least a line apart.
+    std::ranges::sort(names, {}, &Name::y);
+    for (std::size_t i = names.size() - 1; i-- > 0;) names[i].y = std::min(names[i].y, names[i + 1].y - 14);
+    for (const Name& name : names)
+        out << "<text class='number' x='" << left + width + 8 << "' y='" << name.y + 4 << "'>" << name.text
+            << "</text>\n";
     svg::close(out);
 }
 

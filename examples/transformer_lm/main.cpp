@@ -27,6 +27,7 @@ std::string kind_of_run(const Options& options, std::string_view text) {
     options.plan.steps > 0 ? line << options.plan.steps << " steps" : line << options.plan.minutes << " minutes";
     line << " at rate " << options.plan.rate << " with dropout " << options.plan.dropout << ", seed "
          << options.plan.seed;
+    if (options.type != "float") line << ", blocks in " << options.type;
     return line.str();
 }
 
@@ -38,13 +39,12 @@ void save_picture(const std::filesystem::path& path, const std::string& what, co
     std::cout << what << ": " << path.string() << "\n";
 }
 
-template <class A>
-void train(LanguageModel<float, A>& model, const Corpus& corpus, const std::string& kind, double bigram,
-           const Options& options) {
-    require_writable(options.weights);
-    require_writable(options.pictures / "loss.svg");
+/// Trains `weights`, with which `model` computes.
+template <class T, class A>
+std::vector<Look> train(LanguageModel<float, A>& weights, LanguageModel<T, A>& model, const Corpus& corpus,
+                        const Options& options) {
     ProgressBar bar;
-    Trainer trainer(model, corpus, options.sizes.context, options.plan);
+    Trainer trainer(weights, model, corpus, options.sizes.context, options.plan);
     const std::vector<Look> looks = trainer.run([&](double done, double loss, double held_out) {
         std::ostringstream more;
         more << std::fixed << std::setprecision(3) << ", held-out " << held_out;
@@ -54,19 +54,49 @@ void train(LanguageModel<float, A>& model, const Corpus& corpus, const std::stri
     std::cout << "trained in " << std::fixed << std::setprecision(1) << seconds << " s with " << options.plan.threads
               << (options.plan.threads == 1 ? " thread, " : " threads, ") << trainer.steps() << " steps, "
               << trainer.steps() / seconds << " a second\n";
-    save_weights(options.weights, kind, model);
+    return looks;
+}
+
+/// The same, and saves what comes of it. Beside 16-bit numbers float learns the same, to compare with.
+template <class T, class A>
+void learn(LanguageModel<float, A>& weights, LanguageModel<T, A>& model, const std::string& kind, const Corpus& corpus,
+           double bigram, const Options& options) {
+    require_writable(options.weights);
+    require_writable(options.pictures / "loss.svg");
+    LanguageModel<float, A> of_float = weights;
+    const std::vector<Look> looks = train(weights, model, corpus, options);
+    save_weights(options.weights, kind, weights);
     std::cout << "weights saved in " << options.weights.string() << "\n";
+
+    const auto curve = [](std::string name, std::string colour, const std::vector<Look>& of, double Look::*loss) {
+        Curve drawn{std::move(name), "stroke:" + std::move(colour), {}};
+        for (const Look& look : of) drawn.points.push_back({look.step, look.*loss});
+        return drawn;
+    };
+    std::vector<Curve> curves{curve("training", "#63a4ce", looks, &Look::training),
+                              curve("held-out", "#092b5e", looks, &Look::held_out)};
+    if constexpr (!std::is_same_v<T, float>) {
+        std::cout << "the same in float:\n";
+        LanguageModel<float, A> model_of_float = of_float;
+        const std::vector<Look> beside = train(of_float, model_of_float, corpus, options);
+        curves.push_back(curve("held-out, float", "#e08e0b;stroke-dasharray:2 3", beside, &Look::held_out));
+        const auto best = [](const std::vector<Look>& of) {
+            return std::ranges::min(of, {}, &Look::held_out).held_out;
+        };
+        std::cout << "best held-out loss in bits per character: " << std::setprecision(4) << best(looks) << " in "
+                  << options.type << ", " << best(beside) << " in float\n";
+    }
     save_picture(options.pictures / "loss.svg", "the curve of learning",
-                 [&](std::ostream& out) { draw_losses(out, looks, bigram); });
+                 [&](std::ostream& out) { draw_losses(out, curves, bigram); });
 }
 
 /// Where the heads look in a piece of the held-out text.
-template <class A>
-void save_heads(const LanguageModel<float, A>& model, const Corpus& corpus, const Options& options) {
+template <class T, class A>
+void save_heads(const LanguageModel<T, A>& model, const Corpus& corpus, const Options& options) {
     const Corpus::Part part = corpus.specimen();
     Batch batch;
     batch.append(corpus, {part.begin, part.end + 1}, part.begin);
-    typename LanguageModel<float, A>::Tape tape;
+    typename LanguageModel<T, A>::Tape tape;
     std::vector<Rows<float>> weights;
     model.forward(batch, Dropout(), tape, &weights);
     std::vector<std::string> text;
@@ -75,39 +105,46 @@ void save_heads(const LanguageModel<float, A>& model, const Corpus& corpus, cons
                  [&](std::ostream& out) { draw_heads(out, text, weights, options.sizes.heads); });
 }
 
-int run(const Options& options) {
+/// With a model of that attention whose blocks compute in T.
+template <class T, class A>
+int run_model(const Options& options, const A& attention, bool rope) {
     const std::string text = text_of(options);
     const Corpus corpus(text);
     const Tokens prompt = prompt_of(options.prompt, corpus);
     const double bigram = bigram_loss(corpus);
-    return with_attention(options.attention, [&](const auto& attention, bool rope) {
-        LanguageModel<float, std::remove_cvref_t<decltype(attention)>> model(corpus.alphabet_size(), options.sizes,
-                                                                             attention, rope, options.plan.seed);
-        Index parameters = 0;
-        attend::visit_parameters(model, [&](std::string_view, const auto& value) { parameters += value.size(); });
-        std::cout << corpus.size() << " characters, " << corpus.alphabet_size() << " different ones, "
-                  << corpus.held_out_size() << " held out; a model of " << parameters << " parameters\n";
-        const std::string kind = kind_of_run(options, text);
-        require_writable(options.pictures / "heads.svg");
-        if (options.retrain || !load_earlier_weights(options.weights, kind, model))
-            train(model, corpus, kind, bigram, options);
+    LanguageModel<float, A> weights(corpus.alphabet_size(), options.sizes, attention, rope, options.plan.seed);
+    LanguageModel<T, A> model(corpus.alphabet_size(), options.sizes, attention, rope, options.plan.seed);
+    Index parameters = 0;
+    attend::visit_parameters(weights, [&](std::string_view, const auto& value) { parameters += value.size(); });
+    std::cout << corpus.size() << " characters, " << corpus.alphabet_size() << " different ones, "
+              << corpus.held_out_size() << " held out; a model of " << parameters << " parameters\n";
+    const std::string kind = kind_of_run(options, text);
+    require_writable(options.pictures / "heads.svg");
+    if (options.retrain || !load_earlier_weights(options.weights, kind, weights))
+        learn(weights, model, kind, corpus, bigram, options);
+    attend::assign_parameters(model, weights);
 
-        const double loss = loss_of(model, held_out_batches(corpus, options.sizes.context), options.plan.threads);
-        if (!std::isfinite(loss)) throw NotFinite("the held-out loss is not finite: the weights are of no use");
-        std::cout << std::fixed << std::setprecision(3) << "held-out loss in bits per character: " << loss
-                  << ", a bigram's " << bigram << "\n";
-        save_heads(model, corpus, options);
+    const double loss = loss_of(model, held_out_batches(corpus, options.sizes.context), options.plan.threads);
+    if (!std::isfinite(loss)) throw NotFinite("the held-out loss is not finite: the weights are of no use");
+    std::cout << std::fixed << std::setprecision(3) << "held-out loss in bits per character: " << loss
+              << ", a bigram's " << bigram << "\n";
+    save_heads(model, corpus, options);
 
-        std::cout << "\n";
-        for (const Index token : prompt) std::cout << corpus.character(token);
-        std::cout << (wants_colours() ? "\x1b[1m" : "|") << std::flush;
-        sample(model, corpus, options.sizes.context, prompt, options.sample, options.temperature, options.plan.seed,
-               [](const std::string& character) { std::cout << character << std::flush; });
-        std::cout << (wants_colours() ? "\x1b[0m\n" : "\n");
-        if (!options.check || loss < bigram) return 0;
-        std::cerr << "the held-out loss is not below the bigram's\n";
-        return 1;
-    });
+    std::cout << "\n";
+    for (const Index token : prompt) std::cout << corpus.character(token);
+    std::cout << (wants_colours() ? "\x1b[1m" : "|") << std::flush;
+    sample(model, corpus, options.sizes.context, prompt, options.sample, options.temperature, options.plan.seed,
+           [](const std::string& character) { std::cout << character << std::flush; });
+    std::cout << (wants_colours() ? "\x1b[0m\n" : "\n");
+    if (!options.check || loss < bigram) return 0;
+    std::cerr << "the held-out loss is not below the bigram's\n";
+    return 1;
+}
+
+int run(const Options& options) {
+    if (options.type == "bf16") return run_model<Eigen::bfloat16>(options, scaled(), true);
+    return with_attention(options.attention,
+                          [&](const auto& attention, bool rope) { return run_model<float>(options, attention, rope); });
 }
 
 }  // namespace

@@ -8,6 +8,8 @@ namespace transformer_lm {
 /// y = SiLU(x W1 + b1) W2 + b2, where SiLU(h) = h sigma(h) (Elfwing et al. 2018): each row by itself.
 template <class T>
 struct Mlp {
+    using C = attend::Compute<T>;
+
     struct Tape {
         support::Rows<T> hidden, gate, active;  // h, sigma(h), h sigma(h)
         support::Rows<T> dhidden;
@@ -18,16 +20,17 @@ struct Mlp {
 
     void forward(const support::Rows<T>& x, Tape& tape, support::Rows<T>& y) const {
         up.forward(x, tape.hidden);
-        tape.gate = tape.hidden.array().logistic();
+        tape.gate = exact(tape.hidden).logistic().template cast<T>();
         tape.active = tape.hidden.array() * tape.gate.array();
         down.forward(tape.active, y);
     }
 
     /// Adds the gradients of the parameters and writes that of x.
-    void backward(const support::Rows<T>& x, Tape& tape, const support::Rows<T>& dy, Mlp& gradient,
+    void backward(const support::Rows<T>& x, Tape& tape, const support::Rows<T>& dy, Mlp<C>& gradient,
                   support::Rows<T>& dx) const {
         down.backward(tape.active, dy, gradient.down, tape.dhidden);
-        tape.dhidden.array() *= tape.gate.array() + tape.active.array() * (T(1) - tape.gate.array());
+        const auto slope = exact(tape.gate) + exact(tape.active) * (C(1) - exact(tape.gate));
+        tape.dhidden = (exact(tape.dhidden) * slope).template cast<T>();
         up.backward(x, tape.dhidden, gradient.up, dx);
     }
 
@@ -38,6 +41,9 @@ struct Mlp {
     }
 
     support::Linear<T> up, down;
+
+private:
+    static auto exact(const support::Rows<T>& x) { return x.array().template cast<C>(); }
 };
 
 }  // namespace transformer_lm

@@ -7,7 +7,8 @@ namespace transformer_lm {
 using support::Rows;
 using support::RowVector;
 
-/// y = (1 + gain) x / sqrt(mean(x^2)) for each row x (RMSNorm, Zhang and Sennrich 2019).
+/// y = (1 + gain) x / sqrt(mean(x^2)) for each row x (RMSNorm, Zhang and Sennrich 2019). What it gives, and the
+/// gradient of that, may be 16-bit numbers.
 template <class T>
 struct RmsNorm {
     struct Tape {
@@ -17,17 +18,19 @@ struct RmsNorm {
 
     explicit RmsNorm(Eigen::Index width) : gain(RowVector<T>::Zero(width)) {}
 
-    void forward(const Rows<T>& x, Tape& tape, Rows<T>& y) const {
+    template <class Y>
+    void forward(const Rows<T>& x, Tape& tape, Rows<Y>& y) const {
         tape.scale = (x.rowwise().squaredNorm().array() / static_cast<T>(x.cols()) + T(1e-6)).rsqrt();
         tape.unit = x.array().colwise() * tape.scale.array();
-        y = tape.unit.array().rowwise() * (gain.array() + T(1));
+        y = (tape.unit.array().rowwise() * (gain.array() + T(1))).matrix().template cast<Y>();
     }
 
     /// Adds the gradients of the gain and of x.
-    void backward(const Tape& tape, const Rows<T>& dy, RmsNorm& gradient, Rows<T>& dx) const {
-        gradient.gain.array() += (dy.array() * tape.unit.array()).colwise().sum();
+    template <class DY>
+    void backward(const Tape& tape, const Rows<DY>& dy, RmsNorm& gradient, Rows<T>& dx) const {
+        gradient.gain.array() += (dy.template cast<T>().array() * tape.unit.array()).colwise().sum();
         for (Eigen::Index i = 0; i < dy.rows(); ++i) {
-            const RowVector<T> dunit = dy.row(i).array() * (gain.array() + T(1));
+            const RowVector<T> dunit = dy.row(i).template cast<T>().array() * (gain.array() + T(1));
             const T along = dunit.dot(tape.unit.row(i)) / static_cast<T>(dy.cols());
             dx.row(i) += tape.scale[i] * (dunit - along * tape.unit.row(i));
         }

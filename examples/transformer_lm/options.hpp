@@ -5,6 +5,7 @@
 #include "attentions.hpp"
 #include "training.hpp"
 
+#include <array>
 #include <optional>
 
 namespace transformer_lm {
@@ -17,6 +18,8 @@ inline constexpr std::string_view usage =
   --score NAME      the attention: scaled (with RoPE; default), alibi, cosine (with RoPE), or yours, a formula in
                     attentions.hpp
   --soft-cap C      keeps the scores of scaled within -C and C
+  --type TYPE       the numbers that blocks compute in: float (default), or bf16, of scaled without a cap: their weights
+                    stay float beside them, and the curve of float is drawn too
   --text FILE       what to learn from (default: Genesis and the Gospels, King James translation)
 
   --minutes M       how long to train (default: 2)
@@ -34,7 +37,8 @@ inline constexpr std::string_view usage =
   --prompt TEXT     what to go on from (default: a line of the held-out text)
   --temperature X   below 1 the likelier characters win more often (default: 0.7)
 
-  --weights FILE    where trained weights are kept (default: transformer_lm.NAME.safetensors beside the program)
+  --weights FILE    where trained weights are kept (default: transformer_lm.NAME.safetensors beside the program;
+                    of bf16 transformer_lm.NAME.bf16.safetensors)
   --pictures DIR    where loss.svg and heads.svg go (default: beside the program)
   --short           checks itself in a few seconds, in a temporary directory
   --help            prints this
@@ -46,6 +50,7 @@ training, or what it has left, comes to a number that is not finite. Such traini
 
 struct Options : ProgramOptions {
     AttentionChoice attention;
+    std::string_view type = "float";
     ModelSizes sizes;
     TrainingPlan plan{.threads = default_threads()};
     std::optional<std::filesystem::path> text;
@@ -56,20 +61,28 @@ struct Options : ProgramOptions {
     bool check = false;
 };
 
+inline constexpr std::array<std::string_view, 2> types{"float", "bf16"};
+
 namespace detail {
 
-inline std::string_view score_named(std::string_view name) {
-    const auto found = std::ranges::find(scores, name);
-    if (found != scores.end()) return *found;
+/// One of the names that an option has.
+template <std::size_t count>
+std::string_view one_of(const std::array<std::string_view, count>& names, CommandLine& line) {
+    const std::string option(line.word());
+    const std::string_view name = line.value();
+    const auto found = std::ranges::find(names, name);
+    if (found != names.end()) return *found;
     std::string all;
-    for (const std::string_view score : scores) all += (all.empty() ? "" : ", ") + std::string(score);
-    throw UsageError("--score has no \"" + std::string(name) + "\"; it has " + all);
+    for (const std::string_view each : names) all += (all.empty() ? "" : ", ") + std::string(each);
+    throw UsageError(option + " has no \"" + std::string(name) + "\"; it has " + all);
 }
 
 inline void check(const Options& options) {
     const ModelSizes& sizes = options.sizes;
     if (options.attention.soft_cap > 0 && options.attention.score != "scaled")
         throw UsageError("--soft-cap goes with --score scaled, not with " + std::string(options.attention.score));
+    if (options.type == "bf16" && (options.attention.score != "scaled" || options.attention.soft_cap > 0))
+        throw UsageError("--type bf16 goes with --score scaled, without --soft-cap");
     if (options.plan.dropout >= 1) throw UsageError("--dropout needs a share below 1");
     if (sizes.width % (2 * sizes.heads) != 0)
         throw UsageError("--width " + std::to_string(sizes.width) + " does not make " + std::to_string(sizes.heads) +
@@ -85,7 +98,9 @@ inline Options read_options(int count, char** words) {
         const std::string_view word = line.word();
         if (options.take(line)) continue;
         if (word == "--score")
-            options.attention.score = detail::score_named(line.value());
+            options.attention.score = detail::one_of(scores, line);
+        else if (word == "--type")
+            options.type = detail::one_of(types, line);
         else if (word == "--soft-cap")
             options.attention.soft_cap = line.number(0.1);
         else if (word == "--text")
@@ -126,7 +141,8 @@ inline Options read_options(int count, char** words) {
     options.attention.heads = options.sizes.heads;
     if (options.weights.empty())
         options.weights = directory_of_program(words[0]) /
-                          ("transformer_lm." + std::string(options.attention.score) + ".safetensors");
+                          ("transformer_lm." + std::string(options.attention.score) +
+                           (options.type == "float" ? "" : "." + std::string(options.type)) + ".safetensors");
     detail::check(options);
     return options;
 }

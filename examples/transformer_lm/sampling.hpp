@@ -21,11 +21,11 @@ Index drawn_from(const LogProbabilities& log_probabilities, double temperature, 
 
 /// Goes on from `prompt` by `length` characters, each drawn by what the latest `context` ones make of it, and calls
 /// `write` with each as it is drawn. (../generate does without computing all of these anew for each character.)
-template <class A, class Write>
-void sample(const LanguageModel<float, A>& model, const Corpus& corpus, Index context, Tokens text, int length,
+template <class T, class A, class Write>
+void sample(const LanguageModel<T, A>& model, const Corpus& corpus, Index context, Tokens text, int length,
             double temperature, std::uint64_t seed, const Write& write) {
     Random random(seed);
-    typename LanguageModel<float, A>::Tape tape;
+    typename LanguageModel<T, A>::Tape tape;
     for (int i = 0; i < length; ++i) {
         Batch batch;
         const std::size_t seen = std::min(text.size(), static_cast<std::size_t>(context));

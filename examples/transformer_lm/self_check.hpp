@@ -98,43 +98,55 @@ inline int check_self(std::string_view text, int threads) {
 
     const double bigram = bigram_loss(doubled);
     {
-        const auto attention = attend::scaled_dot_product >> attend::causal;
         constexpr bool rope = true;
-        using Model = LanguageModel<float, std::remove_cvref_t<decltype(attention)>>;
+        using A = decltype(scaled());
+        using Model = LanguageModel<float, A>;
         constexpr ModelSizes sizes{.layers = 2, .width = 32, .heads = 2, .context = 28};
-        const auto fresh = [&] { return Model(doubled.alphabet_size(), sizes, attention, rope, 1); };
-        const auto train = [&](Model& model, int steps, int with_threads) {
+        const auto fresh = [&] { return Model(doubled.alphabet_size(), sizes, scaled(), rope, 1); };
+        // By blocks of T; returns the held-out loss.
+        const auto train = [&]<class T>(T, Model& weights, int steps, int with_threads) {
+            LanguageModel<T, A> model(doubled.alphabet_size(), sizes, scaled(), rope, 1);
             const TrainingPlan plan{.steps = steps, .dropout = 0.05, .threads = with_threads};
-            return Trainer(model, doubled, sizes.context, plan).run([](double, double, double) {});
+            Trainer(weights, model, doubled, sizes.context, plan).run([](double, double, double) {});
+            return loss_of(model, held_out_batches(doubled, sizes.context), with_threads);
         };
 
-        Model alone = fresh(), together = fresh();
-        train(alone, 5, 1), train(together, 5, 3);
-        report(support::detail::same_weights(alone, together), "training gives the same bits with 1 and 3 threads");
+        const auto check_threads = [&](auto of_type, std::string_view type) {
+            Model alone = fresh(), together = fresh();
+            train(of_type, alone, 5, 1), train(of_type, together, 5, 3);
+            report(support::detail::same_weights(alone, together),
+                   "training in " + std::string(type) + " gives the same bits with 1 and 3 threads");
+        };
+        check_threads(float(), "float"), check_threads(Eigen::bfloat16(), "bf16");
 
-        Model model = fresh();
+        Model model = fresh(), weights_of_bf16 = fresh();
         constexpr int steps = 150;
-        train(model, steps, threads);
-        const double loss = loss_of(model, held_out_batches(doubled, sizes.context), threads);
+        const double loss = train(float(), model, steps, threads);
         report(loss < 0.75 * bigram, std::to_string(steps) + " steps bring the loss on words that come twice to " +
                                          number(loss) + " bits a character, below 0.75 of the bigram's " +
                                          number(bigram));
+        const double loss_in_bf16 = train(Eigen::bfloat16(), weights_of_bf16, steps, threads);
+        constexpr double most_apart = 0.03;
+        report(std::abs(loss_in_bf16 - loss) < most_apart, "blocks in bf16, with weights in float, come to " +
+                                                               number(loss_in_bf16) + ", within " + number(most_apart) +
+                                                               " of that");
         std::string written;
         sample(model, doubled, sizes.context, {doubled.token_of("a")}, 20, 0.7, 1,
                [&](const std::string& character) { written += character; });
         report(written.size() == 20, "it writes: \"a" + written + "\"");
 
         const auto tiny = [&](std::uint64_t seed) {
-            return Model(doubled.alphabet_size(), detail::tiny, attention, rope, seed);
+            return Model(doubled.alphabet_size(), detail::tiny, scaled(), rope, seed);
         };
         report(weights_survive(model, fresh(), tiny(1)),
                "weights survive a file, and those cut short or of another model are refused");
         report(weights_stay_finite(tiny(1)), "weights that are not finite are neither saved nor loaded");
         const auto train_at = [&](float rate) {
-            Model wild = tiny(1);
+            Model wild = tiny(1), wild_model = wild;
             const TrainingPlan plan{.steps = 100, .rate = rate, .dropout = 0, .threads = 1};
-            return diverges(
-                [&] { Trainer(wild, doubled, detail::tiny.context, plan).run([](double, double, double) {}); });
+            return diverges([&] {
+                Trainer(wild, wild_model, doubled, detail::tiny.context, plan).run([](double, double, double) {});
+            });
         };
         report(!train_at(5e-3f) && train_at(3e38f), "training that leaves what is finite stops");
     }

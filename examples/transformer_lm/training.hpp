@@ -32,31 +32,36 @@ struct Look {
 /// Minimises the loss of windows from random places of the training text, and leaves the weights that did best on the
 /// held-out one. (The bigram is granted the same look at it: see bigram.hpp.)
 ///
+/// `model` computes, in numbers of T. What Adam moves is `weights`, in float, since 16 bits stand still where a step is
+/// less than half of their last digit; they are rounded into the model for each step.
+///
 /// A minibatch is always cut into the same shards, whose gradients are added in the same order: the weights after a
 /// number of steps do not depend on the number of threads.
-template <class A>
+template <class T, class A>
 class Trainer {
 public:
-    using Model = LanguageModel<float, A>;
+    using Weights = LanguageModel<float, A>;
+    using Model = LanguageModel<T, A>;
     static constexpr int shards = 4;
     static constexpr int windows = 2;  ///< in a shard: many small steps get further than few large ones
 
-    Trainer(Model& model, const Corpus& corpus, Index context, TrainingPlan plan)
-        : model_(model),
+    Trainer(Weights& weights, Model& model, const Corpus& corpus, Index context, TrainingPlan plan)
+        : weights_(weights),
+          model_(model),
           corpus_(corpus),
           context_(context),
           plan_(plan),
           held_out_(held_out_batches(corpus, context)),
-          weights_(plan.decay, 0.99f),
-          parts_(0, 0.99) {
-        for (Shard& shard : shards_) shard.gradient.emplace(attend::zero_gradient(model));
+          adam_(plan.decay, 0.99f),
+          adam_of_parts_(0, 0.99) {
+        for (Shard& shard : shards_) shard.gradient.emplace(attend::zero_gradient(weights));
     }
 
     /// Calls progress(share of the way, loss of the latest step in bits, best held-out loss or infinity) after each
     /// step. Throws NotFinite where a loss, the gradient or a weight is not finite.
     std::vector<Look> run(const std::function<void(double, double, double)>& progress) {
         std::vector<Look> looks;
-        std::optional<Model> best;
+        std::optional<Weights> best;
         double best_loss = std::numeric_limits<double>::infinity(), sum = 0;
         int next_look = 1, since = 0;
         for (done_ = 0; done_ < 1;) {
@@ -65,20 +70,21 @@ public:
             done_ = share_done();
             if (done_ * plan_.looks >= next_look) {
                 next_look = static_cast<int>(done_ * plan_.looks) + 1;
+                attend::assign_parameters(model_, weights_);
                 const double held_out = loss_of(model_, held_out_, plan_.threads);
                 if (!std::isfinite(held_out)) throw diverged("the held-out loss", steps_);
                 looks.push_back({steps_, sum / since, held_out});
                 sum = 0, since = 0;
                 if (held_out < best_loss) {
                     best_loss = held_out;
-                    best.emplace(model_);
+                    best.emplace(weights_);
                 }
             }
             progress(done_, loss, best_loss);
         }
         if (best) {
-            copy(numbers_of<float>(*best), numbers_of<float>(model_));
-            copy(numbers_of<double>(*best), numbers_of<double>(model_));
+            attend::assign_parameters(weights_, *best);
+            attend::assign_parameters(model_, weights_);
         }
         return looks;
     }
@@ -88,7 +94,7 @@ public:
 private:
     using Clock = std::chrono::steady_clock;
     struct Shard {
-        std::optional<Model> gradient;
+        std::optional<Weights> gradient;
         typename Model::Tape tape;
         Batch batch;
         Rows<float> dlog_probabilities;
@@ -102,11 +108,12 @@ private:
     }
 
     double learn_from_one_minibatch() {
+        attend::assign_parameters(model_, weights_);
         Threads{plan_.threads}.parallel_for(shards, [&](Index i) {
             learn_from(shards_[static_cast<std::size_t>(i)],
                        plan_.seed + static_cast<std::uint64_t>(steps_) * shards + static_cast<std::uint64_t>(i));
         });
-        Model& total = *shards_[0].gradient;
+        Weights& total = *shards_[0].gradient;
         float loss = shards_[0].loss;
         for (int i = 1; i < shards; ++i) {
             Shard& shard = shards_[static_cast<std::size_t>(i)];
@@ -116,9 +123,9 @@ private:
         }
         if (!std::isfinite(loss)) throw diverged("the loss", steps_ + 1);
         const float rate = rate_now();
-        weights_.step(numbers_of<float>(model_), numbers_of<float>(total), rate);
+        adam_.step(numbers_of<float>(weights_), numbers_of<float>(total), rate);
         // Slopes, caps and scales of the attention are double.
-        parts_.step(numbers_of<double>(model_), numbers_of<double>(total), static_cast<double>(rate));
+        adam_of_parts_.step(numbers_of<double>(weights_), numbers_of<double>(total), static_cast<double>(rate));
         ++steps_;
         return static_cast<double>(loss) / std::numbers::ln2;
     }
@@ -141,14 +148,15 @@ private:
         return plan_.rate * rise * 0.5f * (1.f + std::cos(std::numbers::pi_v<float> * static_cast<float>(done_)));
     }
 
+    Weights& weights_;
     Model& model_;
     const Corpus& corpus_;
     Index context_;
     TrainingPlan plan_;
     std::vector<Batch> held_out_;
     std::array<Shard, shards> shards_;
-    Adam<float> weights_;
-    Adam<double> parts_;
+    Adam<float> adam_;
+    Adam<double> adam_of_parts_;
     int steps_ = 0;
     double done_ = 0;  // share of the way
     Clock::time_point start_ = Clock::now();

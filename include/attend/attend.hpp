@@ -3,6 +3,7 @@
 /// attend: attention for C++. Everything, in one include.
 
 #include <attend/attention.hpp>
+#include <attend/core/assign_parameters.hpp>
 #include <attend/core/executor.hpp>
 #include <attend/core/float8.hpp>
 #include <attend/core/insight.hpp>

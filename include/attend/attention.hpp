@@ -33,13 +33,25 @@ struct DefaultSoftmax : Softmax {};
 template <class A, class X>
 class Prepared;  // prepared.hpp
 
+template <Score S, class M, Mask K, Normalizer N, class E = Fastest>
+struct Attention;
+
+namespace detail {
+
+template <Score S, class M, Mask K, Normalizer N, class E>
+struct ComputeFormOf<Attention<S, M, K, N, E>> {
+    using type = Attention<ComputeForm<S>, ComputeForm<M>, K, ComputeForm<N>, E>;
+};
+
+}  // namespace detail
+
 /// softmax(modified, masked scores) · V, or with another normalizer: a plain value. Its parts are members, and the
 /// members of its score (`query_weight`, `scale`, …) are its own.
 ///
 /// Operands are dense Eigen expressions of one scalar type and any storage order, `heads(x, n)` or strided views: q is
 /// n_q × d_q, k is n_kv × d_k, v is n_kv × d_v for every head of every sequence. Throws `std::invalid_argument`, naming
 /// the operands and their shapes, before anything is written. O(n_q · n_kv · d) operations, O(n · d) memory.
-template <Score S, class M, Mask K, Normalizer N, class E = Fastest>
+template <Score S, class M, Mask K, Normalizer N, class E>
 struct Attention : S {
     static constexpr Kind kind = Kind::attention;  ///< what `>>` and layers tell it by
     using ScoreFunctor = S;                        ///< the score's type
@@ -89,11 +101,8 @@ struct Attention : S {
     /// The attention with every parameter in the scalar that it computes in: what gradients of 16-bit parameters are
     /// summed up in.
     auto compute_form() const {
-        auto s = detail::compute_form(score());
-        auto m = modifiers.compute_form();
-        auto n = detail::compute_form(normalizer);
-        return Attention<decltype(s), decltype(m), K, decltype(n), E>(std::move(s), std::move(m), mask, std::move(n),
-                                                                      engine);
+        return ComputeForm<Attention>(detail::compute_form(score()), modifiers.compute_form(), mask,
+                                      detail::compute_form(normalizer), engine);
     }
     /// The way back.
     void round_from(const auto& form) {
@@ -215,7 +224,8 @@ struct Attention : S {
 
     /// Given `dout`, the gradient of a loss in the output, adds the gradients of q, k and v, and with `.gradient` those
     /// of the parameters. `out` and `lse` are what the forward call gave. Empty gradients are resized and start at 0.
-    /// The gradients of 16-bit parameters are summed up in float, in copies that such a call takes from the heap.
+    /// The gradients of 16-bit parameters are summed up in float, with copies of these that such a call takes from the
+    /// heap, and rounded once, or not at all where `.gradient` is the attention's `ComputeForm`.
     template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V, detail::OperandLike Out,
               detail::OperandLike Lse, detail::OperandLike DOut>
     void backward(const Q& q, const Key& k, const V& v, const Out& out, const Lse& lse, const DOut& dout,

@@ -149,6 +149,11 @@ void check_block(const MultiHeadAttention<T, A>& block, Index rows) {
             block.backward(tape, dy, dx, {.workspace = &workspace, .executor = executor, .gradient = &gradient});
         });
     }
+    if constexpr (!std::is_same_v<T, Compute<T>>) {
+        MultiHeadAttention<Compute<T>, A> sums(block.shape(), block.attention);
+        CHECK(allocations_of([&] { assign_parameters(sums, block); }) == 0);
+        check_once_warm([&] { block.backward(tape, dy, dx, {.workspace = &workspace, .gradient = &sums}); });
+    }
 }
 template <class T, class A>
 void check_crossing_block(const MultiHeadAttention<T, A>& block, Index rows) {

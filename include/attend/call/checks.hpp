@@ -142,8 +142,11 @@ ATTEND_NOINLINE void check_outputs(const A& attention, const Problem<X>& problem
     const auto check_with = [&](const auto&... outputs) {
         places.require_workspace_apart(options.workspace, of_q, outputs...);
         if (options.gradient == nullptr) return;
-        check_gradient(attention, *options.gradient, [&](const auto& matrix, const ParameterName& name) {
-            if constexpr (DenseMemory<decltype(matrix)>) places.require_parameter_apart(matrix, name, of_q, outputs...);
+        with_gradient(options.gradient, [&](const auto* gradient) {
+            check_gradient(attention, *gradient, [&](const auto& matrix, const ParameterName& name) {
+                if constexpr (DenseMemory<decltype(matrix)>)
+                    places.require_parameter_apart(matrix, name, of_q, outputs...);
+            });
         });
     };
     if constexpr (sizeof...(keys) == 2) {

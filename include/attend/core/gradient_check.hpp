@@ -9,11 +9,12 @@
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// Throws unless `gradient` is another object than `value` whose parameters have the same shapes, and each of them
-/// passes `f(matrix, name)`. No heap; O(parameters).
-template <class Value, class F>
-void check_gradient(const Value& value, const Value& gradient, F&& f) {
-    if (&value == &gradient) refuse("gradient is the very value that it is asked of: make one by zero_gradient");
+/// Throws unless `gradient`, a value of the same type or its compute form, is another object than `value` whose
+/// parameters have the same shapes, and each of them passes `f(matrix, name)`. No heap; O(parameters).
+template <class Value, class Gradient, class F>
+void check_gradient(const Value& value, const Gradient& gradient, F&& f) {
+    if (static_cast<const void*>(&value) == &gradient)
+        refuse("gradient is the very value that it is asked of: make one by zero_gradient");
     check_same_parameters(value, gradient, "gradient: ", ": make one by zero_gradient", f);
 }
 

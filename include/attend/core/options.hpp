@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <attend/core/any_input.hpp>
+#include <attend/core/compute_form.hpp>
 #include <attend/core/dropout.hpp>
 #include <attend/core/executor.hpp>
 #include <attend/core/insight.hpp>
@@ -190,7 +191,9 @@ template <class A>
 struct BackwardOptions {
     Workspace* workspace = nullptr;         ///< scratch; none: the call allocates its own
     detail::ExecutorRef executor = serial;  ///< where threads come from
-    A* gradient = nullptr;                  ///< where the parameters' gradients are added: see `zero_gradient`
+    /// Where the parameters' gradients are added: see `zero_gradient`. Those of 16 bits are summed up in float and
+    /// rounded once a call into an A, or not at all into a `ComputeForm<A>`.
+    detail::GradientPointer<A> gradient = nullptr;
     /// The gradient of a loss in the LSE, rows × heads as that, of attentions by softmax or another fold: of
     /// what `merge` made of parts of the keys, or of a penalty on large scores.
     detail::AnyInput dlse = {};

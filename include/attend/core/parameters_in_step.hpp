@@ -76,10 +76,11 @@ void walk_in_step(F& f, Value& value, Others&... others) {
     }
 }
 
-/// Throws unless `other` has the parameters that `value` has, in the same shapes: `who` and `hint` stand around what is
-/// said, and `f(matrix, name)` may have something to say of each. No heap; O(parameters).
-template <class Value, class F>
-void check_same_parameters(const Value& value, const Value& other, std::string_view who, std::string_view hint,
+/// Throws unless `other` has the parameters that `value` has, in the same shapes and, if it is of the same type, of the
+/// same types: `who` and `hint` stand around what is said, and `f(matrix, name)` may have something to say of each. No
+/// heap; O(parameters).
+template <class Value, class Other, class F>
+void check_same_parameters(const Value& value, const Other& other, std::string_view who, std::string_view hint,
                            const F& f) {
     constexpr Index at_once = ParameterPlaces::at_once;
     ParameterPlaces wanted;
@@ -93,7 +94,7 @@ void check_same_parameters(const Value& value, const Value& other, std::string_v
                 if (!alike && i < all)
                     refuse(who, named(name.text(), has.rows, has.columns), " must be ", w.rows, "x", w.columns,
                            ", as the parameter is", hint);
-                if (i < all && has.type != w.type)
+                if (std::is_same_v<Value, Other> && i < all && has.type != w.type)
                     refuse(who, named(name.text(), has.rows, has.columns), " stands in another one's place", hint);
                 if (i < all) f(as_matrix(member), name);
             }

@@ -25,13 +25,14 @@ Factors<A, B> times(const A& a, const B& b) {
     return {a, b};
 }
 
-/// y += Σ a · b of 16-bit scalars, computed in float and rounded once, at the end: a sum that is kept in 16 bits stands
-/// still as soon as its terms are less than half of its last digit. 192 KB of stack.
+/// y += Σ a · b of 16-bit scalars, computed in float and rounded once, at the end, if y is not of float itself: a sum
+/// that is kept in 16 bits stands still as soon as its terms are less than half of its last digit. 192 KB of stack.
 template <class Y, class... A, class... B>
 void add_products_rounded_once(Y& y, const Factors<A, B>&... products) {
     using T = typename Y::Scalar;
-    static_assert((std::is_same_v<T, typename A::Scalar> && ...) && (std::is_same_v<T, typename B::Scalar> && ...));
     using C = Compute<T>;
+    static_assert((std::is_same_v<C, Compute<typename A::Scalar>> && ...) &&
+                  (std::is_same_v<C, Compute<typename B::Scalar>> && ...));
     constexpr int side = 128, depth = 64;
     Eigen::Matrix<C, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor, side, side> sum;
     Eigen::Matrix<C, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor, side, depth> left;
@@ -122,16 +123,18 @@ ATTEND_NOINLINE void add_few_rows(const ProductSide<T>& rows, const ProductSide<
     for (Index task = 0; task < tasks; ++task) add(task, 0);
 }
 
-/// y += a · b for matrices in memory of one scalar type, which must not overlap y, or with a `start` start + a · b.
-/// 2 · rows · depth · columns operations, 140 KB of stack, and nothing from the heap. Of more than a few rows, columns
-/// and features, the bits of an element depend on its row and column alone; few go ways of their own, by how the
-/// matrices stand in memory. Threads change none. 16-bit scalars are computed in float and rounded once.
+/// y += a · b for matrices in memory, which must not overlap y, of one scalar type, or of 16 bits with y of float; with
+/// a `start` y = start + a · b. 2 · rows · depth · columns operations, 140 KB of stack, and nothing from the heap. Of
+/// more than a few rows, columns and features, the bits of an element depend on its row and column alone; few go ways
+/// of their own, by how the matrices stand in memory. Threads change none. 16-bit scalars are computed in float and
+/// rounded once.
 template <class Y, class A, class B>
 void add_product(Y& y, const A& a, const B& b, const ExecutorRef& executor = serial,
                  const ProductStart<typename Y::Scalar>& start = {}) {
     using T = typename Y::Scalar;
-    static_assert(std::is_same_v<T, typename A::Scalar> && std::is_same_v<T, typename B::Scalar>);
-    if constexpr (!std::is_same_v<T, Compute<T>>) {
+    using X = typename A::Scalar;
+    static_assert(std::is_same_v<X, typename B::Scalar> && (std::is_same_v<T, X> || std::is_same_v<T, Compute<X>>));
+    if constexpr (!std::is_same_v<X, Compute<X>>) {
         start.write(y);
         add_products_rounded_once(y, times(a, b));
     } else {

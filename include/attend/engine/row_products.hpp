@@ -103,13 +103,14 @@ bool are_finite(const X& x) {
 template <class Weight, class Rows, class Gradients>
 void add_outer_products(Weight& dweight, const Rows& x, const Gradients& dy, const ExecutorRef& executor = serial) {
     using Scalar = typename Weight::Scalar;
+    using X = typename Rows::Scalar;
     // A product reads contiguous matrices of one scalar where they are; others it would copy.
-    constexpr bool one_scalar =
-        std::is_same_v<typename Rows::Scalar, Scalar> && std::is_same_v<typename Gradients::Scalar, Scalar>;
-    if constexpr (one_scalar && Rows::InnerStrideAtCompileTime == 1 && Gradients::InnerStrideAtCompileTime == 1) {
+    constexpr bool multiplies = std::is_same_v<typename Gradients::Scalar, X> &&
+                                (std::is_same_v<Scalar, X> || std::is_same_v<Scalar, Compute<X>>);
+    if constexpr (multiplies && Rows::InnerStrideAtCompileTime == 1 && Gradients::InnerStrideAtCompileTime == 1) {
         if (are_finite(x)) return add_product(dweight, x.transpose(), dy, executor);
     }
-    using C = std::common_type_t<Compute<Scalar>, Compute<typename Rows::Scalar>, Compute<typename Gradients::Scalar>>;
+    using C = std::common_type_t<Compute<Scalar>, Compute<X>, Compute<typename Gradients::Scalar>>;
     constexpr int tall = 32, wide = 128;
     Eigen::Array<C, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor, tall, wide> sum;
     Eigen::Array<C, 1, Eigen::Dynamic, Eigen::RowMajor, 1, wide> dy_i;

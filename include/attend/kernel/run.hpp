@@ -112,32 +112,36 @@ void run_forward(const A& attention, const Problem<X>& problem, const Source& so
                    [&](std::byte*) { return given; });
 }
 
-/// Calls `run(attention, options)`, with parameters of 16 bits in the form that their gradients are summed up in.
+/// Calls `run(attention, gradient)`, with parameters of 16 bits in the form that their gradients are summed up in.
 template <class A, class Run>
 void with_compute_form(const A& attention, const BackwardOptions<A>& options, Run&& run) {
-    if constexpr (A::any_half) {
-        if (options.gradient != nullptr) {
-            auto sums = options.gradient->compute_form();
-            run(attention.compute_form(),
-                BackwardOptions<decltype(sums)>{
-                    .workspace = options.workspace, .executor = options.executor, .gradient = &sums});
-            return options.gradient->round_from(sums);
-        }
+    if constexpr (!A::any_half) {
+        run(attention, options.gradient);
+    } else if (options.gradient == nullptr) {
+        run(attention, static_cast<A*>(nullptr));
+    } else {
+        with_gradient(options.gradient, [&]<class Gradient>(Gradient* gradient) {
+            if constexpr (std::is_same_v<Gradient, A>) {
+                auto sums = gradient->compute_form();
+                run(attention.compute_form(), &sums);
+                gradient->round_from(sums);
+            } else {
+                run(attention.compute_form(), gradient);
+            }
+        });
     }
-    run(attention, options);
 }
 
 /// Adds the gradients of queries and parameters, and those of keys and values to what `make_gradients()` gives.
 /// `writes` is set where nothing can be refused any more.
 template <class A, class X, class MakeSource, class MakeGradients>
 void run_backward_on(const A& attention, const Problem<X>& problem, fused::Needs needs, const BackwardInputs<X>& inputs,
-                     Output<X>& dq, const BackwardOptions<A>& options, MakeSource&& make_source,
-                     MakeGradients&& make_gradients, bool* writes = nullptr) {
+                     Output<X>& dq, A* gradient, Workspace* workspace, const ExecutorRef& executor,
+                     MakeSource&& make_source, MakeGradients&& make_gradients, bool* writes = nullptr) {
     using T = Compute<X>;
-    const ExecutorRef& executor = options.executor;
     needs.sees_twice = fused::sees_twice<T, X>;
     const fused::BackwardLayout<T> layout(needs, problem.shape, executor.concurrency());
-    with_scratch(options.workspace, layout.bytes(), [&](std::byte* memory) {
+    with_scratch(workspace, layout.bytes(), [&](std::byte* memory) {
         if (writes != nullptr) *writes = true;
         const fused::Gradients<T, X> gradients{.out = inputs.out,
                                                .dout = inputs.dout,
@@ -149,7 +153,7 @@ void run_backward_on(const A& attention, const Problem<X>& problem, fused::Needs
         const auto keys_into = make_gradients();
         fused::Backward<T, A, X, std::remove_const_t<decltype(source)>, std::remove_const_t<decltype(keys_into)>>(
             attention, problem, source, gradients, keys_into, layout, memory, executor)
-            .run(options.gradient, options.workspace);
+            .run(gradient, workspace);
     });
 }
 template <class A, class X>
@@ -158,16 +162,16 @@ void run_backward(const A& attention, const Problem<X>& problem, const BackwardI
     require(dq && dk && dv, "the gradients dq, dk and dv must be given");
     check_call(attention, problem.shape, problem.q, problem.k);
     check_outputs(attention, problem, inputs, options, dq, dk, dv);
-    with_compute_form(attention, options, [&]<class Form>(const Form& form, const BackwardOptions<Form>& form_options) {
+    with_compute_form(attention, options, [&]<class Form>(const Form& form, Form* gradient) {
         using T = Compute<X>;
         using E = fused::ForwardEngine<T, Form, X, SourceOf<T, Form, X>>;
         const fused::Needs needs = fused::needs_of<T, Form, X, E>(form, problem.shape);
         const auto make_source = [&](std::byte* memory) {
             return SourceOf<T, Form, X>(
-                KeyFeatures<T, Form, X>::of(form, problem.k, needs.width, memory, form_options.executor), problem.v);
+                KeyFeatures<T, Form, X>::of(form, problem.k, needs.width, memory, options.executor), problem.v);
         };
         run_backward_on(
-            form, problem, needs, inputs, dq, form_options, make_source,
+            form, problem, needs, inputs, dq, gradient, options.workspace, options.executor, make_source,
             [&] {
                 return fused::DenseGradients<Form, X>(form, problem, problem.key_output(dk, problem.k.columns),
                                                       problem.key_output(dv, problem.v.columns));
@@ -185,11 +189,11 @@ void run_backward(const A& attention, const Problem<X>& problem, const Source& s
     require(static_cast<bool>(dq), "the gradient dq must be given");
     check_source_call(attention, problem.part_shape(), problem.q, problem.k);
     check_outputs(attention, problem, inputs, options, dq);
-    with_compute_form(attention, options, [&]<class Form>(const Form& form, const BackwardOptions<Form>& form_options) {
+    with_compute_form(attention, options, [&]<class Form>(const Form& form, Form* gradient) {
         using T = Compute<X>;
         run_backward_on(
-            form, problem, fused::needs_of<T, Form>(problem.shape, problem.shape.d_k, 0), inputs, dq, form_options,
-            [&](std::byte*) { return GivenSource<T, Source>(source); },
+            form, problem, fused::needs_of<T, Form>(problem.shape, problem.shape.d_k, 0), inputs, dq, gradient,
+            options.workspace, options.executor, [&](std::byte*) { return GivenSource<T, Source>(source); },
             [&] { return fused::GivenGradients<KeysInto>(keys_into); });
     });
 }

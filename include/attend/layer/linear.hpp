@@ -76,7 +76,7 @@ void linear_parameters_backward(const X& x, const DY& dy, Weight& dweight, Bias&
     using C = Compute<T>;
     add_outer_products(dweight, x, dy, executor);
     if (dbias.size() == 0) return;
-    if constexpr (std::is_same_v<T, C>) {
+    if constexpr (std::is_same_v<typename DY::Scalar, C>) {
         for (Index i = 0; i < dy.rows(); ++i) dbias += dy.row(i).transpose();
     } else {
         constexpr int most = 256;

@@ -195,17 +195,17 @@ private:
     /// From dy back to the gradients of the projected queries, keys and values, and to those of the parameters.
     template <class DY>
     void run_backward(Tape& tape, const DY& dy, const BackwardOptions& options) const {
-        const auto mix = [&](const auto& q, const auto& context, const auto& dcontext, const auto& dq) {
-            const Index g = shape().kv_heads;
-            attention.backward(
-                q, heads(tape.k, g), heads(tape.v, g), context, tape.lse, dcontext, dq, heads(tape.dk, g),
-                heads(tape.dv, g),
-                this->mixer_options(tape, options,
-                                    options.gradient == nullptr ? nullptr : &options.gradient->attention));
-        };
-        OnMemory::run_backward(tape, dy, options, this->from(tape.query_offset), mix);
-        this->add_memory_parameters(this->keys_from(tape), this->values_from(tape), tape.key_sequences, tape.raw_k,
-                                    tape.dk, tape.dv, tape.dgain, options.gradient, options.executor);
+        detail::with_gradient(options.gradient, [&](auto* gradient) {
+            const auto mix = [&](const auto& q, const auto& context, const auto& dcontext, const auto& dq) {
+                const Index g = shape().kv_heads;
+                attention.backward(q, heads(tape.k, g), heads(tape.v, g), context, tape.lse, dcontext, dq,
+                                   heads(tape.dk, g), heads(tape.dv, g),
+                                   this->mixer_options(tape, options, detail::attention_of(gradient)));
+            };
+            OnMemory::run_backward(tape, dy, options, gradient, this->from(tape.query_offset), mix);
+            this->add_memory_parameters(this->keys_from(tape), this->values_from(tape), tape.key_sequences, tape.raw_k,
+                                        tape.dk, tape.dv, tape.dgain, gradient, options.executor);
+        });
     }
 };
 

@@ -18,6 +18,21 @@ namespace attend::inline ATTEND_ABI {
 template <class T, class M>
 class MultiHeadAttention;  // multi_head.hpp
 
+namespace detail {
+
+template <class T, class M>
+struct ComputeFormOf<MultiHeadAttention<T, M>> {
+    using type = MultiHeadAttention<Compute<T>, ComputeForm<M>>;
+};
+
+/// The mixer's part of a block's gradient, if there is one.
+template <class Block>
+auto attention_of(Block* gradient) {
+    return gradient == nullptr ? nullptr : &gradient->attention;
+}
+
+}  // namespace detail
+
 /// The projections with a mixer between them, whatever its keys and values stand in: `MultiHeadAttention` is the face
 /// of it. Of the mixer it needs what mixer/mixer.hpp says.
 template <class T, class M>
@@ -160,8 +175,11 @@ protected:
     template <class Apart>
     void check_gradient(const BackwardOptions& options, const Apart& apart) const {
         if (options.gradient == nullptr) return;
-        options.gradient->check_parameters();
-        detail::check_gradient<MultiHeadCall>(*this, *options.gradient, apart);
+        detail::with_gradient(options.gradient, [&]<class T2, class M2>(const MultiHeadAttention<T2, M2>* gradient) {
+            gradient->check_parameters();
+            const MultiHeadCall<T2, M2>& of_call = *gradient;
+            detail::check_gradient(*this, of_call, apart);
+        });
     }
 
     /// Records the call on the rows of x, mixes and projects back. `mix(q, context, options)` is the mixer's call on
@@ -187,23 +205,24 @@ protected:
                 .dropout = tape.dropout});
         this->project_back(tape, y, options.executor, options.packed);
     }
-    /// From dy back to the gradients of the projected queries and of the parameters that made them; what the mixer's
-    /// backward call `mix(q, context, dcontext, dq)` adds to besides is its own affair.
-    template <class DY, class First, class Mix>
-    void run_backward(Tape& tape, const DY& dy, const BackwardOptions& options, const First& first,
+    /// From dy back to the gradients of the projected queries and, in `gradient`, of the parameters that made them;
+    /// what the mixer's backward call `mix(q, context, dcontext, dq)` adds to besides is its own affair.
+    template <class DY, class Gradient, class First, class Mix>
+    void run_backward(Tape& tape, const DY& dy, const BackwardOptions& options, Gradient* gradient, const First& first,
                       const Mix& mix) const {
         this->start_backward(tape, dy, options.executor);
         const Index h = shape().heads;
         mix(heads(tape.q, h), heads(tape.context, h), heads(tape.dcontext, h), heads(tape.dq, h));
-        this->add_query_parameters(tape, dy, first, options.gradient, options.executor);
+        this->add_query_parameters(tape, dy, first, gradient, options.executor);
     }
     /// Where the queries of a call stand whose keys do not say it.
     static auto from(Index query_offset) {
         return [query_offset](Index) { return query_offset; };
     }
     /// The options of that call, by what takes the gradients of the mixer's parameters.
-    template <class A>
-    static attend::BackwardOptions<A> mixer_options(const Tape& tape, const BackwardOptions& options, A* gradient) {
+    template <class A = std::remove_const_t<M>>
+    static attend::BackwardOptions<A> mixer_options(const Tape& tape, const BackwardOptions& options,
+                                                    const detail::GradientPointer<A>& gradient) {
         return {.workspace = options.workspace,
                 .executor = options.executor,
                 .gradient = gradient,

@@ -24,6 +24,9 @@ public:
     using Projections::shape;
 
 protected:
+    template <class, class>
+    friend class MultiHeadCall;  // asks it of gradients in another scalar
+
     using Projections::Projections;
 
     /// `copy` is where the tape keeps the input. Throws where copying it there would read what it has overwritten.

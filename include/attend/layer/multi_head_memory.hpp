@@ -141,7 +141,7 @@ public:
         detail::require(tape.key_sequences == memory.sequences_,
                         "backward: the tape holds a call with a memory of other sequences");
         this->check_backward(tape, memory.rows(), dy, dx, {}, options);
-        this->run_backward(tape, dy, options, this->from(tape.query_offset),
+        this->run_backward(tape, dy, options, options.gradient, this->from(tape.query_offset),
                            [&](const auto& q, const auto& context, const auto& dcontext, const auto& dq) {
                                using Keys = typename Prepared<std::remove_const_t<A>, T>::Inner;
                                memory.keys_.backward(q, context, tape.lse, dcontext, dq,
@@ -208,8 +208,7 @@ private:
         });
         const Index g = shape().kv_heads, width = this->key_width();
         memory.dk_.setZero(memory.rows(), width), memory.dv_.setZero(memory.rows(), width);
-        memory.keys_.add_gradients(heads(memory.dk_, g), heads(memory.dv_, g),
-                                   options.gradient == nullptr ? nullptr : &options.gradient->attention);
+        memory.keys_.add_gradients(heads(memory.dk_, g), heads(memory.dv_, g), detail::attention_of(options.gradient));
         this->add_memory_parameters(memory.rows_, memory.values_from(), memory.sequences_, memory.raw_k_, memory.dk_,
                                     memory.dv_, memory.dgain_, options.gradient, options.executor);
         this->add_memory_inputs(memory.dk_, memory.dv_, to, options.executor);

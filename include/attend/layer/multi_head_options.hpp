@@ -114,7 +114,9 @@ template <class Block>
 struct MultiHeadBackwardOptions {
     Workspace* workspace = nullptr;         ///< scratch of the attention; none: the call allocates its own
     detail::ExecutorRef executor = serial;  ///< where threads come from
-    Block* gradient = nullptr;              ///< where the parameters' gradients are added: see `zero_gradient`
+    /// Where the parameters' gradients are added: see `zero_gradient`. Those of 16 bits are summed up in float and
+    /// rounded once a call into a Block, or not at all into its `ComputeForm`, a block of float.
+    detail::GradientPointer<Block> gradient = nullptr;
 };
 
 }  // namespace attend

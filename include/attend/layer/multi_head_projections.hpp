@@ -171,8 +171,8 @@ protected:
         tape.dv.setZero(tape.v.rows(), tape.v.cols());
     }
     /// Adds the parameters' gradients, given that of q, after which dy is not read any more, or those of k and v.
-    template <class DY, class First>
-    void add_query_parameters(Tape& tape, const DY& dy, const First& first, MultiHeadProjections* gradient,
+    template <class DY, class First, class Gradient>
+    void add_query_parameters(Tape& tape, const DY& dy, const First& first, Gradient* gradient,
                               const detail::ExecutorRef& executor) const {
         detail::to_heads_backward(shape(), q_norm, tape.raw_q, tape.dq, shape().heads, offsets(tape.sequences), first,
                                   gradient == nullptr ? nullptr : &gradient->q_norm, tape.dgain);
@@ -181,9 +181,10 @@ protected:
         detail::linear_parameters_backward(tape.x, tape.dgates, gradient->gate_weight, gradient->gate_bias, executor);
         detail::linear_parameters_backward(tape.x, tape.dq, gradient->query_weight, gradient->query_bias, executor);
     }
+    template <class Gradient>
     void add_memory_parameters(const RowMatrix<T>& keys_from, const RowMatrix<T>& values_from,
                                const std::vector<Index>& sequences, const RowMatrix<T>& raw_k, RowMatrix<T>& dk,
-                               const RowMatrix<T>& dv, ColumnVector<Compute<T>>& dgain, MultiHeadProjections* gradient,
+                               const RowMatrix<T>& dv, ColumnVector<Compute<T>>& dgain, Gradient* gradient,
                                const detail::ExecutorRef& executor) const {
         detail::to_heads_backward(shape(), k_norm, raw_k, dk, shape().kv_heads, offsets(sequences), from_start,
                                   gradient == nullptr ? nullptr : &gradient->k_norm, dgain);

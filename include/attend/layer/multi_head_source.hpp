@@ -65,15 +65,15 @@ public:
             this->problem_of(tape.x.rows(), source, tape.query_offset, Call::sequences_of(tape.sequences),
                              tape.dropout);
             this->check_gradients(tape, 0, dy, dx, {}, options);
-            this->run_backward(
-                tape, dy, options,
-                first_query(source, tape.x.rows(), tape.query_offset, Call::sequences_of(tape.sequences)),
-                [&](const auto& q, const auto& context, const auto& dcontext, const auto& dq) {
-                    this->attention.backward(
-                        q, source, context, tape.lse, dcontext, dq, gradients,
-                        Call::mixer_options(tape, options,
-                                            options.gradient == nullptr ? nullptr : &options.gradient->attention));
-                });
+            detail::with_gradient(options.gradient, [&](auto* gradient) {
+                this->run_backward(
+                    tape, dy, options, gradient,
+                    first_query(source, tape.x.rows(), tape.query_offset, Call::sequences_of(tape.sequences)),
+                    [&](const auto& q, const auto& context, const auto& dcontext, const auto& dq) {
+                        this->attention.backward(q, source, context, tape.lse, dcontext, dq, gradients,
+                                                 Call::mixer_options(tape, options, detail::attention_of(gradient)));
+                    });
+            });
             this->add_query_inputs(tape, dx, options.executor);
         }
     }

@@ -49,9 +49,9 @@ void to_heads(const MultiHeadShape& shape, const ColumnVector<T>& gain, const Pr
 
 /// Makes of dx, the gradient behind the steps, that of what was projected, and adds that of the gain where one is
 /// given. `sums` is memory of d_head numbers.
-template <class T, class Projected, class DX, class First>
+template <class T, class D, class Projected, class DX, class First>
 void to_heads_backward(const MultiHeadShape& shape, const ColumnVector<T>& gain, const Projected& projected, DX& dx,
-                       Index count, const SequencesRef& sequences, const First& first, ColumnVector<T>* dgain,
+                       Index count, const SequencesRef& sequences, const First& first, ColumnVector<D>* dgain,
                        ColumnVector<Compute<T>>& sums) {
     using C = Compute<T>;
     rotate_heads(shape, dx, count, sequences, first, true);
@@ -67,7 +67,7 @@ void to_heads_backward(const MultiHeadShape& shape, const ColumnVector<T>& gain,
                 [&](Index a, Index n, const auto& dx_a) { d_row.store(a, n, dx_a); });
         }
     }
-    if (dgain != nullptr) *dgain = (dgain->template cast<C>() + sums).template cast<T>();
+    if (dgain != nullptr) *dgain = (dgain->template cast<C>() + sums).template cast<D>();
 }
 
 }  // namespace attend::detail

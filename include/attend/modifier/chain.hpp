@@ -80,4 +80,12 @@ struct Modifiers {
     }
 };
 
+namespace detail {
+
+template <class... Ms>
+struct ComputeFormOf<Modifiers<Ms...>> {
+    using type = Modifiers<ComputeForm<Ms>...>;
+};
+
+}  // namespace detail
 }  // namespace attend
