@@ -30,8 +30,6 @@ class BlockScores {
 public:
     using S = typename A::ScoreFunctor;
     static constexpr bool dot = A::ScoreFunctor::pairing == Pairing::dot;
-    /// Without modifiers the products are final scores.
-    static constexpr bool products_are_final = dot && A::ModifierChain::count == 0;
 
     /// `by_rows`: keys stand in lanes instead of queries, and in products features; a query's scores are `row` from the
     /// next one's then.
@@ -126,7 +124,8 @@ public:
         T* const largest = queries_.by_rows ? nullptr : options.largest;
         if (largest != nullptr)
             set_lanes(largest + options.lanes.begin, options.lanes.count(), std::numeric_limits<T>::lowest());
-        const bool final = products_are_final && cover == Cover::all;
+        // Without modifiers the products are final scores.
+        const bool final = dot && !modifies(attention_.modifiers) && cover == Cover::all;
         products(k, keys, options.lanes, s, final ? largest : nullptr, options.ahead);
         if (options.raw != nullptr) std::copy(s, s + keys * rows_.lanes, options.raw);
         if (final) return;
@@ -135,7 +134,8 @@ public:
                 finish_row(attention_, p, keys, cover, s + lane * apart_.query);
             });
         } else {
-            finish(begin, keys, cover, options.lanes, s, largest);
+            with_modifiers(attention_.modifiers,
+                           [&](const auto& each) { finish(each, begin, keys, cover, options.lanes, s, largest); });
         }
     }
     Index width() const { return queries_.width; }
@@ -145,7 +145,7 @@ public:
     /// `seen` tells which of the keys it sees, a bit each.
     void finish_listed([[maybe_unused]] const KeyLists::Batch& batch, [[maybe_unused]] const RowPosition& row,
                        std::uint64_t seen, T* s) const {
-        if constexpr (A::ModifierChain::count > 0) {
+        if (modifies(attention_.modifiers)) {
             T products[key_block];
             std::copy_n(s, batch.keys, products);
             batch.for_each_run([&](const KeySpan& run, Index first) {
@@ -190,7 +190,8 @@ private:
 
     static constexpr Index w = simd::width<T>;
     static constexpr Index few_keys = 8;  ///< which products go by, in ranges of lanes
-    static constexpr bool modifies_tiles = tile_modifiers<decltype(A::modifiers.each), T>() > 0;
+    template <class Each>
+    static constexpr bool modifies_tiles = tile_modifiers<Each, T>() > 0;
 
     /// Before and behind which keys of a tile the queries of a packet see none.
     KeyRange seen_by(Index lane, Index position, Index keys) const {
@@ -225,17 +226,18 @@ private:
         });
     }
     /// Products into final scores: modifies and masks those of a tile, and raises `largest` if there is one.
-    void finish(Index begin, Index keys, Cover cover, const LaneRange& range, T* s, T* largest) {
-        if constexpr (modifies_tiles) modify_tile(s, begin, keys, range);
+    template <class Each>
+    void finish(const Each& modifiers, Index begin, Index keys, Cover cover, const LaneRange& range, T* s, T* largest) {
+        if constexpr (modifies_tiles<Each>) modify_tile(modifiers, s, begin, keys, range);
         Index whole = range.end;  // the lanes before the first packet that is cut
         rows_.for_each_packet(begin, range, [&](Index lane, const LanePosition<T>& p) {
             if (p.query.count == w) {
-                const auto most = finish_packet<true>(s + lane, keys, p, cover);
+                const auto most = finish_packet<true>(modifiers, s + lane, keys, p, cover);
                 if (largest != nullptr) simd::store(largest + lane, most);
                 return;
             }
             whole = std::min(whole, lane);
-            finish_packet<false>(s + lane, keys, p, cover);
+            finish_packet<false>(modifiers, s + lane, keys, p, cover);
         });
         if (largest == nullptr) return;
         for (Index i = whole / w * w; i < range.end; i += w) {
@@ -244,8 +246,10 @@ private:
         }
     }
     /// The same of a packet of queries; returns the largest of each.
-    template <bool whole>
-    simd::Packet<T> finish_packet(T* s, Index keys, const LanePosition<T>& first, Cover cover) const {
+    template <bool whole, class Each>
+    simd::Packet<T> finish_packet(const Each& modifiers, T* s, Index keys, const LanePosition<T>& first,
+                                  Cover cover) const {
+        constexpr bool any = std::tuple_size_v<Each> > 0;
         const Index count = whole ? w : first.query.count;
         // Made of numbers that stay in registers: of one that is counted up in memory each key would wait for the last.
         const LaneIndex<T> query{first.query.first, first.query.step, count}, row{first.row.first, 1, count};
@@ -254,10 +258,9 @@ private:
         for (Index j = 0; j < keys; ++j, s += apart_.key) {
             const LanePosition<T> p{query, key + j, row, head, kv_head, sequence};
             auto x = Lanes<T>::of(whole ? simd::load(s) : simd::load(s, count, T(0)));
-            if constexpr (A::ModifierChain::count > 0 && !modifies_tiles) x = on_lanes(attention_.modifiers.each, x, p);
+            if constexpr (any && !modifies_tiles<Each>) x = on_lanes(modifiers, x, p);
             const bool hides = cover == Cover::some && hide<T>(attention_.mask, x.packet, p);
-            if (A::ModifierChain::count > 0 || hides)
-                whole ? simd::store(s, x.packet) : simd::store<T>(s, x.packet, count);
+            if (any || hides) whole ? simd::store(s, x.packet) : simd::store<T>(s, x.packet, count);
             most = simd::max(most, x.packet);
         }
         return most;
@@ -279,7 +282,7 @@ private:
         });
     }
     /// One modifier after the other, where one of them wants more than a key at a time.
-    void modify_tile(T* s, Index begin, Index keys, const LaneRange& range) {
+    void modify_tile(const auto& modifiers, T* s, Index begin, Index keys, const LaneRange& range) {
         const auto one = [&](const auto& modifier) {
             if constexpr (TileModifier<std::remove_cvref_t<decltype(modifier)>, T>) {
                 rows_.for_each_packet(begin, range, [&](Index lane, const LanePosition<T>& p) {
@@ -289,7 +292,7 @@ private:
                 for (Index j = 0; j < keys; ++j) modify(s + j * apart_.key, begin + j, range, modifier);
             }
         };
-        std::apply([&](const auto&... modifier) { (one(modifier), ...); }, attention_.modifiers.each);
+        std::apply([&](const auto&... modifier) { (one(modifier), ...); }, modifiers);
     }
     const A& attention_;
     const BlockRows<T, X>& rows_;

@@ -13,16 +13,71 @@
 
 namespace attend::inline ATTEND_ABI::detail {
 
+/// Rows of one width that somebody holds as Stored, those of `std::int8_t` with a factor for each row, read by calls
+/// that compute in T.
+template <class T, class Stored>
+struct StoredRows {
+    static constexpr bool has_factors = std::is_same_v<Stored, std::int8_t>;
+    static constexpr bool is_narrower = !std::is_same_v<T, Stored>;
+    using Held = std::conditional_t<has_factors, ScaledRows<Stored>, RowBlock<Stored>>;
+
+    const Stored* numbers = nullptr;
+    const float* factors = nullptr;
+    Index width = 0;
+
+    /// The first `columns` of rows as T, in place or in `room`.
+    RowBlock<T> rows(Index row, Index count, Index columns, T* room) const {
+        if constexpr (!is_narrower) {
+            return {at(row), width, count, columns};
+        } else {
+            if (columns == width) {
+                copy_to(row, count, room);
+            } else {
+                for (Index i = 0; i < count; ++i) {
+                    simd::convert(at(row + i), columns, room + i * columns);
+                    if constexpr (has_factors)
+                        scale_row(room + i * columns, columns, static_cast<T>(factors[row + i]), room + i * columns, 1);
+                }
+            }
+            return {room, columns, count, columns};
+        }
+    }
+    void copy_to(Index row, Index count, T* room) const {
+        if constexpr (!is_narrower) {
+            std::copy_n(at(row), count * width, room);
+        } else {
+            simd::convert(at(row), count * width, room);
+            if constexpr (has_factors) {
+                for (Index i = 0; i < count; ++i)
+                    scale_row(room + i * width, width, static_cast<T>(factors[row + i]), room + i * width, 1);
+            }
+        }
+    }
+    /// The first `columns` of rows as they are held.
+    Held held(Index row, Index count, Index columns) const {
+        const RowBlock<Stored> rows{at(row), width, count, columns};
+        if constexpr (has_factors) {
+            return {rows, factors + row};
+        } else {
+            return rows;
+        }
+    }
+
+private:
+    const Stored* at(Index row) const { return numbers + row * width; }
+};
+
 /// Rows for calls that compute in T, held as Stored; those of `std::int8_t` with a factor for each row, the largest
 /// magnitude of which becomes 127: what is given back is off by at most 1/254 of it. A row that is not finite
 /// throughout has a factor of NaN.
 template <class T, class Stored>
 class RowStore {
 public:
-    static constexpr bool has_factors = std::is_same_v<Stored, std::int8_t>;
-    static constexpr bool is_narrower = !std::is_same_v<T, Stored>;
+    using Rows = StoredRows<T, Stored>;
+    static constexpr bool has_factors = Rows::has_factors;
+    static constexpr bool is_narrower = Rows::is_narrower;
     static_assert(has_factors || !std::is_integral_v<Stored>, "attend: of integers a cache holds std::int8_t alone");
-    using Held = std::conditional_t<has_factors, ScaledRows<Stored>, RowBlock<Stored>>;
+    using Held = typename Rows::Held;
 
     RowStore() = default;
     RowStore(Index rows, Index width) : width_(width), numbers_(rows * width), factors_(has_factors ? rows : 0) {}
@@ -53,50 +108,20 @@ public:
         if constexpr (has_factors) std::copy_n(factors_.data() + from, rows, factors_.data() + to);
     }
 
+    /// All of them, to be read.
+    Rows all() const { return {numbers_.data(), factors_.data(), width_}; }
     /// Rows as T, in place or in `room`; or the first `columns` of them.
     RowBlock<T> rows(Index row, Index count, T* room) const { return rows(row, count, width_, room); }
     RowBlock<T> rows(Index row, Index count, Index columns, T* room) const {
-        if constexpr (!is_narrower) {
-            return {at(row), width_, count, columns};
-        } else {
-            if (columns == width_) {
-                copy_to(row, count, room);
-            } else {
-                for (Index i = 0; i < count; ++i) {
-                    simd::convert(at(row + i), columns, room + i * columns);
-                    if constexpr (has_factors)
-                        scale_row(room + i * columns, columns, static_cast<T>(factors_[row + i]), room + i * columns,
-                                  1);
-                }
-            }
-            return {room, columns, count, columns};
-        }
+        return all().rows(row, count, columns, room);
     }
-    void copy_to(Index row, Index count, T* room) const {
-        if constexpr (!is_narrower) {
-            std::copy_n(at(row), count * width_, room);
-        } else {
-            simd::convert(at(row), count * width_, room);
-            if constexpr (has_factors) {
-                for (Index i = 0; i < count; ++i)
-                    scale_row(room + i * width_, width_, static_cast<T>(factors_[row + i]), room + i * width_, 1);
-            }
-        }
-    }
+    void copy_to(Index row, Index count, T* room) const { all().copy_to(row, count, room); }
     /// Rows as they are held, or the first `columns` of them.
     Held held(Index row, Index count) const { return held(row, count, width_); }
-    Held held(Index row, Index count, Index columns) const {
-        const RowBlock<Stored> rows{at(row), width_, count, columns};
-        if constexpr (has_factors) {
-            return {rows, factors_.data() + row};
-        } else {
-            return rows;
-        }
-    }
+    Held held(Index row, Index count, Index columns) const { return all().held(row, count, columns); }
 
 private:
     Stored* at(Index row) { return numbers_.data() + row * width_; }
-    const Stored* at(Index row) const { return numbers_.data() + row * width_; }
 
     Index width_ = 0;
     ColumnVector<Stored> numbers_;
