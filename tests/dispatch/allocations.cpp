@@ -2,6 +2,7 @@
 #include <support/allocations.hpp>
 
 #include <attend/dispatch.hpp>
+#include <attend/mask/lengths.hpp>
 
 #include <cstdio>
 

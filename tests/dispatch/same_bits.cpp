@@ -43,8 +43,8 @@ RowMatrix<X> random(Index rows, Index columns, std::uint64_t seed) {
 template <class X, class Make>
 void same(const char* name, Make make) {
     using T = Compute<X>;
-    for (const Size& n : {Size{1, 300, 4, 2, 64}, Size{4, 8, 1, 1, 8}, Size{5, 37, 2, 1, 16}, Size{70, 130, 4, 2, 33},
-                          Size{197, 197, 2, 2, 64}, Size{300, 90, 1, 1, 128}}) {
+    for (const Size& n : {Size{1, 300, 4, 2, 64}, Size{1, 2500, 2, 1, 32}, Size{4, 8, 1, 1, 8}, Size{5, 37, 2, 1, 16},
+                          Size{70, 130, 4, 2, 33}, Size{197, 197, 2, 2, 64}, Size{300, 90, 1, 1, 128}}) {
         const auto plain = make(n);
         const auto served = dispatched(plain);
         const RowMatrix<X> q = random<X>(n.queries, n.heads * n.d, 1), k = random<X>(n.keys, n.kv_heads * n.d, 2),
