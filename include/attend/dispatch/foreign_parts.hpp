@@ -30,48 +30,62 @@ using ForeignModifiers =
           Modifiers<ForeignBias<T>>, Modifiers<SoftCap, ForeignBias<T>>, Modifiers<ForeignAlibi, ForeignBias<T>>,
           Modifiers<SoftCap, ForeignAlibi, ForeignBias<T>>>;
 
-/// Keeps what all masks of the description keep; its cover is that of their conjunction.
+/// Keeps what all masks of the description keep; its cover is that of their conjunction. A causal mask and a window are
+/// one band, −right ≤ query − key ≤ left. What is asked of it for each packet is short for these alone, as that decides
+/// what a causal call costs.
 struct ForeignMask {
     static constexpr Kind kind = Kind::mask;
 
     boundary::Mask given;
+    SlidingWindow band;
+    bool only_causal, only_band;
+
+    explicit ForeignMask(const boundary::Mask& mask)
+        : given(mask),
+          band(mask.window ? SlidingWindow{mask.left, mask.right} : SlidingWindow{}),
+          only_causal(mask.causal && !mask.window && mask.dense == nullptr && mask.other == nullptr),
+          only_band(mask.dense == nullptr && mask.other == nullptr) {
+        if (mask.causal) band.right = std::min<Index>(band.right, 0);
+    }
 
     bool operator()(const Position& p) const {
-        if (given.causal && !causal(p)) return false;
-        if (given.window && !SlidingWindow{given.left, given.right}(p)) return false;
+        if (!band(p)) return false;
         if (given.dense != nullptr && !given.dense[p.key * given.dense_rows + p.row]) return false;
         bool kept = true;
         if (given.other != nullptr) ask(p, 0, 0, 0, 1, &kept);
         return kept;
     }
     template <PackPosition P>
-    auto operator()(const P& p) const {
+    ATTEND_ALWAYS_INLINE auto operator()(const P& p) const {
+        if (only_causal) return causal(p);
+        if (only_band) return band(p);
+        return all_kept(p);
+    }
+    ATTEND_ALWAYS_INLINE Cover cover(const Tile& t) const {
+        if (only_causal) return causal.cover(t);
+        if (only_band) return band.cover(t);
+        return cover_of_all(t);
+    }
+
+private:
+    template <class P>
+    ATTEND_NOINLINE LaneMask<PositionScalar<P>> all_kept(const P& p) const {
         using C = PositionScalar<P>;
-        LaneMask<C> kept(true);
-        if (given.causal) kept = kept & causal(p);
-        if (given.window) kept = kept & SlidingWindow{given.left, given.right}(p);
+        LaneMask<C> kept = band(p);
         if (given.dense != nullptr) kept = kept & dense<C>(p);
         if (given.other != nullptr) kept = kept & other<C>(p);
         return kept;
     }
-    Cover cover(const Tile& t) const {
-        Cover all = Cover::all;
-        const auto narrow = [&all](Cover cover) {
-            if (cover == Cover::none || (cover == Cover::some && all == Cover::all)) all = cover;
-            return all == Cover::none;
-        };
-        if (given.causal && narrow(causal.cover(t))) return all;
-        if (given.window && narrow(SlidingWindow{given.left, given.right}.cover(t))) return all;
-        if (given.dense != nullptr) narrow(Cover::some);
-        if (given.other != nullptr) {
-            const boundary::Tile tile{t.query_begin, t.query_end, t.key_begin, t.key_end,
-                                      t.row_begin,   t.head,      t.kv_head,   t.sequence};
-            narrow(static_cast<Cover>(given.cover(given.other, &tile)));
-        }
-        return all;
+    ATTEND_NOINLINE Cover cover_of_all(const Tile& t) const {
+        Cover all = band.cover(t);
+        if (all == Cover::none) return all;
+        if (given.dense != nullptr) all = Cover::some;
+        if (given.other == nullptr) return all;
+        const boundary::Tile tile{t.query_begin, t.query_end, t.key_begin, t.key_end,
+                                  t.row_begin,   t.head,      t.kv_head,   t.sequence};
+        const auto more = static_cast<Cover>(given.cover(given.other, &tile));
+        return more == Cover::all ? all : more;
     }
-
-private:
     void ask(const Position& p, Index query_step, Index row_step, Index key_step, Index count, bool* kept) const {
         const boundary::Position first{p.query, p.key, p.row, p.head, p.kv_head, p.sequence};
         given.keep(given.other, &first, query_step, row_step, key_step, count, kept);
@@ -164,7 +178,7 @@ ForeignModifiers<T> foreign_modifiers(const boundary::Composition& given, bool s
 template <class T>
 ForeignAttention<T> foreign_attention(const boundary::Composition& given, bool sums, const double* cap) {
     return ForeignAttention<T>(given.scaled ? ScaledDotScore(given.scale) : ScaledDotScore(),
-                               foreign_modifiers<T>(given, sums, cap), ForeignMask{given.mask},
+                               foreign_modifiers<T>(given, sums, cap), ForeignMask(given.mask),
                                ForeignSink(given_numbers(given.sink, sums)));
 }
 
