@@ -67,6 +67,12 @@ struct ForeignMask {
         return cover_of_all(t);
     }
 
+    /// Calls `f(mask)` with the causal mask, where there is no other, or with this.
+    template <class F>
+    void with(F&& f) const {
+        only_causal ? f(causal) : f(*this);
+    }
+
 private:
     template <class P>
     ATTEND_NOINLINE LaneMask<PositionScalar<P>> all_kept(const P& p) const {

@@ -70,27 +70,20 @@ public:
 
     /// A mask's cover of a tile of keys.
     Cover cover_of_tile(Index begin, Index keys) const {
-        Cover all = Cover::some;
-        for (Index h = 0; h < rows_.block.heads; ++h) {
-            for (Index row = 0, rows = 0; row < rows_.block.rows; row += rows) {
-                rows = rows_.following(row);
-                const Cover cover = cover_of(attention_.mask, rows_.tile(h, row, rows, begin, keys));
-                if (h == 0 && row == 0) {
-                    all = cover;
-                } else if (cover != all) {
-                    return Cover::some;
-                }
-            }
-        }
-        return all;
+        Cover cover = Cover::some;
+        with_mask(attention_.mask, [&](const auto& mask) { cover = cover_of_tile(mask, begin, keys); });
+        return cover;
     }
     /// How many keys of a tile some query may see: those behind them need not be looked at. Whole packets, and no
     /// fewer than make sums of rows go in parts, so that what is left is summed up as it was.
     Index seen_keys(Index begin, Index keys) const {
         constexpr Index step = std::max<Index>(w, 2 * row_parts);
         Index seen = keys;
-        while (seen > 0 && cover_of_tile(begin + (seen - 1) / step * step, (seen - 1) % step + 1) == Cover::none)
-            seen = (seen - 1) / step * step;
+        with_mask(attention_.mask, [&](const auto& mask) {
+            while (seen > 0 &&
+                   cover_of_tile(mask, begin + (seen - 1) / step * step, (seen - 1) % step + 1) == Cover::none)
+                seen = (seen - 1) / step * step;
+        });
         return seen;
     }
     /// Whether products of a range of lanes are less than those of all.
@@ -134,8 +127,10 @@ public:
                 finish_row(attention_, p, keys, cover, s + lane * apart_.query);
             });
         } else {
-            with_modifiers(attention_.modifiers,
-                           [&](const auto& each) { finish(each, begin, keys, cover, options.lanes, s, largest); });
+            with_modifiers(attention_.modifiers, [&](const auto& each) {
+                with_mask(attention_.mask,
+                          [&](const auto& mask) { finish(each, mask, begin, keys, cover, options.lanes, s, largest); });
+            });
         }
     }
     Index width() const { return queries_.width; }
@@ -193,17 +188,35 @@ private:
     template <class Each>
     static constexpr bool modifies_tiles = tile_modifiers<Each, T>() > 0;
 
+    template <class M>
+    Cover cover_of_tile(const M& mask, Index begin, Index keys) const {
+        Cover all = Cover::some;
+        for (Index h = 0; h < rows_.block.heads; ++h) {
+            for (Index row = 0, rows = 0; row < rows_.block.rows; row += rows) {
+                rows = rows_.following(row);
+                const Cover cover = cover_of(mask, rows_.tile(h, row, rows, begin, keys));
+                if (h == 0 && row == 0) {
+                    all = cover;
+                } else if (cover != all) {
+                    return Cover::some;
+                }
+            }
+        }
+        return all;
+    }
     /// Before and behind which keys of a tile the queries of a packet see none.
     KeyRange seen_by(Index lane, Index position, Index keys) const {
         const Index count = std::min(w, rows_.block.rows - lane);
-        const auto hidden = [&](Index begin, Index end) {
-            return cover_of(attention_.mask, rows_.tile(0, lane, count, position + begin, end - begin)) == Cover::none;
-        };
         KeyRange range{0, keys};
-        const auto last = [&] { return (range.end - 1) / few_keys * few_keys; };
-        while (range.end > 0 && hidden(last(), range.end)) range.end = last();
-        while (range.begin < range.end && hidden(range.begin, std::min(range.begin + few_keys, range.end)))
-            range.begin += few_keys;
+        with_mask(attention_.mask, [&](const auto& mask) {
+            const auto hidden = [&](Index begin, Index end) {
+                return cover_of(mask, rows_.tile(0, lane, count, position + begin, end - begin)) == Cover::none;
+            };
+            const auto last = [&] { return (range.end - 1) / few_keys * few_keys; };
+            while (range.end > 0 && hidden(last(), range.end)) range.end = last();
+            while (range.begin < range.end && hidden(range.begin, std::min(range.begin + few_keys, range.end)))
+                range.begin += few_keys;
+        });
         return range;
     }
     /// s = the products of a tile's pairs, before modifiers and mask; `largest`, by lane, is raised to the largest.
@@ -226,18 +239,19 @@ private:
         });
     }
     /// Products into final scores: modifies and masks those of a tile, and raises `largest` if there is one.
-    template <class Each>
-    void finish(const Each& modifiers, Index begin, Index keys, Cover cover, const LaneRange& range, T* s, T* largest) {
+    template <class Each, class M>
+    void finish(const Each& modifiers, const M& mask, Index begin, Index keys, Cover cover, const LaneRange& range,
+                T* s, T* largest) {
         if constexpr (modifies_tiles<Each>) modify_tile(modifiers, s, begin, keys, range);
         Index whole = range.end;  // the lanes before the first packet that is cut
         rows_.for_each_packet(begin, range, [&](Index lane, const LanePosition<T>& p) {
             if (p.query.count == w) {
-                const auto most = finish_packet<true>(modifiers, s + lane, keys, p, cover);
+                const auto most = finish_packet<true>(modifiers, mask, s + lane, keys, p, cover);
                 if (largest != nullptr) simd::store(largest + lane, most);
                 return;
             }
             whole = std::min(whole, lane);
-            finish_packet<false>(modifiers, s + lane, keys, p, cover);
+            finish_packet<false>(modifiers, mask, s + lane, keys, p, cover);
         });
         if (largest == nullptr) return;
         for (Index i = whole / w * w; i < range.end; i += w) {
@@ -246,8 +260,8 @@ private:
         }
     }
     /// The same of a packet of queries; returns the largest of each.
-    template <bool whole, class Each>
-    simd::Packet<T> finish_packet(const Each& modifiers, T* s, Index keys, const LanePosition<T>& first,
+    template <bool whole, class Each, class M>
+    simd::Packet<T> finish_packet(const Each& modifiers, const M& mask, T* s, Index keys, const LanePosition<T>& first,
                                   Cover cover) const {
         constexpr bool any = std::tuple_size_v<Each> > 0;
         const Index count = whole ? w : first.query.count;
@@ -259,7 +273,7 @@ private:
             const LanePosition<T> p{query, key + j, row, head, kv_head, sequence};
             auto x = Lanes<T>::of(whole ? simd::load(s) : simd::load(s, count, T(0)));
             if constexpr (any && !modifies_tiles<Each>) x = on_lanes(modifiers, x, p);
-            const bool hides = cover == Cover::some && hide<T>(attention_.mask, x.packet, p);
+            const bool hides = cover == Cover::some && hide<T>(mask, x.packet, p);
             if (any || hides) whole ? simd::store(s, x.packet) : simd::store<T>(s, x.packet, count);
             most = simd::max(most, x.packet);
         }

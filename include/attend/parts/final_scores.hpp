@@ -12,6 +12,17 @@
 
 namespace attend::inline ATTEND_ABI::detail {
 
+/// Calls `f(mask)`: once for what is asked of a mask for many packets, so that one that is chosen when a program runs
+/// may show itself as what it is, by `with(f)`.
+template <class M, class F>
+ATTEND_ALWAYS_INLINE inline void with_mask(const M& mask, F&& f) {
+    if constexpr (requires { mask.with(f); }) {
+        mask.with(f);
+    } else {
+        f(mask);
+    }
+}
+
 /// Scores that the mask hides become −∞; returns whether it hides any. Asks for all of a packet first, as on the edge
 /// of a causal tile one in four is cut; where queries beside each other see few keys and others each, nearly all are.
 template <class T, class M, PackPosition P>
@@ -53,8 +64,9 @@ void finish_row(const Each& modifiers, const M& mask, const Position& p, Index k
 }
 template <class T, class A>
 void finish_row(const A& attention, const Position& p, Index keys, Cover cover, T* row) {
-    with_modifiers(attention.modifiers,
-                   [&](const auto& each) { finish_row<T>(each, attention.mask, p, keys, cover, row); });
+    with_modifiers(attention.modifiers, [&](const auto& each) {
+        with_mask(attention.mask, [&](const auto& mask) { finish_row<T>(each, mask, p, keys, cover, row); });
+    });
 }
 
 }  // namespace attend::detail
