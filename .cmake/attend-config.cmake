@@ -9,3 +9,9 @@ if(DEFINED Eigen3_VERSION AND Eigen3_VERSION VERSION_LESS 3.4)
 endif()
 
 include("${CMAKE_CURRENT_LIST_DIR}/attend-targets.cmake")
+
+# What is compiled is compiled in the project that asks for it: find_package(attend COMPONENTS dispatch)
+if("dispatch" IN_LIST attend_FIND_COMPONENTS)
+    include("${CMAKE_CURRENT_LIST_DIR}/dispatch.cmake")
+    attend_add_dispatch()
+endif()

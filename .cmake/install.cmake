@@ -8,6 +8,8 @@ write_basic_package_version_file("${PROJECT_BINARY_DIR}/attend-config-version.cm
 install(TARGETS attend EXPORT attend-targets INCLUDES DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 install(EXPORT attend-targets NAMESPACE attend:: DESTINATION "${package_dir}")
 install(FILES "${PROJECT_SOURCE_DIR}/.cmake/attend-config.cmake" "${PROJECT_BINARY_DIR}/attend-config-version.cmake"
+    "${PROJECT_SOURCE_DIR}/.cmake/dispatch.cmake" "${PROJECT_SOURCE_DIR}/.cmake/dispatch.cpp.in"
+    "${PROJECT_SOURCE_DIR}/.cmake/dispatch_level.cpp.in"
     DESTINATION "${package_dir}")
 install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 

@@ -205,12 +205,13 @@ public:
         return attend::alibi(vector(slopes));
     }
     /// A dense bias, of all heads or one a head, which may shift whole rows.
+    template <class B = X>
     auto bias(bool of_heads = false) {
         const Index heads = of_heads ? case_.heads() : 1, rows = heads * case_.queries;
-        attend::RowMatrix<X> values(rows, case_.keys);
+        attend::RowMatrix<B> values(rows, case_.keys);
         for (Index i = 0; i < rows; ++i) {
             for (Index j = 0; j < case_.keys; ++j)
-                values(i, j) = static_cast<X>(nudged(case_.number_at(115, 0, i, j) + case_.shift_value()));
+                values(i, j) = static_cast<B>(nudged(case_.number_at(115, 0, i, j) + case_.shift_value()));
         }
         add_bias(values, heads);
         return attend::bias(values, heads);
@@ -466,7 +467,8 @@ private:
              .parameter = of,
              .parameter_slope = [=](const Number&, const Pair& p) { return -distance(p); }});
     }
-    void add_bias(const attend::RowMatrix<X>& values, Index heads) {
+    template <class B>
+    void add_bias(const attend::RowMatrix<B>& values, Index heads) {
         const Index queries = case_.queries;
         const auto row = [=](const Pair& p) { return heads == 1 ? p.row : p.head * queries + p.row; };
         add({.value = [=](const Number& s,

@@ -3,6 +3,9 @@
 #include <unsupported/Eigen/CXX11/ThreadPool>
 
 #include <fuzz/run_case.hpp>
+#if defined(ATTEND_FUZZ_DISPATCHED)
+#include <attend/dispatch.hpp>
+#endif
 
 namespace fuzz {
 
@@ -66,9 +69,14 @@ template <class X>
 Setup<X>::Setup(const Case& x_, const Wants& wants, const oracle::Attention& attention) : x(x_) {
     oracle::precision = std::is_same_v<T, double> ? oracle::Precision{0x1p-53, 2e-282, 0x1p-53}
                                                   : oracle::Precision{0x1p-24, 4e-29, roundoff<X>()};
-#if defined(ATTEND_AVX512_BF16) || defined(ATTEND_ARM_BF16)
-    if (std::is_same_v<X, Eigen::bfloat16>) oracle::precision.weights = roundoff<X>();
+#if defined(ATTEND_FUZZ_DISPATCHED)
+    const bool rounds_weights = attend::dispatch_level() == "avx512_bf16";
+#elif defined(ATTEND_AVX512_BF16) || defined(ATTEND_ARM_BF16)
+    constexpr bool rounds_weights = true;
+#else
+    constexpr bool rounds_weights = false;
 #endif
+    if (std::is_same_v<X, Eigen::bfloat16> && rounds_weights) oracle::precision.weights = roundoff<X>();
     oracle::precision.repeats = x.numbers != static_cast<Index>(Numbers::random);
     own_key_sequences = !(ragged() && x.keys == x.queries);
     query_begin = offsets_of(lengths_of(x, x.queries, 11));

@@ -13,14 +13,15 @@ set(floors  # lowest first
     "parts"
     "kernel"
     "attention.hpp"
-    "prepared.hpp shared_prefix.hpp"
+    "dispatch"
+    "prepared.hpp shared_prefix.hpp dispatch.hpp"
     "location_decoder.hpp"
     "prefixed_cache.hpp"
     "mixer"
     "layer"
     "interchange"
     "attend.hpp")
-set(may_include_own_kind core softmax engine source call insight parts kernel mixer layer interchange)
+set(may_include_own_kind core softmax engine source call insight parts kernel dispatch mixer layer interchange)
 set(may_be_included_by_own_kind mask/algebra.hpp mask/block_sparse.hpp position/frequencies.hpp score/additive.hpp)
 set(may_name_eigen_internal core/simd_eigen_packets.hpp)
 

@@ -2,7 +2,7 @@
 # of the switches that change code. Else objects of different switches would share functions that are not the same.
 cmake_minimum_required(VERSION 3.21)
 
-set(declares_no_code version.hpp)
+set(declares_no_code version.hpp dispatch/boundary.hpp)
 
 set(complaints "")
 get_filename_component(ROOT "${ROOT}" ABSOLUTE)

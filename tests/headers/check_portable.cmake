@@ -10,6 +10,7 @@ set(core/read_ahead.hpp "__builtin_prefetch;__GNUC__;__clang__")
 set(core/simd.hpp "#pragma GCC;__GNUC__;__clang__")
 set(core/stored.hpp "_MSC_VER")
 set(core/amx.hpp "asm volatile")
+set(dispatch/processor.hpp "asm volatile;__x86_64__;__GNUC__")
 set(kernel/tiny.hpp "#pragma GCC;__GNUC__;__clang__")
 set(constructs "gnu::[a-z_]+" "__attribute__" "__declspec" "__builtin_[a-z_]+" "__restrict" "__extension__" "__typeof"
     "__GNUC__" "__clang__" "_MSC_VER" "__int128" "_Float16" "__bf16" "__PRETTY_FUNCTION__" "asm volatile" "__asm"

@@ -293,4 +293,22 @@ ATTEND_DUAL_WITH_CONSTANT(min)
 ATTEND_DUAL_WITH_CONSTANT(max)
 #undef ATTEND_DUAL_WITH_CONSTANT
 
+namespace detail {
+
+/// s − a·b, rounded once where the target has such an instruction, of packs whatever s is: left to the compiler, a
+/// product before it might be the one that is not rounded, here and not there.
+template <class S, class V>
+S minus_product(const S& s, const V& a, const V& b) {
+    if constexpr (requires { s.partial; }) {
+        S y = s;
+        y.value = minus_product(s.value, a, b);
+        return y;
+    } else if constexpr (requires { madd(-a, b, s); }) {
+        return madd(-a, b, s);
+    } else {
+        return s - a * b;
+    }
+}
+
+}  // namespace detail
 }  // namespace attend

@@ -49,6 +49,16 @@ concept EngineOf =
     OfKind<E, Kind::engine> && requires(const E& e, const StridedMatrix<T>& a, Index n, const T* b, T* c,
                                         const ProductOptions<T>& options) { e.multiply(a, n, n, b, n, c, options); };
 
+/// One that has whole calls made elsewhere: it says `makes_calls = true`, and has
+/// - `void forward(attention, problem, Output<X>& out, ForwardOptions<T>& options) const`,
+/// - `void forward(attention, problem, source, Output<X>& out, ForwardOptions<T>& options) const`,
+/// - `void backward(attention, problem, inputs, dq, dk, dv, options, writes) const`, as `run_backward` takes them,
+/// - `std::size_t workspace_bytes<X>(attention, shape, workers, pass) const`, and
+/// - `std::size_t source_workspace_bytes<X>(attention, shape, workers) const`,
+/// which are given what has been checked, outputs but for their memory.
+template <class E>
+concept CallEngine = requires { requires E::makes_calls; };
+
 /// One that multiplies some lanes of its operands, whose rows are `options.apart` from each other then: it says
 /// `takes_lane_ranges = true`. Others are never given that.
 template <class E, class T>

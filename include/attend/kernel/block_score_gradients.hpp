@@ -49,11 +49,11 @@ public:
     void for_each_tile(bool by_ranges, OfRange&& of_range, OfTile&& of_tile) {
         const auto finish = [&](Index tile, Index begin, Index keys, Cover cover, const LaneRange& range) {
             clear_idle_lanes(tile, begin, keys);
-            if constexpr (modifies) {
-                auto* const gradient = parameters_.wanted() ? &parameters_.modifiers->each : nullptr;
-                modifiers_backward(attention_.modifiers.each, rows_, {begin, keys, range}, z_.raw + at(tile, begin),
-                                   z_.ds + at(tile, begin), z_.kept, gradient);
-            }
+            with_modifiers(attention_.modifiers, parameters_.modifiers, [&](const auto& each, auto* gradient) {
+                if constexpr (std::tuple_size_v<std::remove_cvref_t<decltype(each)>> > 0)
+                    modifiers_backward(each, rows_, {begin, keys, range}, z_.raw + at(tile, begin),
+                                       z_.ds + at(tile, begin), z_.kept, gradient);
+            });
             rows_.drop(begin, keys, z_.p + at(tile, begin), {1, rows_.lanes}, range);
             scores_.to_products(z_.ds + at(tile, begin), keys, range);
             of_range(begin, keys, cover, range, z_.ds + at(tile, begin));
@@ -121,7 +121,6 @@ private:
     }
 
     static constexpr T infinity = std::numeric_limits<T>::infinity();
-    static constexpr bool modifies = A::ModifierChain::count > 0;
 
     /// Where a tile of scores stands in `z_`, and in that what begins with another key.
     Index at(Index tile) const { return keeps_ ? tile * rows_.lanes : 0; }
@@ -190,7 +189,7 @@ private:
     void final_scores(Index tile, Index begin, Index keys, Cover cover, const LaneRange& range) {
         RowOperand<T> k = key_operand(begin, keys);
         scores_.score(k, begin, keys, cover, z_.p + at(tile, begin),
-                      {.lanes = range, .raw = modifies ? z_.raw + at(tile, begin) : nullptr});
+                      {.lanes = range, .raw = modifies(attention_.modifiers) ? z_.raw + at(tile, begin) : nullptr});
     }
     /// Those, and the gradients of their weights.
     ATTEND_NOINLINE void score_part(Index tile, Index begin, Index keys, Cover cover, const LaneRange& range) {

@@ -30,8 +30,6 @@ class BlockScores {
 public:
     using S = typename A::ScoreFunctor;
     static constexpr bool dot = A::ScoreFunctor::pairing == Pairing::dot;
-    /// Without modifiers the products are final scores.
-    static constexpr bool products_are_final = dot && A::ModifierChain::count == 0;
 
     /// `by_rows`: keys stand in lanes instead of queries, and in products features; a query's scores are `row` from the
     /// next one's then.
@@ -71,27 +69,20 @@ public:
 
     /// A mask's cover of a tile of keys.
     Cover cover_of_tile(Index begin, Index keys) const {
-        Cover all = Cover::some;
-        for (Index h = 0; h < rows_.block.heads; ++h) {
-            for (Index row = 0, rows = 0; row < rows_.block.rows; row += rows) {
-                rows = rows_.following(row);
-                const Cover cover = cover_of(attention_.mask, rows_.tile(h, row, rows, begin, keys));
-                if (h == 0 && row == 0) {
-                    all = cover;
-                } else if (cover != all) {
-                    return Cover::some;
-                }
-            }
-        }
-        return all;
+        Cover cover = Cover::some;
+        with_mask(attention_.mask, [&](const auto& mask) { cover = cover_of_tile(mask, begin, keys); });
+        return cover;
     }
     /// How many keys of a tile some query may see: those behind them need not be looked at. Whole packets, and no
     /// fewer than make sums of rows go in parts, so that what is left is summed up as it was.
     Index seen_keys(Index begin, Index keys) const {
         constexpr Index step = std::max<Index>(w, 2 * row_parts);
         Index seen = keys;
-        while (seen > 0 && cover_of_tile(begin + (seen - 1) / step * step, (seen - 1) % step + 1) == Cover::none)
-            seen = (seen - 1) / step * step;
+        with_mask(attention_.mask, [&](const auto& mask) {
+            while (seen > 0 &&
+                   cover_of_tile(mask, begin + (seen - 1) / step * step, (seen - 1) % step + 1) == Cover::none)
+                seen = (seen - 1) / step * step;
+        });
         return seen;
     }
     /// Whether products of a range of lanes are less than those of all.
@@ -125,7 +116,8 @@ public:
         T* const largest = queries_.by_rows ? nullptr : options.largest;
         if (largest != nullptr)
             set_lanes(largest + options.lanes.begin, options.lanes.count(), std::numeric_limits<T>::lowest());
-        const bool final = products_are_final && cover == Cover::all;
+        // Without modifiers the products are final scores.
+        const bool final = dot && !modifies(attention_.modifiers) && cover == Cover::all;
         products(k, keys, options.lanes, s, final ? largest : nullptr, options.ahead);
         if (options.raw != nullptr) std::copy(s, s + keys * rows_.lanes, options.raw);
         if (final) return;
@@ -134,7 +126,10 @@ public:
                 finish_row(attention_, p, keys, cover, s + lane * apart_.query);
             });
         } else {
-            finish(begin, keys, cover, options.lanes, s, largest);
+            with_modifiers(attention_.modifiers, [&](const auto& each) {
+                with_mask(attention_.mask,
+                          [&](const auto& mask) { finish(each, mask, begin, keys, cover, options.lanes, s, largest); });
+            });
         }
     }
     Index width() const { return queries_.width; }
@@ -144,7 +139,7 @@ public:
     /// `seen` tells which of the keys it sees, a bit each.
     void finish_listed([[maybe_unused]] const KeyLists::Batch& batch, [[maybe_unused]] const RowPosition& row,
                        std::uint64_t seen, T* s) const {
-        if constexpr (A::ModifierChain::count > 0) {
+        if (modifies(attention_.modifiers)) {
             T products[key_block];
             std::copy_n(s, batch.keys, products);
             batch.for_each_run([&](const KeySpan& run, Index first) {
@@ -202,19 +197,38 @@ private:
 
     static constexpr Index w = simd::width<T>;
     static constexpr Index few_keys = 8;  ///< which products go by, in ranges of lanes
-    static constexpr bool modifies_tiles = tile_modifiers<decltype(A::modifiers.each), T>() > 0;
+    template <class Each>
+    static constexpr bool modifies_tiles = tile_modifiers<Each, T>() > 0;
 
+    template <class M>
+    Cover cover_of_tile(const M& mask, Index begin, Index keys) const {
+        Cover all = Cover::some;
+        for (Index h = 0; h < rows_.block.heads; ++h) {
+            for (Index row = 0, rows = 0; row < rows_.block.rows; row += rows) {
+                rows = rows_.following(row);
+                const Cover cover = cover_of(mask, rows_.tile(h, row, rows, begin, keys));
+                if (h == 0 && row == 0) {
+                    all = cover;
+                } else if (cover != all) {
+                    return Cover::some;
+                }
+            }
+        }
+        return all;
+    }
     /// Before and behind which keys of a tile the queries of a packet see none.
     KeyRange seen_by(Index lane, Index position, Index keys) const {
         const Index count = std::min(w, rows_.block.rows - lane);
-        const auto hidden = [&](Index begin, Index end) {
-            return cover_of(attention_.mask, rows_.tile(0, lane, count, position + begin, end - begin)) == Cover::none;
-        };
         KeyRange range{0, keys};
-        const auto last = [&] { return (range.end - 1) / few_keys * few_keys; };
-        while (range.end > 0 && hidden(last(), range.end)) range.end = last();
-        while (range.begin < range.end && hidden(range.begin, std::min(range.begin + few_keys, range.end)))
-            range.begin += few_keys;
+        with_mask(attention_.mask, [&](const auto& mask) {
+            const auto hidden = [&](Index begin, Index end) {
+                return cover_of(mask, rows_.tile(0, lane, count, position + begin, end - begin)) == Cover::none;
+            };
+            const auto last = [&] { return (range.end - 1) / few_keys * few_keys; };
+            while (range.end > 0 && hidden(last(), range.end)) range.end = last();
+            while (range.begin < range.end && hidden(range.begin, std::min(range.begin + few_keys, range.end)))
+                range.begin += few_keys;
+        });
         return range;
     }
     /// s = the products of a tile's pairs, before modifiers and mask; `largest`, by lane, is raised to the largest.
@@ -237,17 +251,19 @@ private:
         });
     }
     /// Products into final scores: modifies and masks those of a tile, and raises `largest` if there is one.
-    void finish(Index begin, Index keys, Cover cover, const LaneRange& range, T* s, T* largest) {
-        if constexpr (modifies_tiles) modify_tile(s, begin, keys, range);
+    template <class Each, class M>
+    void finish(const Each& modifiers, const M& mask, Index begin, Index keys, Cover cover, const LaneRange& range,
+                T* s, T* largest) {
+        if constexpr (modifies_tiles<Each>) modify_tile(modifiers, s, begin, keys, range);
         Index whole = range.end;  // the lanes before the first packet that is cut
         rows_.for_each_packet(begin, range, [&](Index lane, const LanePosition<T>& p) {
             if (p.query.count == w) {
-                const auto most = finish_packet<true>(s + lane, keys, p, cover);
+                const auto most = finish_packet<true>(modifiers, mask, s + lane, keys, p, cover);
                 if (largest != nullptr) simd::store(largest + lane, most);
                 return;
             }
             whole = std::min(whole, lane);
-            finish_packet<false>(s + lane, keys, p, cover);
+            finish_packet<false>(modifiers, mask, s + lane, keys, p, cover);
         });
         if (largest == nullptr) return;
         for (Index i = whole / w * w; i < range.end; i += w) {
@@ -256,8 +272,10 @@ private:
         }
     }
     /// The same of a packet of queries; returns the largest of each.
-    template <bool whole>
-    simd::Packet<T> finish_packet(T* s, Index keys, const LanePosition<T>& first, Cover cover) const {
+    template <bool whole, class Each, class M>
+    simd::Packet<T> finish_packet(const Each& modifiers, const M& mask, T* s, Index keys, const LanePosition<T>& first,
+                                  Cover cover) const {
+        constexpr bool any = std::tuple_size_v<Each> > 0;
         const Index count = whole ? w : first.query.count;
         // Made of numbers that stay in registers: of one that is counted up in memory each key would wait for the last.
         const LaneIndex<T> query{first.query.first, first.query.step, count}, row{first.row.first, 1, count};
@@ -266,10 +284,9 @@ private:
         for (Index j = 0; j < keys; ++j, s += apart_.key) {
             const LanePosition<T> p{query, key + j, row, head, kv_head, sequence};
             auto x = Lanes<T>::of(whole ? simd::load(s) : simd::load(s, count, T(0)));
-            if constexpr (A::ModifierChain::count > 0 && !modifies_tiles) x = on_lanes(attention_.modifiers.each, x, p);
-            const bool hides = cover == Cover::some && hide<T>(attention_.mask, x.packet, p);
-            if (A::ModifierChain::count > 0 || hides)
-                whole ? simd::store(s, x.packet) : simd::store<T>(s, x.packet, count);
+            if constexpr (any && !modifies_tiles<Each>) x = on_lanes(modifiers, x, p);
+            const bool hides = cover == Cover::some && hide<T>(mask, x.packet, p);
+            if (any || hides) whole ? simd::store(s, x.packet) : simd::store<T>(s, x.packet, count);
             most = simd::max(most, x.packet);
         }
         return most;
@@ -291,7 +308,7 @@ private:
         });
     }
     /// One modifier after the other, where one of them wants more than a key at a time.
-    void modify_tile(T* s, Index begin, Index keys, const LaneRange& range) {
+    void modify_tile(const auto& modifiers, T* s, Index begin, Index keys, const LaneRange& range) {
         const auto one = [&](const auto& modifier) {
             if constexpr (TileModifier<std::remove_cvref_t<decltype(modifier)>, T>) {
                 rows_.for_each_packet(begin, range, [&](Index lane, const LanePosition<T>& p) {
@@ -301,7 +318,7 @@ private:
                 for (Index j = 0; j < keys; ++j) modify(s + j * apart_.key, begin + j, range, modifier);
             }
         };
-        std::apply([&](const auto&... modifier) { (one(modifier), ...); }, attention_.modifiers.each);
+        std::apply([&](const auto&... modifier) { (one(modifier), ...); }, modifiers);
     }
     const A& attention_;
     const BlockRows<T, X>& rows_;

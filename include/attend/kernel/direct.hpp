@@ -139,7 +139,7 @@ private:
         attention_.engine.row_scores(k, q_, shape.queries, s_, apart);
         for (Index i = 0; i < shape.queries; ++i, ++p.query, ++p.row) {
             T* const s = s_ + i * row;
-            if (A::ModifierChain::count > 0 || cover == Cover::some) finish_row(attention_, p, count, cover, s);
+            if (modifies(attention_.modifiers) || cover == Cover::some) finish_row(attention_, p, count, cover, s);
             RowScores<T> scores(s, count);
             attention_.normalizer.take(scores, seen[i], p.head);
         }

@@ -90,7 +90,7 @@ Needs needs_of(const Shape& shape, Index width, std::size_t key_bytes) {
     return {.width = width,
             .key_bytes = key_bytes,
             .most_team = packing ? most_team<T, A, T, E> : 1,
-            .tile_modifiers = static_cast<Index>(tile_modifiers<decltype(A::modifiers.each), T>()),
+            .tile_modifiers = static_cast<Index>(most_tile_modifiers<typename A::ModifierChain, T>()),
             .state_members = RowStates<T, FoldOf<N>>::members,
             .merges = Fold<N>,
             .whole_rows = RowNormalizer<N>,

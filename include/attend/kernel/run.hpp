@@ -24,15 +24,19 @@ std::size_t workspace_bytes(const A& attention, const Shape& shape, Index worker
     const StridedView<const X> q{nullptr, sequences, heads, queries, d_q}, k{nullptr, sequences, kv_heads, keys, d_k};
     require_groups(q, k);
     check_call(attention, shape, q, k);
-    if constexpr (A::any_half) {
-        if (pass == Pass::backward) return workspace_bytes<X>(attention.compute_form(), shape, workers, pass);
+    if constexpr (CallEngine<typename A::EngineType>) {
+        return attention.engine.template workspace_bytes<X>(attention, shape, workers, pass);
+    } else {
+        if constexpr (A::any_half) {
+            if (pass == Pass::backward) return workspace_bytes<X>(attention.compute_form(), shape, workers, pass);
+        }
+        using E = fused::ForwardEngine<T, A, X, SourceOf<T, A, X>>;
+        fused::Needs needs = fused::needs_of<T, A, X, E>(attention, shape);
+        needs.keeps_scores = pass == Pass::insight;
+        needs.sees_twice = fused::sees_twice<T, X>;
+        return pass == Pass::backward ? fused::BackwardLayout<T>(needs, shape, workers).bytes()
+                                      : fused::Layout<T>(needs, shape, workers).bytes();
     }
-    using E = fused::ForwardEngine<T, A, X, SourceOf<T, A, X>>;
-    fused::Needs needs = fused::needs_of<T, A, X, E>(attention, shape);
-    needs.keeps_scores = pass == Pass::insight;
-    needs.sees_twice = fused::sees_twice<T, X>;
-    return pass == Pass::backward ? fused::BackwardLayout<T>(needs, shape, workers).bytes()
-                                  : fused::Layout<T>(needs, shape, workers).bytes();
 }
 
 /// What reductions look at in a call, which they must agree to. `merges`: results over parts of the keys can be merged.
@@ -50,12 +54,16 @@ WeightsShape check_insight(const Insight<T>& insight, const Problem<X>& problem,
 /// Takes from a workspace, if there is one, what a call on a source of that shape will need: throws where it has not as
 /// much.
 template <class A, class T>
-void reserve_forward(const A&, const Problem<T>& problem, Workspace* workspace, Index workers,
+void reserve_forward(const A& attention, const Problem<T>& problem, Workspace* workspace, Index workers,
                      const Insight<Compute<T>>& insight) {
     if (workspace == nullptr) return;
-    fused::Needs needs = fused::needs_of<Compute<T>, A>(problem.shape, problem.shape.d_k, 0);
-    needs.keeps_scores = insight && insight.sees_scores();
-    workspace->data(fused::Layout<Compute<T>>(needs, problem.shape, workers).bytes());
+    if constexpr (CallEngine<typename A::EngineType>) {
+        workspace->data(attention.engine.template source_workspace_bytes<T>(attention, problem.shape, workers));
+    } else {
+        fused::Needs needs = fused::needs_of<Compute<T>, A>(problem.shape, problem.shape.d_k, 0);
+        needs.keeps_scores = insight && insight.sees_scores();
+        workspace->data(fused::Layout<Compute<T>>(needs, problem.shape, workers).bytes());
+    }
 }
 
 /// Writes the output, and what the options ask for. `make_source(memory)` gives the source, which may form features in
@@ -86,17 +94,21 @@ template <class A, class X, class T>
 void run_forward(const A& attention, const Problem<X>& problem, Output<X>& out, ForwardOptions<T>& options) {
     check_call(attention, problem.shape, problem.q, problem.k);
     check_outputs(problem, out, options);
-    if constexpr (fused::Direct<T, A, X>) {
-        const SourceOf<T, A, X> source(problem.k, problem.v);
-        const bool may_copy = problem.k.column_stride != 1 || problem.v.column_stride != 1;
-        if (fused::runs_directly<T>(attention, problem, source, out, options, may_copy)) return;
+    if constexpr (CallEngine<typename A::EngineType>) {
+        attention.engine.forward(attention, problem, out, options);
+    } else {
+        if constexpr (fused::Direct<T, A, X>) {
+            const SourceOf<T, A, X> source(problem.k, problem.v);
+            const bool may_copy = problem.k.column_stride != 1 || problem.v.column_stride != 1;
+            if (fused::runs_directly<T>(attention, problem, source, out, options, may_copy)) return;
+        }
+        const fused::Needs needs =
+            fused::needs_of<T, A, X, fused::ForwardEngine<T, A, X, SourceOf<T, A, X>>>(attention, problem.shape);
+        run_forward_on(attention, problem, needs, out, options, [&](std::byte* memory) {
+            return SourceOf<T, A, X>(
+                KeyFeatures<T, A, X>::of(attention, problem.k, needs.width, memory, options.executor), problem.v);
+        });
     }
-    const fused::Needs needs =
-        fused::needs_of<T, A, X, fused::ForwardEngine<T, A, X, SourceOf<T, A, X>>>(attention, problem.shape);
-    run_forward_on(attention, problem, needs, out, options, [&](std::byte* memory) {
-        return SourceOf<T, A, X>(KeyFeatures<T, A, X>::of(attention, problem.k, needs.width, memory, options.executor),
-                                 problem.v);
-    });
 }
 template <class A, class X, class T, class Source>
 void run_forward(const A& attention, const Problem<X>& problem, const Source& source, Output<X>& out,
@@ -104,12 +116,16 @@ void run_forward(const A& attention, const Problem<X>& problem, const Source& so
     require(!options.key_sequences, "key_sequences: a source says itself how many keys a sequence has: leave them out");
     check_source_call(attention, problem.part_shape(), problem.q, problem.k);
     check_outputs(problem, out, options);
-    const GivenSource<T, Source> given(source);
-    if constexpr (fused::Direct<T, A, X>) {
-        if (fused::runs_directly<T>(attention, problem, given, out, options, true)) return;
+    if constexpr (CallEngine<typename A::EngineType>) {
+        attention.engine.forward(attention, problem, source, out, options);
+    } else {
+        const GivenSource<T, Source> given(source);
+        if constexpr (fused::Direct<T, A, X>) {
+            if (fused::runs_directly<T>(attention, problem, given, out, options, true)) return;
+        }
+        run_forward_on(attention, problem, fused::needs_of<T, A>(problem.shape, problem.shape.d_k, 0), out, options,
+                       [&](std::byte*) { return given; });
     }
-    run_forward_on(attention, problem, fused::needs_of<T, A>(problem.shape, problem.shape.d_k, 0), out, options,
-                   [&](std::byte*) { return given; });
 }
 
 /// Calls `run(attention, gradient)`, with parameters of 16 bits in the form that their gradients are summed up in.
@@ -162,40 +178,49 @@ void run_backward(const A& attention, const Problem<X>& problem, const BackwardI
     require(dq && dk && dv, "the gradients dq, dk and dv must be given");
     check_call(attention, problem.shape, problem.q, problem.k);
     check_outputs(attention, problem, inputs, options, dq, dk, dv);
-    with_compute_form(attention, options, [&]<class Form>(const Form& form, Form* gradient) {
-        using T = Compute<X>;
-        using E = fused::ForwardEngine<T, Form, X, SourceOf<T, Form, X>>;
-        const fused::Needs needs = fused::needs_of<T, Form, X, E>(form, problem.shape);
-        const auto make_source = [&](std::byte* memory) {
-            return SourceOf<T, Form, X>(
-                KeyFeatures<T, Form, X>::of(form, problem.k, needs.width, memory, options.executor), problem.v);
-        };
-        run_backward_on(
-            form, problem, needs, inputs, dq, gradient, options.workspace, options.executor, make_source,
-            [&] {
-                return fused::DenseGradients<Form, X>(form, problem, problem.key_output(dk, problem.k.columns),
-                                                      problem.key_output(dv, problem.v.columns));
-            },
-            writes);
-    });
+    if constexpr (CallEngine<typename A::EngineType>) {
+        attention.engine.backward(attention, problem, inputs, dq, dk, dv, options, writes);
+    } else {
+        with_compute_form(attention, options, [&]<class Form>(const Form& form, Form* gradient) {
+            using T = Compute<X>;
+            using E = fused::ForwardEngine<T, Form, X, SourceOf<T, Form, X>>;
+            const fused::Needs needs = fused::needs_of<T, Form, X, E>(form, problem.shape);
+            const auto make_source = [&](std::byte* memory) {
+                return SourceOf<T, Form, X>(
+                    KeyFeatures<T, Form, X>::of(form, problem.k, needs.width, memory, options.executor), problem.v);
+            };
+            run_backward_on(
+                form, problem, needs, inputs, dq, gradient, options.workspace, options.executor, make_source,
+                [&] {
+                    return fused::DenseGradients<Form, X>(form, problem, problem.key_output(dk, problem.k.columns),
+                                                          problem.key_output(dv, problem.v.columns));
+                },
+                writes);
+        });
+    }
 }
 template <class A, class X, class Source, class KeysInto>
 void run_backward(const A& attention, const Problem<X>& problem, const Source& source, const BackwardInputs<X>& inputs,
                   Output<X>& dq, KeysInto& keys_into, const BackwardOptions<A>& options) {
-    static_assert(
-        !requires(const Source& s) { s.position(Index(), Index()); },
-        "attend: a source whose keys stand at positions of their own serves forward calls alone");
-    require(!options.key_sequences, "key_sequences: a source says itself how many keys a sequence has: leave them out");
-    require(static_cast<bool>(dq), "the gradient dq must be given");
-    check_source_call(attention, problem.part_shape(), problem.q, problem.k);
-    check_outputs(attention, problem, inputs, options, dq);
-    with_compute_form(attention, options, [&]<class Form>(const Form& form, Form* gradient) {
-        using T = Compute<X>;
-        run_backward_on(
-            form, problem, fused::needs_of<T, Form>(problem.shape, problem.shape.d_k, 0), inputs, dq, gradient,
-            options.workspace, options.executor, [&](std::byte*) { return GivenSource<T, Source>(source); },
-            [&] { return fused::GivenGradients<KeysInto>(keys_into); });
-    });
+    constexpr bool is_served = !CallEngine<typename A::EngineType>;
+    static_assert(is_served, "attend: dispatched: backward takes operands, and no key source");
+    if constexpr (is_served) {
+        static_assert(
+            !requires(const Source& s) { s.position(Index(), Index()); },
+            "attend: a source whose keys stand at positions of their own serves forward calls alone");
+        require(!options.key_sequences,
+                "key_sequences: a source says itself how many keys a sequence has: leave them out");
+        require(static_cast<bool>(dq), "the gradient dq must be given");
+        check_source_call(attention, problem.part_shape(), problem.q, problem.k);
+        check_outputs(attention, problem, inputs, options, dq);
+        with_compute_form(attention, options, [&]<class Form>(const Form& form, Form* gradient) {
+            using T = Compute<X>;
+            run_backward_on(
+                form, problem, fused::needs_of<T, Form>(problem.shape, problem.shape.d_k, 0), inputs, dq, gradient,
+                options.workspace, options.executor, [&](std::byte*) { return GivenSource<T, Source>(source); },
+                [&] { return fused::GivenGradients<KeysInto>(keys_into); });
+        });
+    }
 }
 
 }  // namespace attend::detail

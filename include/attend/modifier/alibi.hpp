@@ -24,7 +24,7 @@ struct Alibi {
 
     auto operator()(auto s, auto p) const {
         using V = detail::ValueOf<decltype(s)>;
-        return s - V(detail::at_head(slope, p.head)) * V(p.query - p.key);
+        return detail::minus_product(s, V(detail::at_head(slope, p.head)), V(p.query - p.key));
     }
     template <class S, class P>
     void backward(S, const P& p, S ds_out, Alibi& gradient) const {

@@ -14,13 +14,13 @@ namespace attend::inline ATTEND_ABI {
 /// s ↦ s + values(row, key), for a learned bias. The matrix is n_q × n_kv and serves all heads, or heads · n_q × n_kv
 /// with a block a head; rows count from the call's first query. It serves all sequences; those shorter use its upper
 /// left corner.
-template <class T>
+template <class T, class Values = RowMatrix<T>>
 struct DenseBias {
     static constexpr Kind kind = Kind::modifier;
     using Scalar = T;
 
-    RowMatrix<T> values;  ///< trains
-    Index heads = 1;      ///< that have rows of their own
+    Values values;    ///< trains
+    Index heads = 1;  ///< that have rows of their own
 
     /// The same bias of C.
     template <class C>

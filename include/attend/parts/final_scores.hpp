@@ -4,12 +4,24 @@
 
 #include <algorithm>
 #include <limits>
+#include <tuple>
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/lanes.hpp>
 #include <attend/parts/modifiers.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
+
+/// Calls `f(mask)`: once for what is asked of a mask for many packets, so that one that is chosen when a program runs
+/// may show itself as what it is, by `with(f)`.
+template <class M, class F>
+ATTEND_ALWAYS_INLINE inline void with_mask(const M& mask, F&& f) {
+    if constexpr (requires { mask.with(f); }) {
+        mask.with(f);
+    } else {
+        f(mask);
+    }
+}
 
 /// Scores that the mask hides become −∞; returns whether it hides any. Asks for all of a packet first, as on the edge
 /// of a causal tile one in four is cut; where queries beside each other see few keys and others each, nearly all are.
@@ -38,17 +50,23 @@ bool hide(const M& mask, simd::Packet<T>& s, const P& p) {
 }
 
 /// The products of one query, from the key at `p` on, into final scores. Whole packets are written.
-template <class T, class A>
-void finish_row(const A& attention, const Position& p, Index keys, Cover cover, T* row) {
+template <class T, class Each, class M>
+void finish_row(const Each& modifiers, const M& mask, const Position& p, Index keys, Cover cover, T* row) {
     constexpr Index w = simd::width<T>;
     KeyLanePosition<T> at{p.query, {p.key, 1, w}, p.row, p.head, p.kv_head, p.sequence};
     for (Index j = 0; j < keys; j += w, at.key.first += w) {
         at.key.count = std::min(w, keys - j);
         auto x = Lanes<T>::of(simd::load(row + j, at.key.count, T(0)));
-        if constexpr (A::ModifierChain::count > 0) x = on_lanes(attention.modifiers.each, x, at);
-        if (cover == Cover::some) hide<T>(attention.mask, x.packet, at);
+        if constexpr (std::tuple_size_v<Each> > 0) x = on_lanes(modifiers, x, at);
+        if (cover == Cover::some) hide<T>(mask, x.packet, at);
         simd::store(row + j, x.packet);
     }
+}
+template <class T, class A>
+void finish_row(const A& attention, const Position& p, Index keys, Cover cover, T* row) {
+    with_modifiers(attention.modifiers, [&](const auto& each) {
+        with_mask(attention.mask, [&](const auto& mask) { finish_row<T>(each, mask, p, keys, cover, row); });
+    });
 }
 
 }  // namespace attend::detail

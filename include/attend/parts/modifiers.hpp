@@ -21,12 +21,60 @@ concept TileModifier = requires(const M& m, M& gradient, T* s, Index i, const La
     m.on_tile(s, i, i, p);
     m.backward_on_tile(s, i, i, p, gradient);
 };
-/// How many of the first `end` modifiers of a chain are of that kind.
-template <class Chain, class T>
-constexpr std::size_t tile_modifiers(std::size_t end = std::tuple_size_v<Chain>) {
+/// How many of the first `end` modifiers of a tuple are of that kind.
+template <class Each, class T>
+constexpr std::size_t tile_modifiers(std::size_t end = std::tuple_size_v<Each>) {
     return [end]<std::size_t... i>(std::index_sequence<i...>) {
-        return (std::size_t(0) + ... + (i < end && TileModifier<std::tuple_element_t<i, Chain>, T> ? 1U : 0U));
-    }(std::make_index_sequence<std::tuple_size_v<Chain>>());
+        return (std::size_t(0) + ... + (i < end && TileModifier<std::tuple_element_t<i, Each>, T> ? 1U : 0U));
+    }(std::make_index_sequence<std::tuple_size_v<Each>>());
+}
+
+/// A chain that is one of several, as a value of it says: `with(f)` calls `f(chain)` with that one.
+template <class Chain>
+concept ChosenModifiers = requires { typename Chain::Alternatives; };
+
+/// Calls `f(each)` with the modifiers of a chain, a tuple: once for what is done to many scores, so that a chain that
+/// was chosen when the program ran costs them nothing.
+template <class Chain, class F>
+ATTEND_ALWAYS_INLINE inline void with_modifiers(const Chain& chain, F&& f) {
+    if constexpr (ChosenModifiers<Chain>) {
+        chain.with([&](const auto& chosen) { f(chosen.each); });
+    } else {
+        f(chain.each);
+    }
+}
+/// The same beside a chain of gradients, or none: `f(each, each_gradient)`.
+template <class Chain, class F>
+ATTEND_ALWAYS_INLINE inline void with_modifiers(const Chain& chain, Chain* gradient, F&& f) {
+    if constexpr (ChosenModifiers<Chain>) {
+        chain.with([&]<class Chosen>(const Chosen& chosen) {
+            f(chosen.each, gradient == nullptr ? nullptr : &gradient->template as<Chosen>().each);
+        });
+    } else {
+        f(chain.each, gradient == nullptr ? nullptr : &gradient->each);
+    }
+}
+/// Whether a chain has any.
+template <class Chain>
+constexpr bool modifies(const Chain& chain) {
+    if constexpr (ChosenModifiers<Chain>) {
+        return chain.any();
+    } else {
+        return Chain::count > 0;
+    }
+}
+/// How many modifiers of whole tiles a chain has at most.
+template <class T, class... Chains>
+constexpr std::size_t most_tile_modifiers(const std::tuple<Chains...>*) {
+    return std::max({tile_modifiers<decltype(Chains::each), T>()...});
+}
+template <class Chain, class T>
+constexpr std::size_t most_tile_modifiers() {
+    if constexpr (ChosenModifiers<Chain>) {
+        return most_tile_modifiers<T>(static_cast<const typename Chain::Alternatives*>(nullptr));
+    } else {
+        return tile_modifiers<decltype(Chain::each), T>();
+    }
 }
 
 /// m(s, p) of a packet of pairs. A modifier that takes only scalars is asked lane by lane.
