@@ -115,6 +115,10 @@
 #define ATTEND_ABI_TARGET _x1s
 #elif defined(__ARM_FEATURE_SVE) || defined(__riscv_vector)
 #define ATTEND_ABI_TARGET _v
+#elif defined(__ARM_FEATURE_FP16_VECTOR_ARITHMETIC)
+#define ATTEND_ABI_TARGET _a2
+#elif defined(__ARM_FEATURE_ATOMICS)
+#define ATTEND_ABI_TARGET _a1
 #else
 #define ATTEND_ABI_TARGET _x1
 #endif

@@ -56,9 +56,9 @@ ATTEND_ALWAYS_INLINE inline void store_bfloat16(Eigen::bfloat16* to, const Packe
         using Integers = typename CompilersVector<Packet<T>, std::int32_t>::type;
         using Narrow [[gnu::vector_size(sizeof(std::uint16_t) * width<T>)]] = std::uint16_t;
         const Bits bits = bit_cast<Bits>(x), nearest = bits + (0x7fff + (bits >> 16 & 1));
-        const Bits is_nan = bit_cast<Bits>(bit_cast<Integers>(bits & 0x7fffffff) > 0x7f800000);
         const Bits nan = (bits & 0x80000000) | 0x7fc00000;
-        const Narrow upper = __builtin_convertvector(((is_nan & nan) | (~is_nan & nearest)) >> 16, Narrow);
+        const Bits rounded = bit_cast<Integers>(bits & 0x7fffffff) > 0x7f800000 ? nan : nearest;
+        const Narrow upper = __builtin_convertvector(rounded >> 16, Narrow);
         std::memcpy(static_cast<void*>(to), &upper, sizeof upper);
     }
 }
