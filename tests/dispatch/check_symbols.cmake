@@ -1,6 +1,6 @@
 # cmake -DNM=nm -DREADELF=readelf -DOBJECT=file -DLEVEL=level -P check_symbols.cmake: an object of wider instructions defines
 # nothing but its own four functions for others, be it weak or unique, has no group of sections that the linker might take
-# from it or give to others, and runs nothing when a program starts.
+# from it or give to others, and runs nothing when a program starts. With -DSIZE=size it also says how large it is.
 cmake_minimum_required(VERSION 3.21)
 
 execute_process(COMMAND "${NM}" --defined-only --extern-only "${OBJECT}" OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
@@ -25,3 +25,8 @@ if(READELF)
     endif()
 endif()
 message(STATUS "${OBJECT} defines its four functions and nothing else")
+if(SIZE)
+    execute_process(COMMAND "${SIZE}" "${OBJECT}" OUTPUT_VARIABLE sizes COMMAND_ERROR_IS_FATAL ANY)
+    string(REGEX MATCH "\n *([0-9]+)[ \t]+([0-9]+)" found "${sizes}")
+    message(STATUS "It adds ${CMAKE_MATCH_1} bytes of code and constants and ${CMAKE_MATCH_2} of data to a program")
+endif()
