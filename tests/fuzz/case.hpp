@@ -127,7 +127,8 @@ struct Wants {
 };
 
 /// Sizes at and beside the edges of packets and blocks are likely, large ones are not. One case of 20 has a long
-/// sequence, more queries than a team of blocks takes and keys of several tiles: it keeps them, whatever the work.
+/// sequence, more queries than a team of blocks takes and keys of several tiles, and keeps it whatever the work; none
+/// has where hardly any work is wanted.
 inline Case draw_case(const std::string& composition, const Wants& wants, std::uint64_t seed, Index most_work) {
     Draw draw(seed * 0x2545f4914f6cdd1dU + 1);
     Case x;
@@ -151,12 +152,12 @@ inline Case draw_case(const std::string& composition, const Wants& wants, std::u
     x.d_v = size(130);
     x.hidden = size(70);
     if (x.keys > 1000) x.queries = std::min<Index>(x.queries, 40);
-    const bool is_long = draw.chance(0.05);
+    const bool is_long = draw.chance(0.05) && most_work >= 40000;
     if (is_long) {
         const double p = draw.number();
         x.queries = 130 + static_cast<Index>(570 * p * p);
         x.keys = draw.chance(0.3) ? x.queries : std::min<Index>(700, draw.chance(0.5) ? draw.index(1, 700) : x.keys);
-        most_work = std::max<Index>(most_work, draw.one_of(2000000, 4000000, 16000000));
+        most_work = std::max<Index>(most_work, draw.one_of(1000000, 2000000, 6000000));
     }
     const auto pairs = [&] { return x.sequences * x.queries * std::max<Index>(1, x.keys) * x.heads(); };
     const auto work = [&] { return pairs() * (x.d_k + x.d_v + (wants.two_widths ? x.hidden : 0)); };
