@@ -24,6 +24,10 @@ inline constexpr Index line_bytes = 64;
 /// More than this is not in the cache when it is read again.
 inline constexpr Index streamed_bytes = Index(1) << 19;
 
+/// So much that was just made is still near, and comes in time by the processor's own asking: asking for it besides
+/// costs a product of many short tiles a twentieth.
+inline constexpr Index near_bytes = Index(1) << 23;
+
 /// Rows that stream, asked for two pages ahead: a processor that reads now keys and now values sees neither coming.
 /// Whole rows one after the other, some at a time: it helps with what it sees them do. (A line with each packet that is
 /// read, or all lines of a row without a test between them, take a quarter longer.) Those behind the last are asked for
@@ -81,16 +85,19 @@ private:
 /// a page nor from one head to the next.
 class ReadAhead {
 public:
+    /// One that asks for nothing is told all the same.
+    explicit ReadAhead(bool asks = true) : asks_(asks) {}
+
     /// Rows that will be read next, instead of those said last.
     template <class... Rows>
     void soon(const Rows&... rows) {
         soon_.count = 0;
-        (soon_.add(rows), ...);
+        if (asks_) (soon_.add(rows), ...);
     }
     /// Rows that will be read after them. Some may be forgotten.
     template <class... Rows>
     void later(const Rows&... rows) {
-        (later_.add(rows), ...);
+        if (asks_) (later_.add(rows), ...);
     }
 
     /// Asks for the next `lines` lines.
@@ -130,6 +137,7 @@ private:
         }
     };
 
+    bool asks_;
     Ranges<2> soon_;
     Ranges<8> later_;
 };

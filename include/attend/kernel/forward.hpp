@@ -202,7 +202,7 @@ private:
     void take(const LaneBlock& all, Index task, Index worker, const PlanCursor& cursor) {
         const bool wants_lse = results_.lse.data != nullptr;
         Arena arena = layout_.arena(memory_, worker);
-        ReadAhead ahead;
+        ReadAhead ahead(is_far());
         if constexpr (most_team<T, A, X, ForwardEngine<T, A, X, Source>> > 1) {
             if (layout_.team() > 1 && all.packs) {
                 TeamForward<T, A, X, Source> team(attention_, problem_, source_, all, plan_.of(all.sequence), layout_,
@@ -241,7 +241,7 @@ private:
         if (all.chunks == 1 || all.chunk > 0) return;
         Arena arena = layout_.arena(memory_, worker);
         const Scratch<T> scratch = layout_.scratch(arena);
-        ReadAhead ahead;
+        ReadAhead ahead(is_far());
         Block block(attention_, problem_, source_, all, layout_.needs().width, scratch, ahead);
         block.output().load(layout_.partial(memory_, all.partial));
         for (Index chunk = 1; chunk < all.chunks; ++chunk) block.merge(layout_.partial(memory_, all.partial + chunk));
@@ -249,6 +249,12 @@ private:
         finish(block);
     }
     void finish(Block& block) { block.finish(results_); }
+    /// Whether the call's operands and output are so much that it pays to ask for them.
+    bool is_far() const {
+        const Shape& n = problem_.shape;
+        return (problem_.q.sequences * problem_.q.rows * n.heads + n.all_keys() * n.kv_heads) * (n.d_k + n.d_v) >
+               near_bytes / Index(sizeof(X));
+    }
     /// Asks for what the task that this worker is likely to take next begins with.
     void expect_next(Index task, const PlanCursor& cursor, Block& block) const {
         const Index next = task + executor_.concurrency();
