@@ -137,7 +137,7 @@ void with_compute_form(const A& attention, const BackwardOptions<A>& options, Ru
 /// `writes` is set where nothing can be refused any more.
 template <class A, class X, class MakeSource, class MakeGradients>
 void run_backward_on(const A& attention, const Problem<X>& problem, const fused::Needs& needs,
-                     const BackwardInputs<X>& inputs, Output<X>& dq, A* gradient, Workspace* workspace,
+                     const BackwardInputs<X>& inputs, GradientOutput<X>& dq, A* gradient, Workspace* workspace,
                      const ExecutorRef& executor, MakeSource&& make_source, MakeGradients&& make_gradients,
                      bool* writes = nullptr) {
     using T = Compute<X>;
@@ -158,11 +158,13 @@ void run_backward_on(const A& attention, const Problem<X>& problem, const fused:
     });
 }
 template <class A, class X>
-void run_backward(const A& attention, const Problem<X>& problem, const BackwardInputs<X>& inputs, Output<X>& dq,
-                  Output<X>& dk, Output<X>& dv, const BackwardOptions<A>& options, bool* writes = nullptr) {
+void run_backward(const A& attention, const Problem<X>& problem, const BackwardInputs<X>& inputs, GradientOutput<X>& dq,
+                  GradientOutput<X>& dk, GradientOutput<X>& dv, const BackwardOptions<A>& options,
+                  bool* writes = nullptr) {
     require(dq && dk && dv, "the gradients dq, dk and dv must be given");
     check_call(attention, problem.shape, problem.q, problem.k);
-    check_outputs(attention, problem, inputs, options, dq, dk, dv);
+    with_outputs([&](const auto&... outputs) { check_outputs(attention, problem, inputs, options, outputs...); }, dq,
+                 dk, dv);
     with_compute_form(attention, options, [&]<class Form>(const Form& form, Form* gradient) {
         using T = Compute<X>;
         const fused::Needs needs = fused::needs_of<T, Form, X, typename Form::EngineType>(form, problem.shape);
@@ -181,14 +183,14 @@ void run_backward(const A& attention, const Problem<X>& problem, const BackwardI
 }
 template <class A, class X, class Source, class KeysInto>
 void run_backward(const A& attention, const Problem<X>& problem, const Source& source, const BackwardInputs<X>& inputs,
-                  Output<X>& dq, KeysInto& keys_into, const BackwardOptions<A>& options) {
+                  GradientOutput<X>& dq, KeysInto& keys_into, const BackwardOptions<A>& options) {
     static_assert(
         !requires(const Source& s) { s.position(Index(), Index()); },
         "attend: a source whose keys stand at positions of their own serves forward calls alone");
     require(!options.key_sequences, "key_sequences: a source says itself how many keys a sequence has: leave them out");
     require(static_cast<bool>(dq), "the gradient dq must be given");
     check_source_call(attention, problem.part_shape(), problem.q, problem.k);
-    check_outputs(attention, problem, inputs, options, dq);
+    with_outputs([&](const auto& output) { check_outputs(attention, problem, inputs, options, output); }, dq);
     with_compute_form(attention, options, [&]<class Form>(const Form& form, Form* gradient) {
         using T = Compute<X>;
         run_backward_on(
