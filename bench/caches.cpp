@@ -108,6 +108,7 @@ void add(const std::string& store, const std::string& type, Index keys, int thre
         const auto numbers = static_cast<std::size_t>(2 * keys * kv_heads * d);
         const std::size_t bytes = numbers * sizeof(Stored) / static_cast<std::size_t>(numbers_in<Stored>);
         state.counters["peak_fraction"] = static_cast<double>(bytes) / seconds / bytes_per_second(bytes, threads);
+        name_bandwidth<Stored>(state);
         if (type != "f32") {
             state.counters["times_float"] =
                 times_as_long([&] { call->run(); }, [&] { call->over(call->floats.cache); });

@@ -23,10 +23,6 @@ constexpr const char* names[] = {
     "forward/f16/b1_h32_kv8_q1_k4096_d128_full/t1",
 };
 
-/// The numbers that a processor multiplies fastest of those that T's may be computed in.
-template <class T>
-using Peak = std::conditional_t<has_pairs<T>, T, Compute<T>>;
-
 /// Many queries are bound by arithmetic, one query by reading the keys and values.
 template <class AnyOperands>
 double peak_fraction(const Setting& setting, const AnyOperands& x, double seconds) {
@@ -45,8 +41,7 @@ void add(const std::string& name, const Setting& setting, const Attention& atten
     const auto report = [setting](benchmark::State& state, const auto& x, double seconds) {
         state.counters["GFLOPS"] = 1e-9 * operations(setting, 2) / seconds;
         state.counters["peak_fraction"] = peak_fraction(setting, x, seconds);
-        if (in_16_bits && setting.shape.queries > 1)
-            state.SetLabel(has_pairs<T> ? "peak of pairs of 16 bits" : "peak of float");
+        setting.shape.queries > 1 ? name_peak<T>(state) : name_bandwidth<T>(state);
     };
     add_attention(name, make, attention, scores, report)->Unit(benchmark::kMillisecond);
     if constexpr (!in_16_bits) {

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include <Eigen/Core>
+#include <attend/core/types.hpp>
 
 #include <measure.hpp>
 
@@ -95,6 +95,22 @@ inline constexpr bool has_pairs =
 
 [[gnu::always_inline]] inline void step_of_pairs(Vector<float>&, const Vector<float>&) {}
 #endif
+
+/// The numbers that a processor multiplies fastest of those that T's may be computed in.
+template <class T>
+using Peak = std::conditional_t<has_pairs<T>, T, Compute<T>>;
+
+/// Says which peak a `peak_fraction` of 16-bit numbers is of: it may be that of float.
+template <class T>
+void name_peak(benchmark::State& state) {
+    if constexpr (sizeof(T) == 2) state.SetLabel(has_pairs<T> ? "peak of pairs of 16 bits" : "peak of float");
+}
+
+/// The same of one query, which only reads.
+template <class T>
+void name_bandwidth(benchmark::State& state) {
+    if constexpr (sizeof(T) <= 2) state.SetLabel("peak of reading memory");
+}
 
 /// Steps on so many registers that each is ready when its turn comes again, yet all fit.
 template <class T, std::size_t... turn>

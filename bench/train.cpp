@@ -9,22 +9,34 @@ namespace attend::bench {
 namespace {
 
 constexpr const char* names[] = {
-    "train/f32/b1_h8_kv8_q32_k32_d64_full/t1",         "train/f32/b1_h12_kv12_q128_k128_d64_full/t1",
-    "train/f32/b1_h12_kv12_q512_k512_d64_full/t1",     "train/f32/b1_h12_kv12_q1024_k1024_d64_full/t1",
-    "train/f32/b1_h12_kv12_q1024_k1024_d64_causal/t1", "train/f32/b1_h8_kv8_q1024_k1024_d128_full/t1",
-    "train/f32/b1_h12_kv12_q1024_k1024_d64_full/t2",   "train/f32/b1_h1_kv1_q2048_k2048_d64_causal/t1",
-    "train/f32/b1_h1_kv1_q2048_k2048_d64_causal/t2",
+    "train/f32/b1_h8_kv8_q32_k32_d64_full/t1",          "train/f32/b1_h12_kv12_q128_k128_d64_full/t1",
+    "train/f32/b1_h12_kv12_q512_k512_d64_full/t1",      "train/f32/b1_h12_kv12_q1024_k1024_d64_full/t1",
+    "train/f32/b1_h12_kv12_q1024_k1024_d64_causal/t1",  "train/f32/b1_h8_kv8_q1024_k1024_d128_full/t1",
+    "train/f32/b1_h12_kv12_q1024_k1024_d64_full/t2",    "train/f32/b1_h1_kv1_q2048_k2048_d64_causal/t1",
+    "train/f32/b1_h1_kv1_q2048_k2048_d64_causal/t2",    "train/bf16/b1_h12_kv12_q128_k128_d64_full/t1",
+    "train/bf16/b1_h12_kv12_q512_k512_d64_full/t1",     "train/bf16/b1_h12_kv12_q1024_k1024_d64_full/t1",
+    "train/bf16/b1_h12_kv12_q1024_k1024_d64_causal/t1", "train/bf16/b1_h8_kv8_q1024_k1024_d128_full/t1",
+    "train/bf16/b1_h8_kv8_q4096_k4096_d64_causal/t1",   "train/bf16/b1_h12_kv12_q1024_k1024_d64_full/t2",
 };
 constexpr int products = 7;  // two forward, five backward
 
-template <class Attention>
+template <class T, class Attention>
 void add(const std::string& name, const Setting& setting, const Attention& attention) {
-    add_training<float>(name, setting.shape, setting.threads, attention,
-                        [setting](benchmark::State& state, auto&, double seconds) {
-                            const double rate = operations(setting, products) / seconds;
-                            state.counters["GFLOPS"] = 1e-9 * rate;
-                            state.counters["peak_fraction"] = rate / (operations_per_second<float>() * setting.threads);
-                        });
+    add_training<T>(name, setting.shape, setting.threads, attention,
+                    [setting](benchmark::State& state, auto&, double seconds) {
+                        const double rate = operations(setting, products) / seconds;
+                        state.counters["GFLOPS"] = 1e-9 * rate;
+                        state.counters["peak_fraction"] = rate / (operations_per_second<Peak<T>>() * setting.threads);
+                        name_peak<T>(state);
+                    });
+}
+template <class T>
+void add(const std::string& name, const Setting& setting) {
+    if (setting.is_causal) {
+        add<T>(name, setting, scaled_dot_product >> causal);
+    } else {
+        add<T>(name, setting, scaled_dot_product);
+    }
 }
 
 /// Over plain scaled dot-product attention on the same operands.
@@ -48,11 +60,7 @@ void add_modified(const std::string& name, const Attention& attention) {
 const bool added = [] {
     for (const char* name : names) {
         const Setting setting = parse(name);
-        if (setting.is_causal) {
-            add(name, setting, scaled_dot_product >> causal);
-        } else {
-            add(name, setting, scaled_dot_product);
-        }
+        setting.type == "bf16" ? add<Eigen::bfloat16>(name, setting) : add<float>(name, setting);
     }
     add_modified("soft_cap", scaled_dot_product >> soft_cap(30.0));
     add_modified("alibi", scaled_dot_product >> alibi(0.125));

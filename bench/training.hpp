@@ -16,7 +16,7 @@ struct TrainingOperands : Operands<T> {
     using Tensor = bench::Tensor<T, Contiguous::order>;
 
     Tensor dout, dq, dk, dv;
-    Tensor lse;
+    bench::Tensor<Compute<T>, Contiguous::order> lse;
 
     explicit TrainingOperands(const Shape& s, int threads_ = 1) : TrainingOperands(s, threads_, Random(2)) {}
 
@@ -43,7 +43,7 @@ private:
           dq(Contiguous::tensor<T>(s.sequences, s.heads, s.queries, s.d_q, random)),
           dk(Contiguous::tensor<T>(s.sequences, s.kv_heads, s.keys, s.d_k, random)),
           dv(Contiguous::tensor<T>(s.sequences, s.kv_heads, s.keys, s.d_v, random)),
-          lse(Contiguous::tensor<T>(s.sequences, s.heads, s.queries, 1, random)) {}
+          lse(Contiguous::tensor<Compute<T>>(s.sequences, s.heads, s.queries, 1, random)) {}
 };
 
 /// The gradients of q, k and v of the first head of the first sequence, below each other, by naive code in C.
@@ -67,7 +67,8 @@ double share_of_allowed_gradient_error(TrainingOperands<T>& x, const Attention& 
     x.backward(attention, static_cast<Attention*>(nullptr));
     Matrix<T> d(3 * x.q.view.rows, x.q.view.columns);
     d << x.dq.head(0, 0), x.dk.head(0, 0), x.dv.head(0, 0);
-    return share_of_allowed_error<T>(d, naive_gradients<T>(x, attention), naive_gradients<Exact<T>>(x, attention));
+    return share_of_allowed_error<T>(d, naive_gradients<Compute<T>>(x, attention),
+                                     naive_gradients<Exact<T>>(x, attention));
 }
 
 /// Forward and backward, with the gradients of the parameters. `report(state, operands, seconds)` may add counters.

@@ -15,8 +15,9 @@ struct Curve {
         int step;
         double loss;
     };
-    std::string name, style;
+    std::string name, colour;
     std::vector<Point> points;
+    std::string dashes = "none";  ///< as SVG has them
 };
 
 /// Curves of learning as an SVG picture, beside the bigram's loss.
@@ -48,30 +49,26 @@ inline void draw_losses(std::ostream& out, const std::vector<Curve>& curves, dou
         << ") rotate(-90)'>bits per character</text>\n";
 
     struct Name {
-        std::string_view text;
+        std::string text, colour;
         double y;
     };
-    std::vector<Name> names{{"bigram, held-out", y(bigram)}};
-    const auto line = [&](std::string_view style, const auto& draw_path) {
-        out << "<path class='curve' style='" << style << "' d='";
-        draw_path();
+    std::vector<Name> names;
+    const auto draw = [&](const Curve& curve) {
+        if (curve.points.empty()) return;
+        out << "<path class='curve' style='stroke:" << curve.colour << ";stroke-dasharray:" << curve.dashes << "' d='";
+        for (const Curve::Point& point : curve.points)
+            out << (&point == &curve.points.front() ? "M" : "L") << x(point.step) << " " << y(point.loss);
         out << "'/>\n";
+        names.push_back({curve.name, curve.colour, y(curve.points.back().loss)});
     };
-    line("stroke:#c2410c;stroke-dasharray:6 4", [&] { out << "M" << left << " " << y(bigram) << "h" << width; });
-    for (const Curve& curve : curves) {
-        if (curve.points.empty()) continue;
-        line(curve.style, [&] {
-            for (const Curve::Point& point : curve.points)
-                out << (&point == &curve.points.front() ? "M" : "L") << x(point.step) << " " << y(point.loss);
-        });
-        names.push_back({curve.name, y(curve.points.back().loss)});
-    }
+    for (const Curve& curve : curves) draw(curve);
+    draw({"bigram, held-out", "#c2410c", {{0, bigram}, {static_cast<int>(last), bigram}}, "6 4"});
     // Names stand at least a line apart.
     std::ranges::sort(names, {}, &Name::y);
     for (std::size_t i = names.size() - 1; i-- > 0;) names[i].y = std::min(names[i].y, names[i + 1].y - 14);
     for (const Name& name : names)
-        out << "<text class='number' x='" << left + width + 8 << "' y='" << name.y + 4 << "'>" << name.text
-            << "</text>\n";
+        out << "<text class='number' style='fill:" << name.colour << "' x='" << left + width + 8 << "' y='"
+            << name.y + 4 << "'>" << name.text << "</text>\n";
     svg::close(out);
 }
 

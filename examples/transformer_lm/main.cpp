@@ -69,17 +69,20 @@ void learn(LanguageModel<float, A>& weights, LanguageModel<T, A>& model, const s
     std::cout << "weights saved in " << options.weights.string() << "\n";
 
     const auto curve = [](std::string name, std::string colour, const std::vector<Look>& of, double Look::*loss) {
-        Curve drawn{std::move(name), "stroke:" + std::move(colour), {}};
+        Curve drawn{std::move(name), std::move(colour), {}};
         for (const Look& look : of) drawn.points.push_back({look.step, look.*loss});
         return drawn;
     };
-    std::vector<Curve> curves{curve("training", "#63a4ce", looks, &Look::training),
-                              curve("held-out", "#092b5e", looks, &Look::held_out)};
-    if constexpr (!std::is_same_v<T, float>) {
+    constexpr bool rounds = !std::is_same_v<T, float>;
+    const std::string type = rounds ? ", " + std::string(options.type) : "";
+    std::vector<Curve> curves{curve("training" + type, "#63a4ce", looks, &Look::training),
+                              curve("held-out" + type, "#092b5e", looks, &Look::held_out)};
+    if constexpr (rounds) {
         std::cout << "the same in float:\n";
         LanguageModel<float, A> model_of_float = of_float;
         const std::vector<Look> beside = train(of_float, model_of_float, corpus, options);
-        curves.push_back(curve("held-out, float", "#e08e0b;stroke-dasharray:2 3", beside, &Look::held_out));
+        curves.push_back(curve("held-out, float", "#e08e0b", beside, &Look::held_out));
+        curves.back().dashes = "2 3";
         const auto best = [](const std::vector<Look>& of) {
             return std::ranges::min(of, {}, &Look::held_out).held_out;
         };

@@ -224,13 +224,14 @@ struct Attention : S {
 
     /// Given `dout`, the gradient of a loss in the output, adds the gradients of q, k and v, and with `.gradient` those
     /// of the parameters. `out` and `lse` are what the forward call gave. Empty gradients are resized and start at 0.
+    /// Those of 16-bit operands are rounded to their scalar once a call, or are float, all of them, and not rounded.
     /// The gradients of 16-bit parameters are summed up in float, with copies of these that such a call takes from the
     /// heap, and rounded once, or not at all where `.gradient` is the attention's `ComputeForm`.
     template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V, detail::OperandLike Out,
               detail::OperandLike Lse, detail::OperandLike DOut>
     void backward(const Q& q, const Key& k, const V& v, const Out& out, const Lse& lse, const DOut& dout,
-                  Output<detail::ScalarOf<Q>> dq, Output<detail::ScalarOf<Q>> dk, Output<detail::ScalarOf<Q>> dv,
-                  BackwardOptions<Attention> options = {}) const {
+                  GradientOutput<detail::ScalarOf<Q>> dq, GradientOutput<detail::ScalarOf<Q>> dk,
+                  GradientOutput<detail::ScalarOf<Q>> dv, BackwardOptions<Attention> options = {}) const {
         constexpr bool one_lse = std::is_same_v<detail::ScalarOf<Lse>, Compute<detail::ScalarOf<Q>>>;
         static_assert(one_lse, "attend: lse must have the scalar type that the attention computes in");
         if constexpr (operands_go_together<Q, Key, V, Out, DOut>() && one_lse)
@@ -241,7 +242,8 @@ struct Attention : S {
     template <detail::OperandLike Q, detail::GivenAsSource Source, detail::OperandLike Out, detail::OperandLike Lse,
               detail::OperandLike DOut, class KeysInto>
     void backward(const Q& q, const Source& source, const Out& out, const Lse& lse, const DOut& dout,
-                  Output<detail::ScalarOf<Q>> dq, KeysInto&& gradients, BackwardOptions<Attention> options = {}) const {
+                  GradientOutput<detail::ScalarOf<Q>> dq, KeysInto&& gradients,
+                  BackwardOptions<Attention> options = {}) const {
         using X = detail::ScalarOf<Q>;
         constexpr bool one_lse = std::is_same_v<detail::ScalarOf<Lse>, Compute<X>>,
                        takes_gradients = KeyGradientsOf<std::remove_reference_t<KeysInto>, Compute<X>>;
@@ -413,8 +415,8 @@ private:
     }
     template <class Q, class Key, class V, class Out, class Lse, class DOut>
     void add_gradients(const Q& q, const Key& k, const V& v, const Out& out, const Lse& lse, const DOut& dout,
-                       Output<detail::ScalarOf<Q>>& dq, Output<detail::ScalarOf<Q>>& dk,
-                       Output<detail::ScalarOf<Q>>& dv, const BackwardOptions<Attention>& options,
+                       GradientOutput<detail::ScalarOf<Q>>& dq, GradientOutput<detail::ScalarOf<Q>>& dk,
+                       GradientOutput<detail::ScalarOf<Q>>& dv, const BackwardOptions<Attention>& options,
                        bool* writes = nullptr) const {
         const detail::Operand q_operand(q);
         const detail::Operand k_operand(k);

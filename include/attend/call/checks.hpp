@@ -110,7 +110,8 @@ struct InputPlaces {
           dlse(inputs.dlse, "dlse"),
           dweights(inputs.dweights, "dweights") {}
 
-    void require_apart_from(const Place<X>& output) const {
+    template <class D>
+    void require_apart_from(const Place<D>& output) const {
         for (const Place<const X>* input : {&q, &k, &v, &out, &dout}) require_apart(output, *input);
         require_apart(output, lse), require_apart(output, dlse), require_apart(output, dweights);
     }
@@ -132,9 +133,9 @@ struct InputPlaces {
 
 /// Throws where an output of a backward call has another shape, or memory of something else of the call. `keys`: the
 /// gradients of keys and values, where these are operands.
-template <class A, class X, class... Keys>
+template <class A, class X, class D, class... Keys>
 ATTEND_NOINLINE void check_outputs(const A& attention, const Problem<X>& problem, const BackwardInputs<X>& inputs,
-                                   const BackwardOptions<A>& options, const Output<X>& dq, const Keys&... keys) {
+                                   const BackwardOptions<A>& options, const Output<D>& dq, const Keys&... keys) {
     problem.check_query_output(dq, "dq", problem.q.columns);
     const InputPlaces<X> places(problem, inputs);
     const Place of_q(dq, "dq");
@@ -150,7 +151,7 @@ ATTEND_NOINLINE void check_outputs(const A& attention, const Problem<X>& problem
         });
     };
     if constexpr (sizeof...(keys) == 2) {
-        [&](const Output<X>& dk, const Output<X>& dv) {
+        [&](const Output<D>& dk, const Output<D>& dv) {
             problem.check_key_output(dk, "dk", problem.k.columns);
             problem.check_key_output(dv, "dv", problem.v.columns);
             const Place of_k(dk, "dk"), of_v(dv, "dv");

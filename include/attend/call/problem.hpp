@@ -214,12 +214,12 @@ public:
     void check_key_output(const Output<T>& output, std::string_view name, Index columns) const {
         output.check(name, k.sequences, k.heads, k.rows, columns);
     }
-    template <class T>
-    StridedView<T> query_output(Output<T>& output, Index columns) const {
+    template <class AnyOutput>
+    auto query_output(AnyOutput& output, Index columns) const {
         return output.as(q.sequences, q.heads, q.rows, columns);
     }
-    template <class T>
-    StridedView<T> key_output(Output<T>& output, Index columns) const {
+    template <class AnyOutput>
+    auto key_output(AnyOutput& output, Index columns) const {
         return output.as(k.sequences, k.heads, k.rows, columns);
     }
 

@@ -121,6 +121,7 @@ struct BackwardCall {
     Call call;
     View out, lse, dout, dlse, dweights;
     View dq, dk, dv;
+    bool rounds;      ///< whether these are of the operands' scalar, and not of that which the call computes in
     bool parameters;  ///< whether their gradients are wanted
 };
 

@@ -61,8 +61,8 @@ struct DispatchedCalls : Fastest {
         return calls<X>().cache_workspace_bytes(&to, &given, workers);
     }
     template <class A, class X>
-    void backward(const A& attention, const Problem<X>& problem, const BackwardInputs<X>& inputs, Output<X>& dq,
-                  Output<X>& dk, Output<X>& dv, const BackwardOptions<A>& options, bool* writes) const {
+    void backward(const A& attention, const Problem<X>& problem, const BackwardInputs<X>& inputs, GradientOutput<X>& dq,
+                  GradientOutput<X>& dk, GradientOutput<X>& dv, const BackwardOptions<A>& options, bool* writes) const {
         if constexpr (is_described<A>()) {
             const boundary::Calls& level = calls<X>();
             const auto to = composition_of<Compute<X>>(attention, options.gradient);
@@ -74,9 +74,14 @@ struct DispatchedCalls : Fastest {
             backward.out = view_of(inputs.out), backward.dout = view_of(inputs.dout);
             backward.lse = view_of(inputs.lse), backward.dlse = view_of(inputs.dlse);
             backward.dweights = view_of(inputs.dweights);
-            backward.dq = view_of(problem.query_output(dq, problem.q.columns));
-            backward.dk = view_of(problem.key_output(dk, problem.k.columns));
-            backward.dv = view_of(problem.key_output(dv, problem.v.columns));
+            with_outputs(
+                [&]<class Y>(Output<Y>& to_q, Output<Y>& to_k, Output<Y>& to_v) {
+                    backward.dq = view_of(problem.query_output(to_q, problem.q.columns));
+                    backward.dk = view_of(problem.key_output(to_k, problem.k.columns));
+                    backward.dv = view_of(problem.key_output(to_v, problem.v.columns));
+                    backward.rounds = std::is_same_v<X, Y>;
+                },
+                dq, dk, dv);
             backward.parameters = options.gradient != nullptr;
             level.backward(&to, &backward);
         }

@@ -86,11 +86,14 @@ struct Level {
         if (call->dlse.data != nullptr) options.dlse = view_of<const T>(call->dlse);
         if (call->dweights.data != nullptr) options.dweights = view_of<const T>(call->dweights);
         with_options(call->call, executor, options, [&] {
+            const auto to = [&](const boundary::View& view) {
+                return call->rounds ? GradientOutput<X>(view_of<X>(view)) : GradientOutput<X>(view_of<T>(view));
+            };
             const auto run = [&] {
                 attention.backward(view_of<const X>(call->call.q), view_of<const X>(call->call.k),
                                    view_of<const X>(call->call.v), view_of<const X>(call->out),
-                                   view_of<const T>(call->lse), view_of<const X>(call->dout), view_of<X>(call->dq),
-                                   view_of<X>(call->dk), view_of<X>(call->dv), options);
+                                   view_of<const T>(call->lse), view_of<const X>(call->dout), to(call->dq),
+                                   to(call->dk), to(call->dv), options);
             };
             if (!call->parameters) return run();
             A gradient = foreign_attention<T>(*given, true, given->cap.gradients);

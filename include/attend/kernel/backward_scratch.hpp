@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include <attend/core/gradient_output.hpp>
 #include <attend/kernel/block_scores.hpp>
 #include <attend/parts/fold_gradients.hpp>
 #include <attend/parts/parameter_sums.hpp>
@@ -96,7 +97,7 @@ template <class T, class X>
 struct Gradients {
     StridedView<const X> out, dout;
     StridedView<const T> lse, dlse, dweights;  ///< no dlse or dweights: none
-    StridedView<X> dq;
+    GradientView<X> dq;
 };
 
 }  // namespace attend::detail::fused

@@ -196,13 +196,16 @@ private:
         const Index stride = z_.scores.mapped_stride, count = rows_.block.rows;
         for (Index h = 0; h < rows_.block.heads; ++h) {
             lanes_to_rows(z_.dq, rows_.lanes, h * count, z_.ones, count, products_.width, mapped, stride, Index(1));
-            auto dq = rows_.of(gradients_.dq, h);
-            if constexpr (ScalesQueries<typename A::ScoreFunctor, T>) {
-                add_rows(mapped, stride, scores_.query_factor_taken(), dq);
-            } else {
-                const StridedBlock<T> dmapped(mapped, count, products_.width, Eigen::OuterStride<>(stride));
-                map_queries_backward(attention_.score(), rows_.of(rows_.problem.q, h), dmapped, dq, parameters_.score);
-            }
+            with_view(gradients_.dq, [&](const auto& view) {
+                auto dq = rows_.of(view, h);
+                if constexpr (ScalesQueries<typename A::ScoreFunctor, T>) {
+                    add_rows(mapped, stride, scores_.query_factor_taken(), dq);
+                } else {
+                    const StridedBlock<T> dmapped(mapped, count, products_.width, Eigen::OuterStride<>(stride));
+                    map_queries_backward(attention_.score(), rows_.of(rows_.problem.q, h), dmapped, dq,
+                                         parameters_.score);
+                }
+            });
         }
     }
 

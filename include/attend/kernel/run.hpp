@@ -152,7 +152,7 @@ void with_compute_form(const A& attention, const BackwardOptions<A>& options, Ru
 /// `writes` is set where nothing can be refused any more.
 template <class A, class X, class MakeSource, class MakeGradients>
 void run_backward_on(const A& attention, const Problem<X>& problem, fused::Needs needs, const BackwardInputs<X>& inputs,
-                     Output<X>& dq, A* gradient, Workspace* workspace, const ExecutorRef& executor,
+                     GradientOutput<X>& dq, A* gradient, Workspace* workspace, const ExecutorRef& executor,
                      MakeSource&& make_source, MakeGradients&& make_gradients, bool* writes = nullptr) {
     using T = Compute<X>;
     needs.sees_twice = fused::sees_twice<T, X>;
@@ -173,11 +173,13 @@ void run_backward_on(const A& attention, const Problem<X>& problem, fused::Needs
     });
 }
 template <class A, class X>
-void run_backward(const A& attention, const Problem<X>& problem, const BackwardInputs<X>& inputs, Output<X>& dq,
-                  Output<X>& dk, Output<X>& dv, const BackwardOptions<A>& options, bool* writes = nullptr) {
+void run_backward(const A& attention, const Problem<X>& problem, const BackwardInputs<X>& inputs, GradientOutput<X>& dq,
+                  GradientOutput<X>& dk, GradientOutput<X>& dv, const BackwardOptions<A>& options,
+                  bool* writes = nullptr) {
     require(dq && dk && dv, "the gradients dq, dk and dv must be given");
     check_call(attention, problem.shape, problem.q, problem.k);
-    check_outputs(attention, problem, inputs, options, dq, dk, dv);
+    with_outputs([&](const auto&... outputs) { check_outputs(attention, problem, inputs, options, outputs...); }, dq,
+                 dk, dv);
     if constexpr (CallEngine<typename A::EngineType>) {
         attention.engine.backward(attention, problem, inputs, dq, dk, dv, options, writes);
     } else {
@@ -201,7 +203,7 @@ void run_backward(const A& attention, const Problem<X>& problem, const BackwardI
 }
 template <class A, class X, class Source, class KeysInto>
 void run_backward(const A& attention, const Problem<X>& problem, const Source& source, const BackwardInputs<X>& inputs,
-                  Output<X>& dq, KeysInto& keys_into, const BackwardOptions<A>& options) {
+                  GradientOutput<X>& dq, KeysInto& keys_into, const BackwardOptions<A>& options) {
     constexpr bool is_served = !CallEngine<typename A::EngineType>;
     static_assert(is_served, "attend: dispatched: backward takes operands, and no key source");
     if constexpr (is_served) {
@@ -212,7 +214,7 @@ void run_backward(const A& attention, const Problem<X>& problem, const Source& s
                 "key_sequences: a source says itself how many keys a sequence has: leave them out");
         require(static_cast<bool>(dq), "the gradient dq must be given");
         check_source_call(attention, problem.part_shape(), problem.q, problem.k);
-        check_outputs(attention, problem, inputs, options, dq);
+        with_outputs([&](const auto& output) { check_outputs(attention, problem, inputs, options, output); }, dq);
         with_compute_form(attention, options, [&]<class Form>(const Form& form, Form* gradient) {
             using T = Compute<X>;
             run_backward_on(

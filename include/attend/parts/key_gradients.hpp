@@ -3,6 +3,7 @@
 /// Where a backward call brings the gradients of keys and values.
 
 #include <attend/call/problem.hpp>
+#include <attend/core/gradient_output.hpp>
 #include <attend/core/operand_rows.hpp>
 #include <attend/parts/maps.hpp>
 #include <attend/parts/parameter_sums.hpp>
@@ -16,7 +17,7 @@ class DenseGradients {
 public:
     static constexpr bool maps = KeyFeatures<Compute<X>, A, X>::maps;
 
-    DenseGradients(const A& attention, const Problem<X>& problem, const StridedView<X>& dk, const StridedView<X>& dv)
+    DenseGradients(const A& attention, const Problem<X>& problem, const GradientView<X>& dk, const GradientView<X>& dv)
         : attention_(attention), problem_(problem), dk_(dk), dv_(dv) {}
 
     template <class T>
@@ -25,13 +26,18 @@ public:
         const auto rows = [&](const auto& view) {
             return problem_.key_slice(view, sequence, head).middleRows(begin, dvalues.rows);
         };
-        auto to_k = rows(dk_), to_v = rows(dv_);
-        if constexpr (maps) {
-            map_keys_backward(attention_.score(), rows(problem_.k), matrix(dfeatures), to_k, parameters.score);
-        } else {
-            add_rows(dfeatures.data, dfeatures.stride, T(1), to_k);
-        }
-        add_rows(dvalues.data, dvalues.stride, T(1), to_v);
+        with_view(dk_, [&](const auto& dk) {
+            auto to = rows(dk);
+            if constexpr (maps) {
+                map_keys_backward(attention_.score(), rows(problem_.k), matrix(dfeatures), to, parameters.score);
+            } else {
+                add_rows(dfeatures.data, dfeatures.stride, T(1), to);
+            }
+        });
+        with_view(dv_, [&](const auto& dv) {
+            auto to = rows(dv);
+            add_rows(dvalues.data, dvalues.stride, T(1), to);
+        });
     }
 
 private:
@@ -43,7 +49,7 @@ private:
 
     const A& attention_;
     const Problem<X>& problem_;
-    StridedView<X> dk_, dv_;
+    GradientView<X> dk_, dv_;
 };
 /// Or to what a user gave for them.
 template <class G>
