@@ -133,8 +133,8 @@ inline int check_self(std::string_view text, int threads) {
             apart = std::max(apart, std::abs(train(Eigen::bfloat16(), in_bf16, steps, threads, seed) -
                                              train(float(), in_float, steps, threads, seed)));
         }
-        report(apart < 0.03, "blocks in bf16, with weights in float, come within " + number(apart) +
-                                 " bits of float from each of three seeds, below 0.03");
+        report(apart < 0.02, "blocks in bf16, with weights in float, come within " + number(apart) +
+                                 " bits of float from each of three seeds, below 0.02");
         std::string written;
         sample(model, doubled, sizes.context, {doubled.token_of("a")}, 20, 0.7, 1,
                [&](const std::string& character) { written += character; });
