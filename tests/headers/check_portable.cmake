@@ -8,6 +8,7 @@ set(core/simd_gnu_lanes.hpp "gnu::vector_size;__builtin_shufflevector;__builtin_
 set(core/config.hpp "__attribute__;__declspec;__GNUC__;__clang__;_MSC_VER;no_unique_address;#pragma GCC;_Pragma")
 set(core/read_ahead.hpp "__builtin_prefetch;__GNUC__;__clang__")
 set(core/simd.hpp "#pragma GCC;__GNUC__;__clang__")
+set(core/simd_arithmetic.hpp "__GNUC__;__clang__")
 set(core/stored.hpp "_MSC_VER")
 set(core/amx.hpp "asm volatile")
 set(dispatch/processor.hpp "asm volatile;__x86_64__;__GNUC__")

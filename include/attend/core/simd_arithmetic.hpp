@@ -34,11 +34,13 @@ P as_written(P x) {
     return x;
 }
 
-/// x, kept in a register: of what is loaded once and used often a compiler may else make a load for each use, and wait
-/// for loads where it could multiply.
+/// x, kept in a register: of what is loaded once and used up to four times GCC makes a load for each use, and waits for
+/// loads where it could multiply. (Eigen's barrier would not do: it lets x be memory.)
 template <class P>
 ATTEND_ALWAYS_INLINE inline P in_register(P x) {
-    EIGEN_OPTIMIZATION_BARRIER(x)
+#if defined(EIGEN_VECTORIZE_SSE) && defined(__GNUC__) && !defined(__clang__)
+    if constexpr (!std::is_arithmetic_v<P>) asm("" : "+v"(x));
+#endif
     return x;
 }
 

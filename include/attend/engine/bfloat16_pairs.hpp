@@ -64,10 +64,8 @@ struct PairInstruction {
         const Index group = words * packet;
         for (Index k = 0; k < words; ++k, b += packet) {
             __m512i b_k[vectors];
-            repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
-                b_k[v] = _mm512_load_si512(b + v * group);
-                in_register(b_k[v]);
-            });
+            repeat<vectors>([&](auto v)
+                                ATTEND_ALWAYS_INLINE { b_k[v] = simd::in_register(_mm512_load_si512(b + v * group)); });
             repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE {
                 const auto x = broadcast_pair(row[r] + k * a_step);
                 repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {

@@ -68,10 +68,7 @@ ATTEND_NOINLINE void micro_tile(const StridedMatrix<T>& a, Index depth, const T*
     const Index step = a.depth_stride;
     for (Index k = 0; k < depth; ++k, b += b_apart) {
         P b_k[vectors];
-        repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
-            b_k[v] = simd::load(b + v * w);
-            in_register(b_k[v]);
-        });
+        repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { b_k[v] = simd::in_register(simd::load(b + v * w)); });
         repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { add_each(tile[r], b_k, simd::broadcast(row[r][k * step])); });
     }
     finish_tile(tile, c, apart, options);
