@@ -54,6 +54,7 @@ private:
         return std::clamp(Eigen::numext::bit_cast<float>(bits >> dropped << dropped), -most, most);
     }
 };
+/// A group is what memory counts.
 template <>
 inline constexpr Index numbers_in<Int4> = Int4::numbers;
 

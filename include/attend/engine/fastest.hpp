@@ -96,14 +96,14 @@ const auto& forward_engine(const E& engine) {
         return fastest_of_bfloat16;
     } else
 #endif
-#if defined(ATTEND_AVX512_BF16) && !defined(ATTEND_AMX)
+#if defined(ATTEND_AVX512_BF16) && !defined(ATTEND_AMX)  // whose parts of floats are not rounded
         if constexpr (rounded && PairedRows<Held>) {
-        return paired_rows_of_few;
-    } else
+            return paired_rows_of_few;
+        } else
 #endif
-    {
-        return engine;
-    }
+        {
+            return engine;
+        }
 }
 
 }  // namespace detail
