@@ -41,6 +41,10 @@ void round_into(Part& part, const Form& form) {
 /// Of what holds other parts it is written beside the class.
 template <class Value>
 struct ComputeFormOf {
+    using type = Value;
+};
+template <HalfPart Value>
+struct ComputeFormOf<Value> {
     using type = decltype(compute_form(std::declval<const Value&>()));
 };
 template <class Value>
