@@ -38,7 +38,10 @@ void check(Index rows, Index columns, Index step) {
     const RowMatrix<T> more = random_matrix<T>(random, rows + 1, columns + 3);
     Matrix sum = operand;
     for (Index i = 0; i < rows; ++i) {
-        for (Index a = 0; a < columns; ++a) sum(step * i, step * a) += static_cast<X>(factor * more(i, a));
+        for (Index a = 0; a < columns; ++a) {
+            X& to = sum(step * i, step * a);
+            to = static_cast<X>(static_cast<T>(to) + factor * more(i, a));
+        }
     }
     add_rows(more.data(), more.outerStride(), factor, slice);
     CHECK(same_bits(operand, sum));
