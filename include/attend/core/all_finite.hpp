@@ -2,8 +2,12 @@
 /// \file
 /// Whether numbers are such.
 
+#include <algorithm>
+#include <type_traits>
+
 #include <attend/core/repeat.hpp>
 #include <attend/core/simd.hpp>
+#include <attend/core/stored.hpp>
 #include <attend/core/tiles.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
@@ -31,6 +35,23 @@ bool all_finite(const StridedMatrix<T>& x, Index rows, Index columns) {
     }
     const auto sum = simd::add(simd::add(sums[0], sums[1]), simd::add(sums[2], sums[3]));
     return simd::sum<T>(sum) + rest == T(0);
+}
+
+/// The same of lines of numbers that follow each other, of T or of fewer bits.
+template <class T, class X>
+bool all_finite_lines(const X* data, Index lines, Index apart, Index length) {
+    if constexpr (std::is_same_v<T, X>) {
+        return all_finite<T>({data, apart, 1}, lines, length);
+    } else {
+        auto sum = simd::broadcast(T(0));
+        for (Index i = 0; i < lines; ++i, data += apart) {
+            for (Index a = 0; a < length; a += simd::width<T>) {
+                const auto x = simd::load_as<T>(data + a, std::min(simd::width<T>, length - a));
+                sum = simd::madd(x, simd::broadcast(T(0)), sum);
+            }
+        }
+        return simd::sum<T>(sum) == T(0);
+    }
 }
 
 }  // namespace attend::detail

@@ -51,6 +51,13 @@ void scale_row(const T* from, Index columns, T factor, X* to, Index stride) {
                 simd::store<T>(to + a, simd::mul(f, simd::load(from + a, rest, T(0))), rest);
             return;
         }
+    } else if (stride == 1) {
+        const auto f = simd::broadcast(factor);
+        for (Index a = 0; a < columns; a += simd::width<T>) {
+            const Index count = std::min(simd::width<T>, columns - a);
+            simd::store_as<T>(to + a, simd::mul(f, simd::load(from + a, count, T(0))), count);
+        }
+        return;
     }
     for (Index a = 0; a < columns; ++a) to[a * stride] = static_cast<X>(factor * from[a]);
 }

@@ -9,6 +9,7 @@
 #include <attend/core/executor.hpp>
 #include <attend/core/transposed.hpp>
 #include <attend/core/types.hpp>
+#include <attend/engine/narrow_product.hpp>
 #include <attend/engine/product_panels.hpp>
 #include <attend/engine/rows.hpp>
 
@@ -25,35 +26,37 @@ Factors<A, B> times(const A& a, const B& b) {
     return {a, b};
 }
 
-/// y += Σ a · b of 16-bit scalars, computed in float and rounded once, at the end, if y is not of float itself: a sum
-/// that is kept in 16 bits stands still as soon as its terms are less than half of its last digit. 192 KB of stack.
-template <class Y, class... A, class... B>
-void add_products_rounded_once(Y& y, const Factors<A, B>&... products) {
-    using T = typename Y::Scalar;
-    using C = Compute<T>;
-    static_assert((std::is_same_v<C, Compute<typename A::Scalar>> && ...) &&
-                  (std::is_same_v<C, Compute<typename B::Scalar>> && ...));
-    constexpr int side = 128, depth = 64;
-    Eigen::Matrix<C, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor, side, side> sum;
-    Eigen::Matrix<C, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor, side, depth> left;
-    Eigen::Matrix<C, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor, depth, side> right;
-    for (Index j = 0; j < y.cols(); j += side) {
-        const Index wide = std::min<Index>(side, y.cols() - j);
-        for (Index i = 0; i < y.rows(); i += side) {
-            const Index high = std::min<Index>(side, y.rows() - i);
-            sum = y.block(i, j, high, wide).template cast<C>();
-            const auto add = [&](const auto& a, const auto& b) {
-                for (Index l = 0; l < a.cols(); l += depth) {
-                    const Index deep = std::min<Index>(depth, a.cols() - l);
-                    left = a.block(i, l, high, deep).template cast<C>();
-                    right = b.block(l, j, deep, wide).template cast<C>();
-                    sum.noalias() += left * right;
-                }
-            };
-            (add(products.a, products.b), ...);
-            y.block(i, j, high, wide) = sum.template cast<T>();
-        }
-    }
+/// y += Σ a · b for matrices in memory of one 16-bit scalar, computed in float, of bfloat16 as its attention is, and
+/// rounded once, at the end, if y is not of float itself: a sum that is kept in 16 bits stands still as soon as its
+/// terms are less than half of its last digit. 180 KB of stack. Threads share it.
+template <class Y, class A, class B, class... More>
+void add_products_rounded_once(Y& y, const ExecutorRef& executor, const Factors<A, B>& product, const More&... more) {
+    using X = typename A::Scalar;
+    using Tile = NarrowTile<X>;
+    const Index y_row = Y::IsRowMajor ? y.outerStride() : y.innerStride(),
+                y_column = Y::IsRowMajor ? y.innerStride() : y.outerStride();
+    const bool turned = y_row == 1 && y_column != 1;  // what follows each other in memory stands in lanes
+    const Index lines = turned ? y.cols() : y.rows(), columns = turned ? y.rows() : y.cols();
+    const Index line_stride = turned ? y_column : y_row, column_stride = turned ? y_row : y_column;
+    const Index blocks = (lines + Tile::high - 1) / Tile::high, panels = (columns + Tile::wide - 1) / Tile::wide;
+    auto make_tile = [&](Index task, Index) {
+        const Index r = task % blocks * Tile::high, l = task / blocks * Tile::wide;
+        const Index rows = std::min(Tile::high, lines - r), some = std::min(Tile::wide, columns - l);
+        [[maybe_unused]] const typename NarrowEngine<X>::Session session;
+        Tile tile(rows, some);
+        const auto at = y.data() + r * line_stride + l * column_stride;
+        tile.load(at, line_stride, column_stride);
+        const auto add = [&](const auto& factors) {
+            const auto [left, right] = sides_of(factors.a, factors.b);
+            const ProductSide<X>&of_rows = turned ? right : left, &of_columns = turned ? left : right;
+            tile.add(of_rows.part(r, rows), of_columns.part(l, some), factors.a.cols());
+        };
+        add(product), (add(more), ...);
+        tile.store(at, line_stride, column_stride);
+    };
+    const Index depth = (product.a.cols() + ... + more.a.cols());
+    if (is_large(lines, columns, depth)) return executor.for_each(blocks * panels, make_tile);
+    for (Index task = 0; task < blocks * panels; ++task) make_tile(task, 0);
 }
 
 /// So many rows are few.
@@ -136,7 +139,7 @@ void add_product(Y& y, const A& a, const B& b, const ExecutorRef& executor = ser
     static_assert(std::is_same_v<X, typename B::Scalar> && (std::is_same_v<T, X> || std::is_same_v<T, Compute<X>>));
     if constexpr (!std::is_same_v<X, Compute<X>>) {
         start.write(y);
-        add_products_rounded_once(y, times(a, b));
+        add_products_rounded_once(y, executor, times(a, b));
     } else {
         if (y.size() == 0 || a.cols() == 0) return start.write(y);  // there may be no memory to point into
         const auto strides = [](const auto& x) {
@@ -184,7 +187,7 @@ void add_products(Y& y, const ExecutorRef& executor, const Factors<A, B>&... pro
     if constexpr (std::is_same_v<typename Y::Scalar, Compute<typename Y::Scalar>>) {
         (add_product(y, products.a, products.b, executor), ...);
     } else {
-        add_products_rounded_once(y, products...);
+        add_products_rounded_once(y, executor, products...);
     }
 }
 

@@ -23,6 +23,11 @@ template <class T>
 struct ProductSide {
     const T* data;
     Index lines, line_stride, depth_stride;
+
+    /// Some of the lines.
+    ProductSide part(Index first, Index count) const {
+        return {data + first * line_stride, count, line_stride, depth_stride};
+    }
 };
 
 /// A few packets of numbers, for less than the library of C takes to be asked.

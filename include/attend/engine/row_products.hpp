@@ -86,16 +86,10 @@ void add_row_products(const X& x, const Weight& weight, Out& out) {
     }
 }
 
-/// Whether all numbers of a contiguous matrix are finite, asked by packets where it has such.
+/// Whether all numbers of a matrix whose lines are contiguous are finite.
 template <class X>
 bool are_finite(const X& x) {
-    using T = typename X::Scalar;
-    if constexpr (std::is_same_v<T, Compute<T>>) {
-        const Index apart = x.outerStride();
-        return all_finite<T>({x.data(), X::IsRowMajor ? apart : 1, X::IsRowMajor ? 1 : apart}, x.rows(), x.cols());
-    } else {
-        return x.allFinite();
-    }
+    return all_finite_lines<Compute<typename X::Scalar>>(x.data(), x.outerSize(), x.outerStride(), x.innerSize());
 }
 
 /// dweight += Σ_rows xᵀ dy, where a row whose dy is 0 adds nothing whatever its x holds: a masked row may hold NaN. The
