@@ -2,10 +2,9 @@
 /// \file
 /// Floating-point numbers of 8 bits.
 
-#include <bit>
 #include <cstdint>
 
-#include <attend/core/config.hpp>
+#include <attend/core/simd.hpp>
 
 namespace attend::inline ATTEND_ABI {
 
@@ -17,18 +16,18 @@ template <int digits, int bias>
 struct Float8Bits {
     static constexpr int shift = 23 - digits;                                 ///< to where a float has its digits
     static constexpr std::uint32_t offset = std::uint32_t(127 - bias) << 23;  ///< between the exponents
-    static constexpr float least = std::bit_cast<float>(offset) / (1 << (digits - 1));  ///< above 0
+    static constexpr float least = detail::simd::bit_cast<float>(offset) / (1 << (digits - 1));  ///< above 0
 
     static constexpr float widened(std::uint32_t magnitude) {
         if (magnitude >> digits == 0) return static_cast<float>(magnitude) * least;
-        return std::bit_cast<float>((magnitude << shift) + offset);
+        return detail::simd::bit_cast<float>((magnitude << shift) + offset);
     }
     /// Of a finite float that is not below 0; more than the largest becomes more than its bits.
     static constexpr std::uint32_t narrowed(float x) {
-        const auto bits = std::bit_cast<std::uint32_t>(x);
+        const auto bits = detail::simd::bit_cast<std::uint32_t>(x);
         if (bits < offset + (1U << 23)) {  // added to so much, it loses what is below `least`
             const float much = least * (1 << 23);
-            return std::bit_cast<std::uint32_t>(x + much) - std::bit_cast<std::uint32_t>(much);
+            return detail::simd::bit_cast<std::uint32_t>(x + much) - detail::simd::bit_cast<std::uint32_t>(much);
         }
         const std::uint32_t odd = bits >> shift & 1;
         return (bits - offset + (1U << (shift - 1)) - 1 + odd) >> shift;
@@ -49,17 +48,18 @@ struct Float8E4M3 {
     constexpr Float8E4M3() = default;
     /// The nearest to x, of two as near the even one.
     explicit constexpr Float8E4M3(float x) {
-        const auto all = std::bit_cast<std::uint32_t>(x), magnitude = all & 0x7fffffff;
+        const auto all = detail::simd::bit_cast<std::uint32_t>(x), magnitude = all & 0x7fffffff;
         // 464 is as near to 480, which would have the bits of NaN, and of the two even.
-        const bool fits = magnitude <= std::bit_cast<std::uint32_t>(464.0F);
-        const std::uint32_t code = fits ? Number::narrowed(std::bit_cast<float>(magnitude)) : 0x7f;
+        const bool fits = magnitude <= detail::simd::bit_cast<std::uint32_t>(464.0F);
+        const std::uint32_t code = fits ? Number::narrowed(detail::simd::bit_cast<float>(magnitude)) : 0x7f;
         bits = static_cast<std::uint8_t>(code | (all >> 24 & 0x80));
     }
     /// Exactly.
     constexpr operator float() const {
         const std::uint32_t magnitude = bits & 0x7f;
-        const auto x = magnitude == 0x7f ? 0x7fc00000 : std::bit_cast<std::uint32_t>(Number::widened(magnitude));
-        return std::bit_cast<float>(x | std::uint32_t(bits & 0x80) << 24);
+        const auto x =
+            magnitude == 0x7f ? 0x7fc00000 : detail::simd::bit_cast<std::uint32_t>(Number::widened(magnitude));
+        return detail::simd::bit_cast<float>(x | std::uint32_t(bits & 0x80) << 24);
     }
 
 private:
@@ -78,19 +78,19 @@ struct Float8E5M2 {
     constexpr Float8E5M2() = default;
     /// The nearest to x, of two as near the even one.
     explicit constexpr Float8E5M2(float x) {
-        const auto all = std::bit_cast<std::uint32_t>(x), magnitude = all & 0x7fffffff;
+        const auto all = detail::simd::bit_cast<std::uint32_t>(x), magnitude = all & 0x7fffffff;
         std::uint32_t code = 0x7c;  // infinite
         if (magnitude > 0x7f800000) code = 0x7e;
-        if (magnitude < std::bit_cast<std::uint32_t>(61440.0F))
-            code = Number::narrowed(std::bit_cast<float>(magnitude));
+        if (magnitude < detail::simd::bit_cast<std::uint32_t>(61440.0F))
+            code = Number::narrowed(detail::simd::bit_cast<float>(magnitude));
         bits = static_cast<std::uint8_t>(code | (all >> 24 & 0x80));
     }
     /// Exactly.
     constexpr operator float() const {
         const std::uint32_t magnitude = bits & 0x7f;
-        auto x = std::bit_cast<std::uint32_t>(Number::widened(magnitude));
+        auto x = detail::simd::bit_cast<std::uint32_t>(Number::widened(magnitude));
         if (magnitude >= 0x7c) x = magnitude == 0x7c ? 0x7f800000 : 0x7fc00000;
-        return std::bit_cast<float>(x | std::uint32_t(bits & 0x80) << 24);
+        return detail::simd::bit_cast<float>(x | std::uint32_t(bits & 0x80) << 24);
     }
 
 private:

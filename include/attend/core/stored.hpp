@@ -3,7 +3,6 @@
 /// Packets of numbers that are held as narrower ones.
 
 #include <array>
-#include <bit>
 #include <cstdint>
 #include <cstring>
 #include <limits>
@@ -33,7 +32,7 @@ struct UpperBytes {
 
     constexpr UpperBytes() {
         for (std::size_t code = 0; code < 128; ++code) {
-            const auto bits = std::bit_cast<std::uint32_t>(codes_of_8_bits<S>[code]);
+            const auto bits = bit_cast<std::uint32_t>(codes_of_8_bits<S>[code]);
             third[code] = static_cast<std::uint8_t>(bits >> 16 & 0xff);
             fourth[code] = static_cast<std::uint8_t>(bits >> 24);
         }

@@ -47,8 +47,10 @@ struct ScoreScratch {
           packing(packing_) {}
 
     /// That of another block of lanes with the same keys.
-    ScoreScratch(Arena& arena, const ScoreScratch& first, Index lanes, Index width) : ScoreScratch(first) {
+    ScoreScratch(Arena& arena, const ScoreScratch& first, Index lanes, Index width, bool exponentials)
+        : ScoreScratch(first) {
         q = arena.take<T>(lanes * width);
+        e_q = arena.take<T>(exponentials ? lanes * width : 0);
         packed_q = packing.take(arena, lanes, width);
     }
 };

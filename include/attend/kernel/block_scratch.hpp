@@ -43,7 +43,7 @@ struct Scratch {
 
     /// That of another block of lanes with the same keys, which shares what is of a tile.
     Scratch(Arena& arena, const Scratch& first, const Needs& needs, const Shape& shape, Index lanes) : Scratch(first) {
-        scores = ScoreScratch<T>(arena, first.scores, lanes, needs.width);
+        scores = ScoreScratch<T>(arena, first.scores, lanes, needs.width, needs.exponentials);
         o = arena.take<T>(lanes * shape.d_v);
         rows.states = arena.take<T>(needs.state_members * lanes);
     }
