@@ -13,8 +13,9 @@ using Block = MultiHeadAttention<float>;
 struct Size {
     Index d, heads, n;
 
-    std::string name(const std::string& what) const {
-        return what + "/f32/d" + std::to_string(d) + "_h" + std::to_string(heads) + "_n" + std::to_string(n) + "/t1";
+    std::string name(const std::string& what, const std::string& type = "f32") const {
+        return what + "/" + type + "/d" + std::to_string(d) + "_h" + std::to_string(heads) + "_n" + std::to_string(n) +
+               "/t1";
     }
     Block block() const { return Block({.d_model = d, .heads = heads}, {}, 1); }
     RowMatrix<float> input() const {
@@ -117,6 +118,56 @@ void add_with(const std::string& what, MultiHeadShape shape, Index n) {
     });
 }
 
+/// A block of bfloat16, forward and its training step with gradients in float: `times_float` is over one of floats.
+void add_of_16_bits(const Size& size) {
+    using X = Eigen::bfloat16;
+    struct Both {
+        Block wide, gradient = zero_gradient(wide);
+        MultiHeadAttention<X> narrow{wide.shape()};
+        RowMatrix<float> x, y, dx;
+        RowMatrix<X> narrow_x = x.cast<X>(), narrow_y, narrow_dx;
+        Block::Tape tape;
+        MultiHeadAttention<X>::Tape narrow_tape;
+        Workspace workspace;
+
+        explicit Both(const Size& size_) : wide(size_.block()), x(size_.input()) {
+            assign_parameters(narrow, wide);
+            assign_parameters(wide, narrow);  // of the same numbers
+            x = narrow_x.cast<float>();
+        }
+        void forward() { narrow.forward(narrow_x, narrow_y, {.workspace = &workspace, .tape = &narrow_tape}); }
+        void forward_wide() { wide.forward(x, y, {.workspace = &workspace, .tape = &tape}); }
+        void backward() {
+            narrow_dx.setZero();
+            narrow.backward(narrow_tape, narrow_x, narrow_dx, {.workspace = &workspace, .gradient = &gradient});
+        }
+        void backward_wide() {
+            dx.setZero();
+            wide.backward(tape, x, dx, {.workspace = &workspace, .gradient = &gradient});
+        }
+        /// What stands between projections and attention is rounded too.
+        static double share_of_allowed(const RowMatrix<X>& found, const RowMatrix<float>& right) {
+            return (found.cast<float>() - right).norm() / (4 * rounding<X> * static_cast<double>(right.norm()));
+        }
+    };
+    const auto pair = [=](const std::string& what, auto narrow, auto wide, auto share) {
+        add_benchmark(size.name(what, "bf16"), [=](benchmark::State& state) {
+            Both both(size);
+            narrow(both), wide(both);
+            if (!holds(state, share(both))) return;
+            timed(state, [&] { narrow(both); });
+            state.counters["times_float"] = times_as_long([&] { narrow(both); }, [&] { wide(both); });
+        });
+    };
+    pair(
+        "block", [](Both& both) { both.forward(); }, [](Both& both) { both.forward_wide(); },
+        [](const Both& both) { return Both::share_of_allowed(both.narrow_y, both.y); });
+    pair(
+        "block_train", [](Both& both) { both.forward(), both.backward(); },
+        [](Both& both) { both.forward_wide(), both.backward_wide(); },
+        [](const Both& both) { return Both::share_of_allowed(both.narrow_dx, both.dx); });
+}
+
 const bool added = [] {
     for (const Index n : {32, 128, 512}) add({512, 8, n});
     add({768, 12, 197});
@@ -128,6 +179,7 @@ const bool added = [] {
     }
     add_training({512, 8, 128});
     add_training({512, 8, 512});
+    for (const Index n : {128, 512}) add_of_16_bits({512, 8, n});
     return true;
 }();
 
