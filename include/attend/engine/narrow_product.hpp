@@ -11,7 +11,7 @@
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// How X is multiplied: packed, or in the type that it is computed in.
+/// How numbers of X are multiplied: by an engine that packs them, or widened.
 template <class X>
 struct NarrowEngine {
     static constexpr bool packs = false;
@@ -21,6 +21,7 @@ struct NarrowEngine {
 template <>
 struct NarrowEngine<Eigen::bfloat16> {
     static constexpr bool packs = true;
+    static constexpr const FastestOfBFloat16& engine = fastest_of_bfloat16;
     struct Session : FastestOfBFloat16::Session {
         Session() : FastestOfBFloat16::Session(true) {}
     };
@@ -68,7 +69,8 @@ public:
 
 private:
     static constexpr Index deep = 128, w = simd::width<T>;
-    static constexpr bool packs = NarrowEngine<X>::packs;
+    using Engine = NarrowEngine<X>;
+    static constexpr bool packs = Engine::packs;
 
     static Side part(const Side& side, Index d) {
         return {side.data + d * side.depth_stride, side.lines, side.line_stride, side.depth_stride};
@@ -97,12 +99,12 @@ private:
         RowOperand<T> a{};
         const ProductOptions<T> options{.factor = ones_};
         if constexpr (packs) {
-            fastest_of_bfloat16.pack(b, depth, lanes_, packed_columns_);
+            Engine::engine.pack(b, depth, lanes_, packed_columns_);
             if (!pack_as_held(a, rows, depth)) {
                 a.matrix = widened(rows, depth, wide_);
-                fastest_of_bfloat16.pack(a, rows_, depth, packed_rows_);
+                Engine::engine.pack(a, rows_, depth, packed_rows_);
             }
-            fastest_of_bfloat16.multiply_packed(a, rows_, depth, b, lanes_, sums_, options);
+            Engine::engine.multiply_packed(a, rows_, depth, b, lanes_, sums_, options);
         } else {
             a.matrix = widened(rows, depth, wide_);
             multiply(a.matrix, rows_, depth, b.data, lanes_, sums_, options);
@@ -110,9 +112,9 @@ private:
     }
     bool pack_as_held(RowOperand<T>& a, const Side& rows, Index depth) {
         if (rows.depth_stride == 1)
-            return fastest_of_bfloat16.pack_held_keys(a, RowBlock<X>{rows.data, rows.line_stride, rows_, depth},
-                                                      packed_rows_);
-        return rows.line_stride == 1 && fastest_of_bfloat16.pack_held_values(
+            return Engine::engine.pack_held_keys(a, RowBlock<X>{rows.data, rows.line_stride, rows_, depth},
+                                                 packed_rows_);
+        return rows.line_stride == 1 && Engine::engine.pack_held_values(
                                             a, RowBlock<X>{rows.data, rows.depth_stride, depth, rows_}, packed_rows_);
     }
 
