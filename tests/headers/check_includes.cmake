@@ -12,6 +12,7 @@ set(floors  # lowest first
     "normalizer"
     "parts"
     "kernel"
+    "attention_calls.hpp"
     "attention.hpp"
     "dispatch"
     "prepared.hpp shared_prefix.hpp dispatch.hpp"

@@ -17,15 +17,6 @@ using namespace attend::test;
 namespace test_accuracy_of_16_bits {
 namespace {
 
-/// What one writes with Eigen and nothing else.
-template <class X>
-RowMatrix<X> naive(const Operands<float>& x) {
-    const Eigen::MatrixXf s = x.q * x.k.transpose() / std::sqrt(static_cast<float>(x.q.cols()));
-    const Eigen::MatrixXf p = (s.colwise() - s.rowwise().maxCoeff()).array().exp();
-    const Eigen::MatrixXf out = p.rowwise().sum().cwiseInverse().asDiagonal() * (p * x.v);
-    return out.cast<X>();
-}
-
 struct Row {
     Index queries, keys, d_k, d_v;
     double spread;  ///< factor on the queries: from nearly uniform weights to nearly one key a query
@@ -46,7 +37,10 @@ void check(const Row& row) {
         const RowMatrix<double> s = exact.q * exact.k.transpose() / std::sqrt(static_cast<double>(row.d_k));
         const auto reference = plain_attention(row.queries, exact.v, [&](Index i, Index j) { return s(i, j); });
         ours += (scaled_dot_product(x.q, x.k, x.v).template cast<double>() - reference.out).norm() / draws;
-        theirs += (naive<X>(wide).template cast<double>() - reference.out).norm() / draws;
+        theirs +=
+            (expression_in_float(wide.q, wide.k, wide.v).template cast<X>().template cast<double>() - reference.out)
+                .norm() /
+            draws;
     }
     std::printf("%8td %8td %5td %5td %8g %12.3g %12.3g\n", row.queries, row.keys, row.d_k, row.d_v, row.spread, ours,
                 theirs);
@@ -55,8 +49,8 @@ void check(const Row& row) {
 
 constexpr std::array<const char*, 3> names{"dq", "dk", "dv"};
 
-/// The gradients of q, k and v in C, as one writes them with Eigen and nothing else; weights and scores' gradients are
-/// rounded to W before they are multiplied.
+/// The gradients of q, k and v in C, as one writes them with Eigen and nothing else; weights are rounded to W before
+/// they are multiplied.
 template <class W, class C>
 std::array<RowMatrix<C>, 3> plain_gradients(const Operands<C>& x) {
     const C scale = 1 / std::sqrt(static_cast<C>(x.q.cols()));
@@ -68,14 +62,14 @@ std::array<RowMatrix<C>, 3> plain_gradients(const Operands<C>& x) {
     const ColumnVector<C> delta = (p.array() * dp.array()).rowwise().sum();
     const RowMatrix<C> ds = scale * (p.array() * (dp.colwise() - delta).array()).matrix();
     const auto weights = [](const RowMatrix<C>& w) { return RowMatrix<C>(w.template cast<W>().template cast<C>()); };
-    return {weights(ds) * x.k, weights(ds).transpose() * x.q, weights(p).transpose() * x.dout};
+    return {ds * x.k, ds.transpose() * x.q, weights(p).transpose() * x.dout};
 }
 
 /// Gradients as outputs of D: of 16 bits, or of float.
 template <class X, class D>
 void check_gradients(const Row& row) {
     constexpr int draws = 8;
-    std::array<double, 3> ours{}, theirs{};
+    std::array<double, 3> ours{}, theirs{}, rounding{};  // a rounding of what is not rounded to 16 bits
     for (int seed = 1; seed <= draws; ++seed) {
         const Layout layout{.queries = row.queries, .keys = row.keys, .d_q = row.d_k, .d_k = row.d_k, .d_v = row.d_v};
         Operands<float> wide = random_operands<float>(layout, static_cast<std::uint64_t>(seed));
@@ -89,12 +83,17 @@ void check_gradients(const Row& row) {
         scaled_dot_product.backward(x.q, x.k, x.v, out, lse, x.dout, dq, dk, dv);
 
         const auto exact = plain_gradients<double>(wide.cast<double>());
-        // An engine may round weights to bfloat16, which shows where results are not.
+        // Engines that round weights to bfloat16 show where results are not.
+#if defined(ATTEND_AVX512_BF16) || defined(ATTEND_ARM_BF16)
         using W = std::conditional_t<std::is_same_v<X, Eigen::bfloat16> && std::is_same_v<D, float>, X, float>;
+#else
+        using W = float;
+#endif
         const auto naive = plain_gradients<W>(wide);
         const std::array<const RowMatrix<D>*, 3> got{&dq, &dk, &dv};
         for (std::size_t i = 0; i < 3; ++i) {
             ours[i] += (got[i]->template cast<double>() - exact[i]).norm() / draws;
+            if (std::is_same_v<D, float>) rounding[i] += 0x1p-24 * exact[i].norm() / draws;
             theirs[i] += (naive[i].template cast<D>().template cast<double>() - exact[i]).norm() / draws;
         }
     }
@@ -102,7 +101,7 @@ void check_gradients(const Row& row) {
         std::printf("%8td %8td %5td %5td %8g %12.3g %12.3g %s\n", row.queries, row.keys, row.d_k, row.d_v, row.spread,
                     ours[i], theirs[i], names[i]);
         CAPTURE(row.queries, row.keys, names[i]);
-        CHECK(ours[i] <= 2 * theirs[i]);
+        CHECK(ours[i] <= 2 * theirs[i] + rounding[i]);
     }
 }
 

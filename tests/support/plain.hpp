@@ -34,4 +34,12 @@ PlainAttention<T> plain_attention(Index queries, const RowMatrix<T>& v, const Sc
     return y;
 }
 
+/// What one writes with Eigen and nothing else.
+inline RowMatrix<float> expression_in_float(const RowMatrix<float>& q, const RowMatrix<float>& k,
+                                            const RowMatrix<float>& v) {
+    const Eigen::MatrixXf s = q * k.transpose() / std::sqrt(static_cast<float>(q.cols()));
+    const Eigen::MatrixXf p = (s.colwise() - s.rowwise().maxCoeff()).array().exp();
+    return p.rowwise().sum().cwiseInverse().asDiagonal() * (p * v);
+}
+
 }  // namespace attend::test

@@ -37,21 +37,17 @@ bool all_finite(const StridedMatrix<T>& x, Index rows, Index columns) {
     return simd::sum<T>(sum) + rest == T(0);
 }
 
-/// The same of lines of numbers that follow each other, of T or of fewer bits.
-template <class T, class X>
-bool all_finite_lines(const X* data, Index lines, Index apart, Index length) {
-    if constexpr (std::is_same_v<T, X>) {
-        return all_finite<T>({data, apart, 1}, lines, length);
-    } else {
-        auto sum = simd::broadcast(T(0));
-        for (Index i = 0; i < lines; ++i, data += apart) {
-            for (Index a = 0; a < length; a += simd::width<T>) {
-                const auto x = simd::load_as<T>(data + a, std::min(simd::width<T>, length - a));
-                sum = simd::madd(x, simd::broadcast(T(0)), sum);
-            }
-        }
-        return simd::sum<T>(sum) == T(0);
+/// The same of lines of numbers of fewer bits that follow each other: `line(i)` is where line i begins.
+template <class T, class Line>
+bool all_finite_narrow(Index lines, Index length, const Line& line) {
+    auto sum = simd::broadcast(T(0));
+    for (Index i = 0; i < lines; ++i) {
+        const auto from = line(i);
+        for (Index a = 0; a < length; a += simd::width<T>)
+            sum = simd::madd(simd::load_as<T>(from + a, std::min(simd::width<T>, length - a)), simd::broadcast(T(0)),
+                             sum);
     }
+    return simd::sum<T>(sum) == T(0);
 }
 
 }  // namespace attend::detail

@@ -89,7 +89,13 @@ void add_row_products(const X& x, const Weight& weight, Out& out) {
 /// Whether all numbers of a matrix whose lines are contiguous are finite.
 template <class X>
 bool are_finite(const X& x) {
-    return all_finite_lines<Compute<typename X::Scalar>>(x.data(), x.outerSize(), x.outerStride(), x.innerSize());
+    using T = Compute<typename X::Scalar>;
+    if constexpr (std::is_same_v<T, typename X::Scalar>) {
+        return all_finite<T>({x.data(), x.outerStride(), 1}, x.outerSize(), x.innerSize());
+    } else {
+        return all_finite_narrow<T>(x.outerSize(), x.innerSize(),
+                                    [&](Index i) { return x.data() + i * x.outerStride(); });
+    }
 }
 
 /// dweight += Σ_rows xᵀ dy, where a row whose dy is 0 adds nothing whatever its x holds: a masked row may hold NaN. The

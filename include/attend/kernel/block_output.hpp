@@ -84,8 +84,10 @@ public:
         if constexpr (ReadsHeldRows<Head, E, T>) {
             if (by_rows && add_held_values(tile, cover, weights.data, factor, apart, products)) return;
         }
-        if (!packs_held_values(tile, products)) read_values(tile);
-        if (cover == Cover::some && !has_finite_values(tile)) [[unlikely]] {
+        const bool held = packs_held_values(tile, products);
+        if (!held) read_values(tile);
+        if (cover == Cover::some && !has_finite_values(tile, held)) [[unlikely]] {
+            read_values(tile);
             add_visible_values(tile, weights, factor, apart, products, sees);
             tile.has_v = false;
         } else {
@@ -108,9 +110,17 @@ public:
         }
         return false;
     }
-    bool has_finite_values(KeyTile<T>& tile) const {
+    /// `held`: they need not be read for that.
+    bool has_finite_values(KeyTile<T>& tile, [[maybe_unused]] bool held = false) const {
+        if (tile.is_finite) return *tile.is_finite;
+        if constexpr (PacksHeld<Head, E, T>) {
+            if (held) {
+                tile.is_finite = held_are_finite<T>(keys.held_values(tile.begin, tile.keys));
+                return *tile.is_finite;
+            }
+        }
         read_values(tile);
-        if (!tile.is_finite) tile.is_finite = all_finite(tile.rows, tile.keys, d_v);
+        tile.is_finite = all_finite(tile.rows, tile.keys, d_v);
         return *tile.is_finite;
     }
     /// The output of no keys, in lanes.

@@ -18,20 +18,13 @@ namespace attend::inline ATTEND_ABI::detail {
 /// Whether rows hold neither NaN nor infinity, as they are held.
 template <class T, class Rows>
 bool held_are_finite(const Rows& x) {
-    constexpr Index w = simd::width<T>;
     if constexpr (HasFactors<Rows>) {
         for (Index i = 0; i < x.rows; ++i) {
             if (!std::isfinite(x.factors[i])) return false;
         }
     }
     if constexpr (std::is_integral_v<typename Rows::Scalar>) return true;
-    auto sum = simd::broadcast(T(0));
-    for (Index i = 0; i < x.rows; ++i) {
-        for (Index a = 0; a < x.columns; a += w)
-            sum = simd::madd(simd::load_as<T>(numbers_of(x.row(i)) + a, std::min(w, x.columns - a)),
-                             simd::broadcast(T(0)), sum);
-    }
-    return simd::sum<T>(sum) == T(0);
+    return all_finite_narrow<T>(x.rows, x.columns, [&](Index i) { return numbers_of(x.row(i)); });
 }
 
 /// A tile of operand rows as the micro-kernel reads it: in place where that is fast, otherwise through a copy in
