@@ -3,6 +3,8 @@
 #include <attend/dispatch.hpp>
 #include <attend/dispatch/processor.hpp>
 
+#include <array>
+#include <cstddef>
 #include <cstdio>
 #include <cstring>
 #include <string>
@@ -69,6 +71,16 @@ void same(const char* name, Make make) {
         compare(out, s_out, "the output", name, n), compare(lse, s_lse, "the LSE", name, n);
         compare(weights, s_weights, "the weights", name, n), compare(dq, s_dq, "dq", name, n);
         compare(dk, s_dk, "dk", name, n), compare(dv, s_dv, "dv", name, n);
+        if constexpr (!std::is_same_v<X, T>) {  // gradients that are not rounded
+            const auto summed = [&](const auto& attention) {
+                std::array<RowMatrix<T>, 3> d;
+                attention.backward(heads(q, n.heads), heads(k, n.kv_heads), heads(v, n.kv_heads), out, lse, dout, d[0],
+                                   d[1], d[2], {.query_offset = n.keys / 3});
+                return d;
+            };
+            const auto d = summed(plain), s_d = summed(served);
+            for (std::size_t i = 0; i < 3; ++i) compare(d[i], s_d[i], "a gradient in float", name, n);
+        }
         Eigen::VectorXd parameters(0), s_parameters(0);
         const auto gather = [](auto& value, Eigen::VectorXd& to) {
             visit_parameters(value, [&](std::string_view, auto& matrix) {
