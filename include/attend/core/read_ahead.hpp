@@ -10,13 +10,13 @@
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// Asks for the line of memory at `at`, where there need be none, in the first or the second level of the cache.
-template <int level>
-void fetch_line([[maybe_unused]] std::uintptr_t at) {
+/// Asks for the line of memory at `at`, where there need be none, in the second level of the cache: the first has few
+/// places to wait in, which what is read now needs, and rows that stand a page apart share few of its lines.
+inline void fetch_line([[maybe_unused]] std::uintptr_t at) {
 #if defined(__GNUC__) || defined(__clang__)
-    __builtin_prefetch(reinterpret_cast<const void*>(at), 0, 4 - level);
+    __builtin_prefetch(reinterpret_cast<const void*>(at), 0, 2);
 #elif defined(EIGEN_VECTORIZE_SSE)
-    _mm_prefetch(reinterpret_cast<const char*>(at), level == 1 ? _MM_HINT_T0 : _MM_HINT_T1);
+    _mm_prefetch(reinterpret_cast<const char*>(at), _MM_HINT_T1);
 #endif
 }
 inline constexpr Index line_bytes = 64;
@@ -28,7 +28,7 @@ inline constexpr Index streamed_bytes = Index(1) << 19;
 /// costs a product of many short tiles a twentieth.
 inline constexpr Index near_bytes = Index(1) << 23;
 
-/// Rows that stream, asked for two pages ahead: a processor that reads now keys and now values sees neither coming.
+/// Rows that stream, asked for four pages ahead: a processor that reads now keys and now values sees neither coming.
 /// Whole rows one after the other, some at a time: it helps with what it sees them do. (A line with each packet that is
 /// read, or all lines of a row without a test between them, take a quarter longer.) Those behind the last are asked for
 /// as well.
@@ -51,12 +51,12 @@ public:
     /// When so many bytes of each of so many rows are read: asks for as many others, in their order.
     void next(Index rows, Index bytes) {
         if (bytes_ == 0) return;
-        if (passes_ > 1) {  // there is time for what is far ahead, which the first level has no room for
+        if (passes_ > 1) {  // there is time for what is far ahead
             left_ += rows * bytes;
-            for (; left_ >= passes_ * line_bytes; left_ -= passes_ * line_bytes) fetch<2>();
+            for (; left_ >= passes_ * line_bytes; left_ -= passes_ * line_bytes) fetch();
             return;
         }
-        for (Index count = rows * bytes; count > 0; count -= line_bytes) fetch<1>();
+        for (Index count = rows * bytes; count > 0; count -= line_bytes) fetch();
     }
     void next(Index rows) { next(rows, (bytes_ + line_bytes - 1) / line_bytes * line_bytes); }
 
@@ -64,11 +64,10 @@ public:
     static Index rows_ahead(Index bytes) { return (distance + bytes - 1) / bytes; }
 
 private:
-    static constexpr Index size = static_cast<Index>(sizeof(T)), distance = 8192;
+    static constexpr Index size = static_cast<Index>(sizeof(T)), distance = 16384;
 
-    template <int level>
     void fetch() {
-        fetch_line<level>(at_ + static_cast<std::uintptr_t>(done_));
+        fetch_line(at_ + static_cast<std::uintptr_t>(done_));
         done_ += line_bytes;
         if (done_ < bytes_) return;
         done_ = 0;
@@ -129,7 +128,7 @@ private:
             while (count > 0 && lines > 0) {
                 Range& range = ranges[count - 1];
                 for (Index i = 0; i < range.bytes; i += line_bytes, --lines)
-                    fetch_line<2>(reinterpret_cast<std::uintptr_t>(range.row + i));
+                    fetch_line(reinterpret_cast<std::uintptr_t>(range.row + i));
                 range.row += range.stride;
                 if (--range.rows == 0) --count;
             }
