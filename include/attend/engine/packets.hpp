@@ -40,7 +40,14 @@ ATTEND_ALWAYS_INLINE inline void finish_tile(simd::Packet<T> (&tile)[rows][vecto
             row += apart;
         });
     };
-    if (options.factor == nullptr) {
+    if (options.start != nullptr) {
+        P start[vectors];
+        repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { start[v] = simd::load(options.start + v * w); });
+        each([&](P& x, T* to, auto v) ATTEND_ALWAYS_INLINE {
+            x = simd::add(start[v], x);
+            simd::store(to, x);
+        });
+    } else if (options.factor == nullptr) {
         each([&](const P& x, T* to, auto) ATTEND_ALWAYS_INLINE { simd::store(to, x); });
     } else {
         P factor[vectors];
@@ -112,6 +119,7 @@ void multiply(const StridedMatrix<T>& a, Index rows, Index depth, const T* b, In
     const auto advance = [&](Index count) {
         lane += count;
         if (options.factor != nullptr) options.factor += count;
+        if (options.start != nullptr) options.start += count;
         if (options.largest != nullptr) options.largest += count;
     };
     while (lane + most * w <= lanes) {
