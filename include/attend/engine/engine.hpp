@@ -37,6 +37,7 @@ namespace attend::inline ATTEND_ABI {
 template <class T>
 struct ProductOptions {
     const T* factor = nullptr;           ///< by lane: factor ∘ C is added; none: nothing
+    const T* start = nullptr;            ///< of `detail::multiply` alone, by lane: added instead
     T* largest = nullptr;                ///< by lane: raised to the largest result
     T scale = 1;                         ///< of packed operands: times the product
     Index apart = 0;                     ///< how far rows of B and rows of C are from each other; 0: `lanes`

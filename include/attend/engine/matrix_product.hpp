@@ -170,10 +170,7 @@ void add_product(Y& y, const A& a, const B& b, const ExecutorRef& executor = ser
         const bool rows_in_lanes = !lanes_follow && (a_column != 1 || (b_row == 1 && 3 * a.rows() < b.cols()));
         const auto add = [&](const ProductSide<T>& rows, const ProductSide<T>& lanes, const ProductSums<T>& sums) {
             share_panels(rows, lanes.lines, a.cols(), executor, [&](const ProductSide<T>& some, Index first, Index l) {
-                add_unpacked_panel<T>(some,
-                                      {lanes.data + l * lanes.line_stride, std::min(Panel<T>::wide, lanes.lines - l),
-                                       lanes.line_stride, lanes.depth_stride},
-                                      a.cols(), sums.from(first, l));
+                add_unpacked_panel<T>(some, lanes.part(l, lanes.lines - l), a.cols(), sums.from(first, l));
             });
         };
         const ProductSums<T> sums(y.data(), y_row, y_column, start);

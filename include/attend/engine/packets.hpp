@@ -34,21 +34,36 @@ ATTEND_ALWAYS_INLINE inline void finish_tile(simd::Packet<T> (&tile)[rows][vecto
     constexpr Index w = simd::width<T>;
     using P = simd::Packet<T>;
     const auto each = [&](auto&& f) ATTEND_ALWAYS_INLINE {
-        repeat<rows * vectors>(
-            [&](auto i) ATTEND_ALWAYS_INLINE { f(tile[i / vectors][i % vectors], i / vectors, i % vectors); });
+        T* row = c;  // of 24 addresses, each reckoned from the first, most would not stay in registers
+        repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE {
+            repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { f(tile[r][v], row + v * w, v); });
+            row += apart;
+        });
     };
-    if (options.factor != nullptr) {
+    if (options.start != nullptr) {
+        P start[vectors];
+        repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { start[v] = simd::load(options.start + v * w); });
+        each([&](P& x, T* to, auto v) ATTEND_ALWAYS_INLINE {
+            x = simd::add(start[v], x);
+            simd::store(to, x);
+        });
+    } else if (options.factor == nullptr) {
+        each([&](const P& x, T* to, auto) ATTEND_ALWAYS_INLINE { simd::store(to, x); });
+    } else {
+        P factor[vectors];
+        repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { factor[v] = simd::load(options.factor + v * w); });
         // Added last: many short sums are more exact than a long one.
-        each([&](P& x, int r, int v) ATTEND_ALWAYS_INLINE {
-            x = simd::madd(simd::load(options.factor + v * w), simd::load(c + r * apart + v * w), x);
+        each([&](P& x, T* to, auto v) ATTEND_ALWAYS_INLINE {
+            x = simd::madd(factor[v], simd::load(to), x);
+            simd::store(to, x);
         });
     }
-    each([&](const P& x, int r, int v) ATTEND_ALWAYS_INLINE { simd::store(c + r * apart + v * w, x); });
     if (options.largest == nullptr) return;
-    P largest[vectors];
-    repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { largest[v] = simd::load(options.largest + v * w); });
-    each([&](const P& x, int, int v) ATTEND_ALWAYS_INLINE { largest[v] = simd::max(largest[v], x); });
-    repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { simd::store(options.largest + v * w, largest[v]); });
+    repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
+        P largest = simd::load(options.largest + v * w);
+        repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { largest = simd::max(largest, tile[r][v]); });
+        simd::store(options.largest + v * w, largest);
+    });
 }
 
 /// `rows` rows of C, `vectors` packets wide; rows of B are `b_apart` from each other, and those of C `apart`.
@@ -104,6 +119,7 @@ void multiply(const StridedMatrix<T>& a, Index rows, Index depth, const T* b, In
     const auto advance = [&](Index count) {
         lane += count;
         if (options.factor != nullptr) options.factor += count;
+        if (options.start != nullptr) options.start += count;
         if (options.largest != nullptr) options.largest += count;
     };
     while (lane + most * w <= lanes) {

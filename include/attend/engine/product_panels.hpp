@@ -6,9 +6,11 @@
 #include <utility>
 
 #include <attend/core/executor.hpp>
+#include <attend/core/read_ahead.hpp>
 #include <attend/core/row_lanes.hpp>
 #include <attend/core/transposed.hpp>
 #include <attend/core/types.hpp>
+#include <attend/core/view.hpp>
 #include <attend/engine/packets.hpp>
 
 namespace attend::inline ATTEND_ABI::detail {
@@ -28,6 +30,10 @@ struct ProductSide {
     ProductSide part(Index first, Index count) const {
         return {data + first * line_stride, count, line_stride, depth_stride};
     }
+    /// All from that depth on.
+    ProductSide from_depth(Index d) const { return {data + d * depth_stride, lines, line_stride, depth_stride}; }
+    /// So much of the depth of all, line by line.
+    Slice<const T> slice(Index depth) const { return {data, lines, depth, {line_stride, depth_stride}}; }
 };
 
 /// A few packets of numbers, for less than the library of C takes to be asked.
@@ -153,16 +159,20 @@ struct Panel {
 
 /// y(r, l) = start(r, l) + Σ_d rows(r, d) · panel(d, l), to the same bits wherever y stands.
 template <class T>
-ATTEND_NOINLINE void add_panel(const ProductSide<T>& rows, const Panel<T>& panel, const ProductSums<T>& y) {
+ATTEND_NOINLINE void add_panel(const ProductSide<T>& rows, const Panel<T>& panel, const ProductSums<T>& y,
+                               ReadAhead* ahead = nullptr) {
     constexpr Index wide = Panel<T>::wide, stage = Panel<T>::stage, high = 48;
     alignas(64) T ones[wide];
     std::fill_n(ones, wide, T(1));
-    const auto add = [&](Index r, Index count, Index d, T* to, Index apart) {
+    const auto add = [&](Index r, Index count, Index d, T* to, Index apart, const T* start = nullptr) {
         multiply<T>({rows.data + r * rows.line_stride + d * rows.depth_stride, rows.line_stride, rows.depth_stride},
                     count, std::min(stage, panel.depth - d), panel.data + d * panel.lanes, panel.lanes, panel.lanes, to,
-                    apart, {.factor = ones});
+                    apart, {.factor = ones, .start = start, .ahead = ahead});
     };
     if (panel.fits(y)) {
+        alignas(64) T start[wide];
+        const bool by_lane = y.start != y.y && y.start_row == 0;
+        if (by_lane) load_tile<T>(y.start, 0, y.start_column, 1, panel.columns, start, panel.lanes);
         // While a stage is at hand it meets all rows, but for so many that their sums would leave the cache.
         constexpr Index at_hand = 192;
         for (Index first = 0; first < rows.lines; first += at_hand) {
@@ -171,8 +181,9 @@ ATTEND_NOINLINE void add_panel(const ProductSide<T>& rows, const Panel<T>& panel
                 for (Index r = first; r < end; r += high) {
                     const Index count = std::min(high, end - r);
                     const ProductSums<T> part = y.from(r, 0);
-                    if (d == 0 && part.start != part.y) part.load(count, panel.columns, part.y, y.row_stride);
-                    add(r, count, d, part.y, y.row_stride);
+                    const bool starts = d == 0 && part.start != part.y;
+                    if (starts && !by_lane) part.load(count, panel.columns, part.y, y.row_stride);
+                    add(r, count, d, part.y, y.row_stride, starts && by_lane ? start : nullptr);
                 }
             }
         }
@@ -188,19 +199,25 @@ ATTEND_NOINLINE void add_panel(const ProductSide<T>& rows, const Panel<T>& panel
     }
 }
 
-/// The same of a panel that is not packed yet: the lines of `lanes`, at most `wide`.
+/// The same of the first of these lanes, which are not packed yet, as many as fit into a panel. While they are
+/// multiplied the processor is asked for those that are packed next, whose lines it would not see coming.
 template <class T>
 ATTEND_NOINLINE void add_unpacked_panel(const ProductSide<T>& rows, const ProductSide<T>& lanes, Index depth,
                                         ProductSums<T> y) {
     constexpr Index most = 2048 / sizeof(T);
     alignas(64) T packed[most * Panel<T>::wide];
-    Panel<T> panel{packed, depth, simd::padded<T>(lanes.lines), lanes.lines};
+    const ProductSide<T> here = lanes.part(0, std::min(Panel<T>::wide, lanes.lines)),
+                         next = lanes.part(here.lines, std::min(Panel<T>::wide, lanes.lines - here.lines));
+    Panel<T> panel{packed, depth, simd::padded<T>(here.lines), here.lines};
     const Index deep = panel.fits(y) ? Panel<T>::stage : most;
+    ReadAhead ahead;
     for (Index d = 0; d < depth; d += deep) {
         panel.depth = std::min(deep, depth - d);
-        lines_to_lanes<T>({lanes.data + d * lanes.depth_stride, lanes.lines, lanes.line_stride, lanes.depth_stride},
-                          panel.depth, packed, panel.lanes);
-        add_panel<T>({rows.data + d * rows.depth_stride, rows.lines, rows.line_stride, rows.depth_stride}, panel, y);
+        lines_to_lanes<T>(here.from_depth(d), panel.depth, packed, panel.lanes);
+        const Index left = depth - d - panel.depth;
+        ahead.soon(left > 0 ? here.from_depth(d + deep).slice(std::min(deep, left))
+                            : next.slice(std::min(deep, depth)));
+        add_panel<T>(rows.from_depth(d), panel, y, &ahead);
         y = y.begun();
     }
 }
