@@ -3,6 +3,8 @@
 /// The product by packets: C = factor ∘ C + A·B, where the columns of B and C are lanes (queries)
 /// and the scalars of A are broadcast from wherever they stand, so that keys and values are never packed.
 
+#include <algorithm>
+
 #include <attend/core/repeat.hpp>
 #include <attend/engine/engine.hpp>
 
@@ -27,51 +29,71 @@ ATTEND_ALWAYS_INLINE inline void add_each(P (&sum)[n], const P* a, const P& x) {
     repeat<n>([&](auto i) ATTEND_ALWAYS_INLINE { sum[i] = simd::madd(a[i], x, sum[i]); });
 }
 
-/// Writes a product of `rows` × `vectors` packets, added to factor ∘ C, and raises what was the largest.
-template <class T, int rows, int vectors>
-ATTEND_ALWAYS_INLINE inline void finish_tile(simd::Packet<T> (&tile)[rows][vectors], T* c, Index apart,
-                                             const ProductOptions<T>& options) {
+/// What `finish_tile` does, of a product that is added to factor ∘ C or not, and raises what was the largest or not.
+template <bool adds, bool raises, class T, int rows, int vectors, class Complete>
+ATTEND_ALWAYS_INLINE inline void finish_rows(simd::Packet<T> (&tile)[rows][vectors], T* c, Index apart,
+                                             const ProductOptions<T>& options, Complete&& complete) {
     constexpr Index w = simd::width<T>;
-    using P = simd::Packet<T>;
-    const auto each = [&](auto&& f) ATTEND_ALWAYS_INLINE {
-        repeat<rows * vectors>(
-            [&](auto i) ATTEND_ALWAYS_INLINE { f(tile[i / vectors][i % vectors], i / vectors, i % vectors); });
-    };
-    if (options.factor != nullptr) {
-        // Added last: many short sums are more exact than a long one.
-        each([&](P& x, int r, int v) ATTEND_ALWAYS_INLINE {
-            x = simd::madd(simd::load(options.factor + v * w), simd::load(c + r * apart + v * w), x);
+    simd::Packet<T> factor[vectors], largest[vectors];
+    repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE {
+        complete(r);
+        if constexpr (r == 0) {  // no sooner, or there would be a register too few
+            repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
+                if constexpr (adds) factor[v] = simd::load(options.factor + v * w);
+                if constexpr (raises) largest[v] = simd::load(options.largest + v * w);
+            });
+        }
+        repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
+            auto& x = tile[r][v];
+            // Added last: many short sums are more exact than a long one.
+            if constexpr (adds) x = simd::madd(factor[v], simd::load(c + v * w), x);
+            if constexpr (raises) largest[v] = simd::max(largest[v], x);
+            simd::store(c + v * w, x);
         });
-    }
-    each([&](const P& x, int r, int v) ATTEND_ALWAYS_INLINE { simd::store(c + r * apart + v * w, x); });
-    if (options.largest == nullptr) return;
-    P largest[vectors];
-    repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { largest[v] = simd::load(options.largest + v * w); });
-    each([&](const P& x, int, int v) ATTEND_ALWAYS_INLINE { largest[v] = simd::max(largest[v], x); });
-    repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { simd::store(options.largest + v * w, largest[v]); });
+        c = simd::address_in_register(c + apart);
+    });
+    if constexpr (raises)
+        repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { simd::store(options.largest + v * w, largest[v]); });
 }
 
-/// `rows` rows of C, `vectors` packets wide; rows of B are `b_apart` from each other, and those of C `apart`.
+/// Writes a product of `rows` × `vectors` packets, added to factor ∘ C, and raises what was the largest. `complete(r)`
+/// adds to row r what is still lacking: so a row is written while others are added to.
+template <class T, int rows, int vectors, class Complete>
+ATTEND_ALWAYS_INLINE inline void finish_tile(simd::Packet<T> (&tile)[rows][vectors], T* c, Index apart,
+                                             const ProductOptions<T>& options, Complete&& complete) {
+    if (options.factor == nullptr) {
+        options.largest == nullptr ? finish_rows<false, false>(tile, c, apart, options, complete)
+                                   : finish_rows<false, true>(tile, c, apart, options, complete);
+    } else {
+        options.largest == nullptr ? finish_rows<true, false>(tile, c, apart, options, complete)
+                                   : finish_rows<true, true>(tile, c, apart, options, complete);
+    }
+}
+
+/// `rows` rows of C, `vectors` packets wide, of a depth that is not 0; rows of B are `b_apart` from each other, and
+/// those of C `apart`.
 template <int rows, int vectors, class T>
 ATTEND_NOINLINE void micro_tile(const StridedMatrix<T>& a, Index depth, const T* b, Index b_apart, T* c, Index apart,
                                 const ProductOptions<T>& options) {
     constexpr Index w = simd::width<T>;
     using P = simd::Packet<T>;
-    P tile[rows][vectors];
-    const auto each = [&](auto&& f) ATTEND_ALWAYS_INLINE {
-        repeat<rows * vectors>(
-            [&](auto i) ATTEND_ALWAYS_INLINE { f(tile[i / vectors][i % vectors], i / vectors, i % vectors); });
-    };
-    each([&](P& x, int, int) ATTEND_ALWAYS_INLINE { x = simd::broadcast(T(0)); });
+    P tile[rows][vectors], b_k[vectors];
+    repeat<rows * vectors>([&](auto i)
+                               ATTEND_ALWAYS_INLINE { tile[i / vectors][i % vectors] = simd::broadcast(T(0)); });
     const T* row[rows];
     repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { row[r] = a.data + r * a.row_stride; });
-    const Index step = a.depth_stride;
-    for (Index k = 0; k < depth; ++k, b += b_apart) {
-        P b_k[vectors];
+    const Index step = a.depth_stride, last = depth - 1;
+    const auto load_b = [&]() ATTEND_ALWAYS_INLINE {
         repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { b_k[v] = simd::in_register(simd::load(b + v * w)); });
-        repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { add_each(tile[r], b_k, simd::broadcast(row[r][k * step])); });
+    };
+    const auto add = [&](auto r, Index k)
+                         ATTEND_ALWAYS_INLINE { add_each(tile[r], b_k, simd::broadcast(row[r][k * step])); };
+    for (Index k = 0; k < last; ++k, b += b_apart) {
+        load_b();
+        repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { add(r, k); });
     }
-    finish_tile(tile, c, apart, options);
+    load_b();
+    finish_tile(tile, c, apart, options, [&](auto r) ATTEND_ALWAYS_INLINE { add(r, last); });
 }
 
 /// Lines of memory asked for with each micro-tile: enough for both tiles of keys and values that follow.
@@ -106,6 +128,15 @@ void multiply(const StridedMatrix<T>& a, Index rows, Index depth, const T* b, In
         if (options.factor != nullptr) options.factor += count;
         if (options.largest != nullptr) options.largest += count;
     };
+    if (depth == 0) {  // a product of zeros
+        T zeros[w];
+        std::fill_n(zeros, w, T(0));
+        while (lane < lanes) {
+            multiply_rows<tall, 1>(StridedMatrix<T>{zeros, 0, 0}, rows, 1, zeros, 0, c + lane, apart, options);
+            advance(w);
+        }
+        return;
+    }
     while (lane + most * w <= lanes) {
         multiply_rows<tall, most>(a, rows, depth, b + lane, b_apart, c + lane, apart, options);
         advance(most * w);
