@@ -26,7 +26,7 @@ inline constexpr Index streamed_bytes = Index(1) << 19;
 
 /// So much that was just made is still near, and comes in time by the processor's own asking: asking for it besides
 /// costs a product of many short tiles a twentieth.
-inline constexpr Index near_bytes = Index(1) << 23;
+inline constexpr Index near_bytes = Index(1) << 22;
 
 /// Rows that stream, asked for four pages ahead: a processor that reads now keys and now values sees neither coming.
 /// Whole rows one after the other, some at a time: it helps with what it sees them do. (A line with each packet that is

@@ -44,6 +44,16 @@ ATTEND_ALWAYS_INLINE inline P in_register(P x) {
     return x;
 }
 
+/// An address, as if it were not known what it was made from: GCC computes the addresses of unrolled loops all at once
+/// beforehand, and has no registers for them.
+template <class T>
+ATTEND_ALWAYS_INLINE inline T* address_in_register(T* x) {
+#if defined(__GNUC__) || defined(__clang__)
+    asm("" : "+r"(x));
+#endif
+    return x;
+}
+
 template <class P>
 P div(const P& a, const P& b) {
     using T = PacketScalar<P>;

@@ -28,7 +28,7 @@ ATTEND_NOINLINE void multiply_words(const RowOperand<float>& a, Index first, Ind
             x = simd::mul(x, scale);
         });
     }
-    finish_tile(tile, c, lanes, options);
+    finish_tile(tile, c, lanes, options, [](auto) {});
 }
 
 /// `rows` rows of C by tiles of `most` rows, the rest by ever lower ones.

@@ -3,6 +3,8 @@
 /// The product by packets: C = factor ∘ C + A·B, where the columns of B and C are lanes (queries)
 /// and the scalars of A are broadcast from wherever they stand, so that keys and values are never packed.
 
+#include <algorithm>
+
 #include <attend/core/repeat.hpp>
 #include <attend/engine/engine.hpp>
 
@@ -14,10 +16,13 @@ template <class T>
 struct Registers {
 #if defined(EIGEN_VECTORIZE_AVX512) || (defined(EIGEN_VECTORIZE_NEON) && defined(__aarch64__))
     static constexpr int vectors = 4, rows = 6;  // 24 of 32
+    static constexpr bool are_many = true;
 #elif defined(__wasm__)
     static constexpr int vectors = 2, rows = 4;  // with 10 of 16, what runs it spills to memory
+    static constexpr bool are_many = false;
 #else
     static constexpr int vectors = 2, rows = 6;  // 12 of 16
+    static constexpr bool are_many = false;
 #endif
 };
 
@@ -27,66 +32,85 @@ ATTEND_ALWAYS_INLINE inline void add_each(P (&sum)[n], const P* a, const P& x) {
     repeat<n>([&](auto i) ATTEND_ALWAYS_INLINE { sum[i] = simd::madd(a[i], x, sum[i]); });
 }
 
-/// Writes a product of `rows` × `vectors` packets, added to factor ∘ C, and raises what was the largest.
-template <class T, int rows, int vectors>
-ATTEND_ALWAYS_INLINE inline void finish_tile(simd::Packet<T> (&tile)[rows][vectors], T* c, Index apart,
-                                             const ProductOptions<T>& options) {
+/// What a product is added to: nothing, factor ∘ C, or what options say by lane.
+enum class Added { to_nothing, to_sums, to_start };
+
+/// What `finish_tile` does, where the largest are asked for or not.
+template <Added added, bool raises, class T, int rows, int vectors, class Complete>
+ATTEND_ALWAYS_INLINE inline void finish_rows(simd::Packet<T> (&tile)[rows][vectors], T* c, Index apart,
+                                             const ProductOptions<T>& options, Complete&& complete) {
     constexpr Index w = simd::width<T>;
-    using P = simd::Packet<T>;
-    const auto each = [&](auto&& f) ATTEND_ALWAYS_INLINE {
-        T* row = c;  // of 24 addresses, each reckoned from the first, most would not stay in registers
-        repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE {
-            repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { f(tile[r][v], row + v * w, v); });
-            row += apart;
+    simd::Packet<T> by_lane[vectors], largest[vectors];
+    repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE {
+        complete(r);
+        if constexpr (r == 0) {  // no sooner, or there would be a register too few
+            repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
+                if constexpr (added == Added::to_sums) by_lane[v] = simd::load(options.factor + v * w);
+                if constexpr (added == Added::to_start) by_lane[v] = simd::load(options.start + v * w);
+                if constexpr (raises) largest[v] = simd::load(options.largest + v * w);
+            });
+        }
+        repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
+            auto& x = tile[r][v];
+            // Added last: many short sums are more exact than a long one.
+            if constexpr (added == Added::to_sums) x = simd::madd(by_lane[v], simd::load(c + v * w), x);
+            if constexpr (added == Added::to_start) x = simd::add(by_lane[v], x);
+            if constexpr (raises) largest[v] = simd::max(largest[v], x);
+            simd::store(c + v * w, x);
         });
-    };
-    if (options.start != nullptr) {
-        P start[vectors];
-        repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { start[v] = simd::load(options.start + v * w); });
-        each([&](P& x, T* to, auto v) ATTEND_ALWAYS_INLINE {
-            x = simd::add(start[v], x);
-            simd::store(to, x);
-        });
-    } else if (options.factor == nullptr) {
-        each([&](const P& x, T* to, auto) ATTEND_ALWAYS_INLINE { simd::store(to, x); });
-    } else {
-        P factor[vectors];
-        repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { factor[v] = simd::load(options.factor + v * w); });
-        // Added last: many short sums are more exact than a long one.
-        each([&](P& x, T* to, auto v) ATTEND_ALWAYS_INLINE {
-            x = simd::madd(factor[v], simd::load(to), x);
-            simd::store(to, x);
-        });
-    }
-    if (options.largest == nullptr) return;
-    repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE {
-        P largest = simd::load(options.largest + v * w);
-        repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { largest = simd::max(largest, tile[r][v]); });
-        simd::store(options.largest + v * w, largest);
+        c = simd::address_in_register(c + apart);
     });
+    if constexpr (raises)
+        repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { simd::store(options.largest + v * w, largest[v]); });
 }
 
-/// `rows` rows of C, `vectors` packets wide; rows of B are `b_apart` from each other, and those of C `apart`.
+/// Writes a product of `rows` × `vectors` packets, added to what options say, and raises what was the largest.
+/// `complete(r)` adds to row r what is still lacking: so a row is written while others are added to.
+template <class T, int rows, int vectors, class Complete>
+ATTEND_ALWAYS_INLINE inline void finish_tile(simd::Packet<T> (&tile)[rows][vectors], T* c, Index apart,
+                                             const ProductOptions<T>& options, Complete&& complete) {
+    const auto finish = [&]<Added added>() ATTEND_ALWAYS_INLINE {
+        options.largest == nullptr ? finish_rows<added, false>(tile, c, apart, options, complete)
+                                   : finish_rows<added, true>(tile, c, apart, options, complete);
+    };
+    if (options.start != nullptr) {
+        finish.template operator()<Added::to_start>();
+    } else if (options.factor != nullptr) {
+        finish.template operator()<Added::to_sums>();
+    } else {
+        finish.template operator()<Added::to_nothing>();
+    }
+}
+
+/// `rows` rows of C, `vectors` packets wide, of a depth that is not 0; rows of B are `b_apart` from each other, and
+/// those of C `apart`.
 template <int rows, int vectors, class T>
 ATTEND_NOINLINE void micro_tile(const StridedMatrix<T>& a, Index depth, const T* b, Index b_apart, T* c, Index apart,
                                 const ProductOptions<T>& options) {
     constexpr Index w = simd::width<T>;
     using P = simd::Packet<T>;
-    P tile[rows][vectors];
-    const auto each = [&](auto&& f) ATTEND_ALWAYS_INLINE {
-        repeat<rows * vectors>(
-            [&](auto i) ATTEND_ALWAYS_INLINE { f(tile[i / vectors][i % vectors], i / vectors, i % vectors); });
-    };
-    each([&](P& x, int, int) ATTEND_ALWAYS_INLINE { x = simd::broadcast(T(0)); });
+    P tile[rows][vectors], b_k[vectors];
+    repeat<rows * vectors>([&](auto i)
+                               ATTEND_ALWAYS_INLINE { tile[i / vectors][i % vectors] = simd::broadcast(T(0)); });
     const T* row[rows];
     repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { row[r] = a.data + r * a.row_stride; });
     const Index step = a.depth_stride;
-    for (Index k = 0; k < depth; ++k, b += b_apart) {
-        P b_k[vectors];
+    const auto load_b = [&]() ATTEND_ALWAYS_INLINE {
         repeat<vectors>([&](auto v) ATTEND_ALWAYS_INLINE { b_k[v] = simd::in_register(simd::load(b + v * w)); });
-        repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { add_each(tile[r], b_k, simd::broadcast(row[r][k * step])); });
+    };
+    const auto add = [&](auto r, Index k)
+                         ATTEND_ALWAYS_INLINE { add_each(tile[r], b_k, simd::broadcast(row[r][k * step])); };
+    // The last step goes together with writing, where there are registers for both: of 16, it costs 2 % more.
+    constexpr bool together = Registers<T>::are_many;
+    const Index before = together ? depth - 1 : depth;
+    for (Index k = 0; k < before; ++k, b += b_apart) {
+        load_b();
+        repeat<rows>([&](auto r) ATTEND_ALWAYS_INLINE { add(r, k); });
     }
-    finish_tile(tile, c, apart, options);
+    if constexpr (together) load_b();
+    finish_tile(tile, c, apart, options, [&](auto r) ATTEND_ALWAYS_INLINE {
+        if constexpr (together) add(r, before);
+    });
 }
 
 /// Lines of memory asked for with each micro-tile: enough for both tiles of keys and values that follow.
@@ -122,6 +146,15 @@ void multiply(const StridedMatrix<T>& a, Index rows, Index depth, const T* b, In
         if (options.start != nullptr) options.start += count;
         if (options.largest != nullptr) options.largest += count;
     };
+    if (depth == 0) {  // a product of zeros
+        T zeros[w];
+        std::fill_n(zeros, w, T(0));
+        while (lane < lanes) {
+            multiply_rows<tall, 1>(StridedMatrix<T>{zeros, 0, 0}, rows, 1, zeros, 0, c + lane, apart, options);
+            advance(w);
+        }
+        return;
+    }
     while (lane + most * w <= lanes) {
         multiply_rows<tall, most>(a, rows, depth, b + lane, b_apart, c + lane, apart, options);
         advance(most * w);
