@@ -99,19 +99,19 @@ struct RowSum {
     T lse() const { return shift + std::log(total); }
 };
 
-/// The largest and the least score. In a row with a NaN they may be any other.
+/// The largest score, and the least, or −∞ where that is not asked for. In a row with a NaN they may be any other.
 template <class T>
 struct Extremes {
-    T largest, least;
+    T largest, least = absent<T>;
 
     explicit Extremes(std::span<const T> scores) {
         FourPackets<T> most(absent<T>), fewest(-absent<T>);
         for_each_packet<T>(std::ssize(scores), [&](auto r, Index i, auto packet) ATTEND_ALWAYS_INLINE {
             most[r] = simd::max(most[r], packet.load(scores.data() + i, absent<T>));
-            fewest[r] = simd::min(fewest[r], packet.load(scores.data() + i, -absent<T>));
+            if constexpr (!exp_is_even<T>) fewest[r] = simd::min(fewest[r], packet.load(scores.data() + i, -absent<T>));
         });
         largest = most.largest();
-        least = fewest.least();
+        if constexpr (!exp_is_even<T>) least = fewest.least();
     }
 };
 
