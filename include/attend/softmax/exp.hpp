@@ -113,6 +113,16 @@ ATTEND_ALWAYS_INLINE inline simd::Packet<T> exp_of_nonpositive(const simd::Packe
     }
 }
 
+/// e^x where it is known to be a normal number, at most 2 ulp off: without asking.
+template <class T>
+ATTEND_ALWAYS_INLINE inline simd::Packet<T> exp_to_normal(const simd::Packet<T>& x) {
+    if constexpr (!std::is_same_v<T, float> && !std::is_same_v<T, double>) {
+        return exp_packet<T>(x);
+    } else {
+        return ExpParts<T, true>(x).product();
+    }
+}
+
 /// Whether `exp_below` takes as long where e^x is no normal number.
 template <class T>
 inline constexpr bool exp_is_even = simd::has_tables<T>;
