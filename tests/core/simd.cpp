@@ -116,6 +116,38 @@ TEST_CASE("shift_left shifts the bits of every lane and nothing across lanes") {
     for (const double lane : wide) CHECK(std::bit_cast<std::uint64_t>(lane) == 0x3ff0000000000000ULL);
 }
 
+#if defined(EIGEN_VECTORIZE_AVX512)
+TEMPLATE_TEST_CASE("look_up asks the lowest bits of a lane alone", "", float, double) {
+    using T = TestType;
+    constexpr Index width = simd::width<T>;
+    REQUIRE(simd::has_tables<T>);
+    const auto entries = count_from(T(100));
+    for (Index n = 0; n < 3 * width; ++n) {
+        // A number far above its last bit has n in its lowest bits.
+        const T number = std::ldexp(T(1), std::numeric_limits<T>::digits - 1) + static_cast<T>(n);
+        CHECK(lanes<T>(simd::look_up(entries, simd::broadcast(number))) == all(T(100) + static_cast<T>(n % width)));
+    }
+    const auto reversed = simd::sub(
+        simd::broadcast(std::ldexp(T(1), std::numeric_limits<T>::digits - 1) + T(width - 1)), count_from(T(0)));
+    for (Index i = 0; i < width; ++i)
+        CHECK(lanes<T>(simd::look_up(entries, reversed))[static_cast<std::size_t>(i)] == T(100 + width - 1 - i));
+}
+
+TEMPLATE_TEST_CASE("scale multiplies by a power of two, rounded down to it, and rounds what is denormal", "", float,
+                   double) {
+    using T = TestType;
+    using Limits = std::numeric_limits<T>;
+    const auto scaled = [](T x, T n) { return lanes<T>(simd::scale(simd::broadcast(x), simd::broadcast(n))); };
+    CHECK(scaled(T(1.5), T(3)) == all(T(12)));
+    CHECK(scaled(T(1.5), T(3.9375)) == all(T(12)));
+    CHECK(scaled(T(1.5), T(-0.0625)) == all(T(0.75)));
+    CHECK(scaled(T(1.5), T(Limits::max_exponent)) == all(Limits::infinity()));
+    CHECK(scaled(T(1.5), T(Limits::min_exponent - Limits::digits)) == all(2 * Limits::denorm_min()));  // half: to even
+    CHECK(scaled(T(1.5), T(Limits::min_exponent - Limits::digits - 1)) == all(Limits::denorm_min()));
+    CHECK(scaled(T(1.5), T(Limits::min_exponent - Limits::digits - 2)) == all(T(0)));
+}
+#endif
+
 TEMPLATE_TEST_CASE("sum and largest run over all lanes", "", float, double, long double) {
     const auto n = static_cast<TestType>(simd::width<TestType>);
     CHECK(simd::first<TestType>(count_from(TestType(1))) == TestType(1));

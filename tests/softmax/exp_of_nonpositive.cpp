@@ -43,6 +43,32 @@ TEST_CASE("e^x is exact to the roundoff of x where the result is a normal number
     CHECK(in_double <= 1);
 }
 
+TEMPLATE_TEST_CASE("the exponentials of rows are at most 2 ulp off, also where they are no normal numbers", "", float,
+                   double) {
+    using T = TestType;
+    using C = attend::detail::ExpConstants<T>;
+    using Limits = std::numeric_limits<T>;
+    double worst = 0;
+    const auto add = [&](T x, T got) {
+        const long double exact = std::exp(static_cast<long double>(x));
+        const int last_place = std::max(std::ilogb(exact), Limits::min_exponent - 1) - (Limits::digits - 1);
+        const long double error = std::abs(static_cast<long double>(got) - exact);
+        worst = std::max(worst, static_cast<double>(std::ldexp(error, -last_place)));
+    };
+    constexpr int steps = 700001;
+    for (int i = 0; i <= steps; ++i) {
+        const T x = C::lowest * static_cast<T>(i) / static_cast<T>(steps);
+        const auto packet = simd::broadcast(x);
+        add(x, simd::first<T>(attend::detail::exp_below<T>(packet)));
+        if (x > C::least_normal) add(x, simd::first<T>(attend::detail::exp_to_normal<T>(packet)));
+    }
+    std::printf("e^x of rows: worst error %.4f ulp in %s\n", worst, sizeof(T) == 4 ? "float" : "double");
+    CHECK(worst <= 2);
+    for (const T x : {C::lowest * 2, T(-1e30), Limits::lowest(), -Limits::infinity()})
+        CHECK(simd::first<T>(attend::detail::exp_below<T>(simd::broadcast(x))) == 0);
+    CHECK(std::isnan(simd::first<T>(attend::detail::exp_below<T>(simd::broadcast(Limits::quiet_NaN())))));
+}
+
 TEST_CASE("e^x is exactly 0 below the normal numbers, 1 at 0, and NaN of NaN") {
     for (const float x : {-87.4f, -150.f, -1e30f, -std::numeric_limits<float>::infinity()}) CHECK(exp_of(x) == 0);
     for (const double x : {-708.5, -1100.0, -1e300, -std::numeric_limits<double>::infinity()}) CHECK(exp_of(x) == 0);

@@ -128,6 +128,39 @@ Packet<T> zero_below(const Packet<T>& x, const Packet<T>& test, T bound) {
     }
 }
 
+/// Whether a packet is a table, and is scaled by powers of two, by an instruction each: AVX-512.
+template <class T>
+inline constexpr bool has_tables =
+#if defined(EIGEN_VECTORIZE_AVX512)
+    is_packet<Packet<T>, float, 64> || is_packet<Packet<T>, double, 64>;
+#else
+    false;
+#endif
+/// For each lane the entry whose number its lowest bits are.
+template <class P>
+P look_up(const P& entries, const P& numbers) {
+    static_assert(has_tables<PacketScalar<P>>);
+#if defined(EIGEN_VECTORIZE_AVX512)
+    if constexpr (is_packet<P, float, 64>) {
+        return _mm512_maskz_permutexvar_ps(0xffff, _mm512_castps_si512(numbers), entries);
+    } else {
+        return _mm512_maskz_permutexvar_pd(0xff, _mm512_castpd_si512(numbers), entries);
+    }
+#endif
+}
+/// x · 2^⌊n⌋, rounded to what numbers there are: down through the denormals to 0, and up to ∞.
+template <class P>
+P scale(const P& x, const P& n) {
+    static_assert(has_tables<PacketScalar<P>>);
+#if defined(EIGEN_VECTORIZE_AVX512)
+    if constexpr (is_packet<P, float, 64>) {
+        return _mm512_maskz_scalef_ps(0xffff, x, n);
+    } else {
+        return _mm512_maskz_scalef_pd(0xff, x, n);
+    }
+#endif
+}
+
 template <class T>
 Packet<T> tanh(const Packet<T>& x) {
     if constexpr (has_tanh<Packet<T>> && !estimated_division) {

@@ -29,18 +29,20 @@ ATTEND_ALWAYS_INLINE inline bool weigh_short_row(std::span<const T> row, T* to, 
     sum.shift = simd::largest<T>(most);
     if (!std::isfinite(sum.shift)) return false;
     const auto shift = simd::broadcast(sum.shift);
-    using C = ExpConstants<T>;
-    const auto lowest = simd::broadcast(C::lowest), least = simd::broadcast(C::least_normal);
-    auto denormal = simd::broadcast(T(0));
-    repeat<packets>([&](auto r) ATTEND_ALWAYS_INLINE {
-        x[r] = simd::sub(x[r], shift);
-        denormal = simd::bit_or(denormal, simd::bit_and(simd::less(x[r], least), simd::less(lowest, x[r])));
-    });
-    if (simd::any<T>(denormal)) [[unlikely]]
-        return false;
+    repeat<packets>([&](auto r) ATTEND_ALWAYS_INLINE { x[r] = simd::sub(x[r], shift); });
+    if constexpr (!exp_is_even<T>) {
+        using C = ExpConstants<T>;
+        const auto lowest = simd::broadcast(C::lowest), least = simd::broadcast(C::least_normal);
+        auto denormal = simd::broadcast(T(0));
+        repeat<packets>([&](auto r) ATTEND_ALWAYS_INLINE {
+            denormal = simd::bit_or(denormal, simd::bit_and(simd::less(x[r], least), simd::less(lowest, x[r])));
+        });
+        if (simd::any<T>(denormal)) [[unlikely]]
+            return false;
+    }
     auto all = x[0];
     repeat<packets>([&](auto r) ATTEND_ALWAYS_INLINE {
-        x[r] = exp_of_nonpositive<T, true>(x[r]);
+        x[r] = exp_is_even<T> ? exp_below<T>(x[r]) : exp_of_nonpositive<T, true>(x[r]);
         all = r == 0 ? x[0] : simd::add(all, x[r]);
     });
     sum.total = simd::sum<T>(all);

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <limits>
 #include <span>
+#include <type_traits>
 
 #include <attend/core/repeat.hpp>
 #include <attend/softmax/exp.hpp>
@@ -82,13 +83,8 @@ struct RowSum {
     void add_terms(std::span<const T> row, T* to = nullptr) {
         const auto m = simd::broadcast(shift);
         FourPackets<T> sum(T(0));
-        const auto term = [&](const simd::Packet<T>& s) ATTEND_ALWAYS_INLINE {
-            if constexpr (range == Range::any) return exp_difference<T>(s, m);
-            if constexpr (range == Range::below) return exp_below<T>(simd::sub(s, m));
-            if constexpr (range == Range::normal) return exp_of_nonpositive<T, true>(simd::sub(s, m));
-        };
         for_each_packet<T>(std::ssize(row), [&](auto r, Index i, auto packet) ATTEND_ALWAYS_INLINE {
-            const auto e = term(packet.load(row.data() + i, absent<T>));
+            const auto e = term<range>(packet.load(row.data() + i, absent<T>), m, packet);
             sum[r] = simd::add(sum[r], e);
             if (to != nullptr) packet.store(to + i, e);
         });
@@ -97,6 +93,18 @@ struct RowSum {
     void add_term(T score) { total += exp_difference(score, shift); }
 
     T lse() const { return shift + std::log(total); }
+
+private:
+    template <Range range, class SomePacket>
+    ATTEND_ALWAYS_INLINE static simd::Packet<T> term(const simd::Packet<T>& s, const simd::Packet<T>& m, SomePacket) {
+        if constexpr (range == Range::any) return exp_difference<T>(s, m);
+        if constexpr (range == Range::below) return exp_below<T>(simd::sub(s, m));
+        if constexpr (range == Range::normal) {
+            constexpr bool filled_up = std::is_same_v<SomePacket, LastPacket<T>>;  // with what is absent
+            if constexpr (filled_up) return exp_of_nonpositive<T, true>(simd::sub(s, m));
+            if constexpr (!filled_up) return exp_to_normal<T>(simd::sub(s, m));
+        }
+    }
 };
 
 /// The largest and the least score. In a row with a NaN they may be any other.
