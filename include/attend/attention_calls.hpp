@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <attend/call/call_types.hpp>
 #include <attend/core/compute_form.hpp>
 #include <attend/core/concepts.hpp>
 #include <attend/core/operands.hpp>
@@ -107,8 +108,8 @@ struct Attention : S {
     /// @{
     template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
     ATTEND_ALWAYS_INLINE auto operator()(const Q& q, const Key& k, const V& v) const {
-        if constexpr (operands_go_together<Q, Key, V>()) {
-            OutputOf<Q, V> out;
+        if constexpr (detail::operands_go_together<E, Q, Key, V>()) {
+            detail::ReturnedOutput<Q, V> out;
             (*this)(q, k, v, out);
             return out;
         }
@@ -116,8 +117,8 @@ struct Attention : S {
     template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
     ATTEND_ALWAYS_INLINE auto operator()(const Q& q, const Key& k, const V& v,
                                          ForwardOptions<Compute<detail::ScalarOf<Q>>> options) const {
-        if constexpr (operands_go_together<Q, Key, V>()) {
-            OutputOf<Q, V> out;
+        if constexpr (detail::operands_go_together<E, Q, Key, V>()) {
+            detail::ReturnedOutput<Q, V> out;
             (*this)(q, k, v, out, options);
             return out;
         }
@@ -129,11 +130,11 @@ struct Attention : S {
     template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
     ATTEND_ALWAYS_INLINE void operator()(const Q& q, const Key& k, const V& v, Output<detail::ScalarOf<Q>> out,
                                          ForwardOptions<Compute<detail::ScalarOf<Q>>> options) const {
-        if constexpr (operands_go_together<Q, Key, V>()) run(q, k, v, out, options);
+        if constexpr (detail::operands_go_together<E, Q, Key, V>()) run(q, k, v, out, options);
     }
     template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
     ATTEND_ALWAYS_INLINE void operator()(const Q& q, const Key& k, const V& v, Output<detail::ScalarOf<Q>> out) const {
-        if constexpr (operands_go_together<Q, Key, V>()) {
+        if constexpr (detail::operands_go_together<E, Q, Key, V>()) {
             if constexpr (is_tiny<Q, Key, V>()) {
                 if (detail::fused::run_fixed<detail::ScalarOf<Q>>(*this, q, k, v, out)) return;
             }
@@ -145,7 +146,7 @@ struct Attention : S {
     /// @{
     template <detail::OperandLike Q, detail::GivenAsSource Source>
     auto operator()(const Q& q, const Source& source, ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
-        if constexpr (source_fits<Q, Source>()) {
+        if constexpr (detail::source_fits<E, Q, Source>()) {
             RowMatrix<detail::ScalarOf<Q>> out;
             (*this)(q, source, out, std::move(options));
             return out;
@@ -154,7 +155,7 @@ struct Attention : S {
     template <detail::OperandLike Q, detail::GivenAsSource Source>
     void operator()(const Q& q, const Source& source, Output<detail::ScalarOf<Q>> out,
                     ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
-        if constexpr (source_fits<Q, Source>()) {
+        if constexpr (detail::source_fits<E, Q, Source>()) {
             if constexpr (requires { source.attend(*this, q, out, options); }) {
                 if (source.attend(*this, q, out, options)) return;
             }
@@ -173,7 +174,7 @@ struct Attention : S {
     template <detail::OperandLike Q, detail::OperandLike Key, detail::OperandLike V>
     auto state(const Q& q, const Key& k, const V& v, ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
         AttentionState<detail::ScalarOf<Q>> state;
-        if constexpr (operands_go_together<Q, Key, V>() && has_states<N>()) {
+        if constexpr (detail::operands_go_together<E, Q, Key, V>() && detail::has_states<N>()) {
             options.lse = state.lse;
             (*this)(q, k, v, state.output, std::move(options));
         }
@@ -182,7 +183,7 @@ struct Attention : S {
     template <detail::OperandLike Q, detail::GivenAsSource Source>
     auto state(const Q& q, const Source& source, ForwardOptions<Compute<detail::ScalarOf<Q>>> options = {}) const {
         AttentionState<detail::ScalarOf<Q>> state;
-        if constexpr (source_fits<Q, Source>() && has_states<N>()) {
+        if constexpr (detail::source_fits<E, Q, Source>() && detail::has_states<N>()) {
             options.lse = state.lse;
             (*this)(q, source, state.output, std::move(options));
         }
@@ -194,24 +195,24 @@ struct Attention : S {
     template <class Q, class Key, class V, class... Rest>
         requires(!detail::AllOperands<Q, Key, V> && !detail::GivenAsSource<Key>)
     void operator()(const Q&, const Key&, const V&, Rest&&...) const {
-        refuse_what_is_no_operand<Q, Key, V>();
+        detail::refuse_what_is_no_operand<Q, Key, V>();
     }
     template <class Q, detail::GivenAsSource Source, class... Rest>
         requires(!detail::OperandLike<Q>)
     void operator()(const Q&, const Source&, Rest&&...) const {
-        refuse_what_is_no_operand<Q, Q, Q>();
+        detail::refuse_what_is_no_operand<Q, Q, Q>();
     }
     template <class Q, class Key, class V>
         requires(!detail::AllOperands<Q, Key, V> && !detail::GivenAsSource<Key>)
     void operator()(const Q&, const Key&, const V&,
                     ForwardOptions<Compute<typename detail::FirstScalar<Q, Key, V>::Scalar>>) const {
-        refuse_what_is_no_operand<Q, Key, V>();
+        detail::refuse_what_is_no_operand<Q, Key, V>();
     }
     template <class Q, class Key, class V, class Out>
         requires(!detail::AllOperands<Q, Key, V> && !detail::GivenAsSource<Key>)
     void operator()(const Q&, const Key&, const V&, Out&&,
                     ForwardOptions<Compute<typename detail::FirstScalar<Q, Key, V>::Scalar>>) const {
-        refuse_what_is_no_operand<Q, Key, V>();
+        detail::refuse_what_is_no_operand<Q, Key, V>();
     }
 
     /// Given `dout`, the gradient of a loss in the output, adds the gradients of q, k and v, and with `.gradient` those
@@ -226,7 +227,7 @@ struct Attention : S {
                   GradientOutput<detail::ScalarOf<Q>> dv, BackwardOptions<Attention> options = {}) const {
         constexpr bool one_lse = std::is_same_v<detail::ScalarOf<Lse>, Compute<detail::ScalarOf<Q>>>;
         static_assert(one_lse, "attend: lse must have the scalar type that the attention computes in");
-        if constexpr (operands_go_together<Q, Key, V, Out, DOut>() && one_lse)
+        if constexpr (detail::operands_go_together<E, Q, Key, V, Out, DOut>() && one_lse)
             add_gradients(q, k, v, out, lse, dout, dq, dk, dv, options);
     }
 
@@ -243,7 +244,8 @@ struct Attention : S {
         static_assert(takes_gradients,
                       "attend: a source's gradients go to void add(Index sequence, Index head, Index begin, const "
                       "RowBlock<T>& dk, const RowBlock<T>& dv), which this lacks");
-        if constexpr (operands_go_together<Q, Out, DOut>() && source_fits<Q, Source>() && one_lse && takes_gradients) {
+        if constexpr (detail::operands_go_together<E, Q, Out, DOut>() && detail::source_fits<E, Q, Source>() &&
+                      one_lse && takes_gradients) {
             const detail::Operand q_operand(q);
             const detail::Operand out_operand(out);
             const detail::Operand lse_operand(lse);
@@ -262,14 +264,14 @@ struct Attention : S {
     auto prepare(const Key& k, const V& v, const detail::ExecutorRef& executor = serial) const {
         constexpr bool known = requires { sizeof(Prepared<Attention, detail::ScalarOf<Key>>); };
         static_assert(known, "attend: prepare needs #include <attend/prepared.hpp>");
-        if constexpr (known && operands_go_together<Key, V>())
+        if constexpr (known && detail::operands_go_together<E, Key, V>())
             return Prepared<Attention, detail::ScalarOf<Key>>(*this, k, v, executor);
     }
 
     template <class Key, class V, class... Rest>
         requires(!detail::AllOperands<Key, V, V>)
     void prepare(const Key&, const V&, Rest&&...) const {
-        refuse_what_is_no_operand<Key, V, V>();
+        detail::refuse_what_is_no_operand<Key, V, V>();
     }
 
     /// The scratch memory, in bytes, of a call on operands of scalar X and that shape (of ragged sequences their number
@@ -292,49 +294,6 @@ private:
     template <class, class>
     friend class Prepared;
 
-    template <class Q, class Key, class V>
-    static consteval void refuse_what_is_no_operand() {
-        static_cast<void>(detail::are_operands<Q, Key, V>());
-    }
-    /// Whether operands have types that a call can be made of; what they lack is said once, in words.
-    template <class First, class... Others>
-    static consteval bool operands_go_together() {
-        using T = detail::ScalarOf<First>;
-        constexpr bool good = detail::are_operands<First, Others...>();
-        constexpr bool multiplies = !good || EngineOf<E, Compute<T>>;
-        static_assert(multiplies,
-                      "attend: this engine cannot multiply in the scalar of this call: it needs void multiply(a, rows, "
-                      "depth, b, lanes, c, options) const, see engine/engine.hpp");
-        return good && multiplies;
-    }
-    /// What holds an output: in the storage order of q.
-    template <class Q, class V>
-    static auto output_of() {
-        constexpr int rows = detail::Operand<Q>::rows_at_compile_time,
-                      columns = detail::Operand<V>::columns_at_compile_time;
-        constexpr bool row_major = (detail::Operand<Q>::row_major || rows == 1) && columns != 1;
-        return Eigen::Matrix < detail::ScalarOf<Q>, rows, columns, row_major ? Eigen::RowMajor : Eigen::ColMajor > ();
-    }
-    template <class Q, class V>
-    using OutputOf = decltype(output_of<Q, V>());
-    template <class Q, class Source>
-    static consteval bool source_fits() {
-        constexpr bool fits = KeySourceOf<Source, Compute<detail::ScalarOf<Q>>>;
-        static_assert(
-            fits,
-            "attend: this key source does not fit a call in the scalar of q: it needs sequences, heads, keys, "
-            "key_width, value_width, key_rows and value_rows, see source/source.hpp");
-        return operands_go_together<Q>() && fits;
-    }
-    template <class Weights>
-    static consteval bool has_states() {
-        constexpr bool merges = std::is_base_of_v<Softmax, Weights>;
-        static_assert(
-            merges,
-            "attend: states are of attentions by softmax: a sink would count once for every part, so leave it "
-            "out and add it to the merged state by add_sink; other weights do not merge");
-        return merges;
-    }
     template <class X>
     static constexpr bool has_tiny_heads =
         detail::fused::Direct<Compute<X>, Attention, X> && detail::fused::Tiny<Compute<X>, Attention, X>;

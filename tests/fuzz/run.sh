@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Differential tests: random compositions and cases through the public face, against an oracle of plain loops.
+# Differential tests: random compositions and cases through the public face, on operands and on caches, against an oracle of plain loops.
 #
 #   tests/fuzz/run.sh SECONDS [SEED]     for so long, from that seed (default 1)
 #   tests/fuzz/run.sh --repeat CASE      one case again, as a failure prints it

@@ -138,6 +138,9 @@ private:
     attend::Workspace workspace_;
 };
 
+/// Says where the keys of a call stand that are those of a cache, and its queries with them.
+using PlaceKeys = void (*)(const Case&, oracle::Call&);
+
 /// All that a case needs but its attention.
 template <class X>
 struct Setup {
@@ -148,6 +151,7 @@ struct Setup {
     };
 
     Case x;
+    bool cached;  ///< whether keys and values are those of a cache, not operands
     oracle::Call call{};
     oracle::Result expected{};
     attend::Shape shape{};
@@ -157,11 +161,14 @@ struct Setup {
     bool own_key_sequences = true, wants_parameters = true, wants_weights = false;
     Placed<X> q, k, v, dout, out, dq, dk, dv, weighed_out;
     Placed<X> matrix_out, matrix_dq, matrix_dk, matrix_dv;  ///< of a call of matrices
-    Placed<T> lse, dlse, dweights, weights;
+    Placed<T> lse, dlse, dweights, weights, cached_dk, cached_dv;
     std::vector<Parameter> parameters{};
     std::string complaint{};
 
-    Setup(const Case& x_, const Wants& wants, const oracle::Attention& attention);
+    /// Draws what the operands hold.
+    Setup(const Case& x_, const Wants& wants, const oracle::Attention& attention, PlaceKeys place_keys = nullptr);
+    /// Finds out what is right for these operands, and puts them where the library reads them.
+    void expect(const oracle::Attention& attention);
     Index layout(std::uint64_t what) const {
         return x.layout == 0 ? 0 : static_cast<Index>(6 * x.uniform_at(what, x.layout));
     }
@@ -169,7 +176,7 @@ struct Setup {
         return x.adds == 0 ? 0.0 : std::floor(9 * x.uniform_at(what, a, b, c)) - 4;
     }
     bool ragged() const { return x.batch == static_cast<Index>(Batch::ragged); }
-    bool can_be_matrices() const { return batch == 1 && x.layout == 1; }
+    bool can_be_matrices() const { return batch == 1 && x.layout == 1 && !cached; }
     /// The heads side by side.
     static Eigen::Matrix<X, Eigen::Dynamic, Eigen::Dynamic> matrix_of(const oracle::Tensor<double>& all) {
         return Eigen::Matrix<X, Eigen::Dynamic, Eigen::Dynamic>::NullaryExpr(
@@ -237,9 +244,9 @@ void call_of_matrices(const A& attention, Setup<X>& s) {
     s.matrix_dk = s.placed_of(dk, kv_heads), s.matrix_dv = s.placed_of(dv, kv_heads);
 }
 
-/// Everything that is asked of an attention.
-template <class X, class A>
-void call_all(const A& attention, Setup<X>& s) {
+/// Everything that is asked of an attention, by `call(out, options)` and `call_backward(options)`.
+template <class X, class A, class Call, class CallBackward>
+void call_all(const A& attention, Setup<X>& s, const Call& call, const CallBackward& call_backward) {
     using T = attend::Compute<X>;
     const auto executor = executor_of(s.x);
     const attend::Index workers = executor.concurrency();
@@ -252,8 +259,8 @@ void call_all(const A& attention, Setup<X>& s) {
         attend::ForwardOptions<T> options{
             .workspace = workspace, .executor = executor, .lse = lse, .weights = weights, .query_offset = s.x.offset};
         if (s.ragged()) options.sequences = sequences;
-        if (s.ragged() && s.own_key_sequences) options.key_sequences = key_sequences;
-        attention(s.q.input(), s.k.input(), s.v.input(), out, options);
+        if (s.ragged() && s.own_key_sequences && !s.cached) options.key_sequences = key_sequences;
+        call(out, options);
     };
     {
         ExactWorkspace workspace = need(attend::Pass::forward);
@@ -279,11 +286,10 @@ void call_all(const A& attention, Setup<X>& s) {
     if (s.call.dlse.rows > 0) options.dlse = s.dlse.input();
     if (s.call.dweights.rows > 0) options.dweights = s.dweights.input();
     if (s.ragged()) options.sequences = sequences;
-    if (s.ragged() && s.own_key_sequences) options.key_sequences = key_sequences;
+    if (s.ragged() && s.own_key_sequences && !s.cached) options.key_sequences = key_sequences;
     ExactWorkspace workspace = need(attend::Pass::backward);
     options.workspace = workspace.get();
-    attention.backward(s.q.input(), s.k.input(), s.v.input(), s.out.input(), s.lse.input(), s.dout.input(), s.dq.view(),
-                       s.dk.view(), s.dv.view(), options);
+    call_backward(options);
     if (!workspace.end_is_untouched()) s.complain("backward wrote behind its workspace");
     which = 0;
     attend::visit_parameters(gradient, [&](std::string_view name, auto& matrix) {
@@ -296,12 +302,24 @@ void call_all(const A& attention, Setup<X>& s) {
     });
 }
 
+/// Of an attention on operands.
+template <class X, class A>
+void call_all(const A& attention, Setup<X>& s) {
+    call_all(
+        attention, s, [&](auto out, auto& options) { attention(s.q.input(), s.k.input(), s.v.input(), out, options); },
+        [&](auto& options) {
+            attention.backward(s.q.input(), s.k.input(), s.v.input(), s.out.input(), s.lse.input(), s.dout.input(),
+                               s.dq.view(), s.dk.view(), s.dv.view(), options);
+        });
+}
+
 /// A composition: what it is called, of what family it is, and how a case of it runs. Gives what is wrong, or nothing.
 struct Composition {
     std::string name;
     Wants wants;
     std::string (*run)(const Case&, const Wants&, Statistics&);
     oracle::Attention (*oracle)(const Case&);
+    PlaceKeys place_keys = nullptr;
 };
 std::vector<Composition>& compositions();
 
@@ -313,6 +331,7 @@ std::string run_case(const Case& x, const Wants& wants, Statistics& statistics) 
     Maker<X> maker(x);
     const auto attention = Make()(maker);
     Setup<X> setup(x, wants, maker.oracle());
+    setup.expect(maker.oracle());
     try {
         call_all(attention, setup);
         if (setup.can_be_matrices()) call_of_matrices(attention, setup);
@@ -330,14 +349,18 @@ oracle::Attention oracle_of(const Case& x) {
     return maker.oracle();
 }
 
+template <class X>
+constexpr const char* name_of() {
+    return std::is_same_v<X, float>         ? "float"
+           : std::is_same_v<X, double>      ? "double"
+           : std::is_same_v<X, Eigen::half> ? "half"
+                                            : "bfloat16";
+}
+
 /// `add<float>("dot", {}, [](auto& m) { return m.dot(); });`
 template <class X, class Make>
 int add(const char* name, const Wants& wants, Make) {
-    const char* const scalar = std::is_same_v<X, float>         ? "float/"
-                               : std::is_same_v<X, double>      ? "double/"
-                               : std::is_same_v<X, Eigen::half> ? "half/"
-                                                                : "bfloat16/";
-    compositions().push_back({std::string(scalar) + name, wants, run_case<X, Make>, oracle_of<X, Make>});
+    compositions().push_back({std::string(name_of<X>()) + "/" + name, wants, run_case<X, Make>, oracle_of<X, Make>});
     return 0;
 }
 

@@ -66,7 +66,8 @@ double poison(const Case& x, Index i) {
 }  // namespace
 
 template <class X>
-Setup<X>::Setup(const Case& x_, const Wants& wants, const oracle::Attention& attention) : x(x_) {
+Setup<X>::Setup(const Case& x_, const Wants& wants, const oracle::Attention& attention, PlaceKeys place_keys)
+    : x(x_), cached(place_keys != nullptr) {
     oracle::precision = std::is_same_v<T, double> ? oracle::Precision{0x1p-53, 2e-282, 0x1p-53}
                                                   : oracle::Precision{0x1p-24, 4e-29, roundoff<X>()};
 #if defined(ATTEND_FUZZ_DISPATCHED)
@@ -78,9 +79,11 @@ Setup<X>::Setup(const Case& x_, const Wants& wants, const oracle::Attention& att
 #endif
     if (std::is_same_v<X, Eigen::bfloat16> && rounds_weights) oracle::precision.weights = roundoff<X>();
     oracle::precision.repeats = x.numbers != static_cast<Index>(Numbers::random);
-    own_key_sequences = !(ragged() && x.keys == x.queries);
+    own_key_sequences = cached || !(ragged() && x.keys == x.queries);
     query_begin = offsets_of(lengths_of(x, x.queries, 11));
-    key_begin = own_key_sequences ? offsets_of(lengths_of(x, x.keys, 12)) : query_begin;
+    Case of_keys = x;
+    if (cached) of_keys.batch = static_cast<Index>(Batch::ragged);
+    key_begin = own_key_sequences ? offsets_of(lengths_of(of_keys, x.keys, 12)) : query_begin;
     batch = x.batch == static_cast<Index>(Batch::strided) ? x.sequences : 1;
     query_rows = query_begin.back() / batch, key_rows = key_begin.back() / batch;
     wants_weights = x.uniform_at(13) < 0.4, wants_parameters = x.uniform_at(14) < 0.6;
@@ -98,6 +101,7 @@ Setup<X>::Setup(const Case& x_, const Wants& wants, const oracle::Attention& att
     call.k = drawn<X>(x, wants, key_begin.back(), x.kv_heads, x.d_k, 2, x.k_power);
     call.v = drawn<X>(x, wants, key_begin.back(), x.kv_heads, x.d_v, 3, x.v_power);
     call.dout = drawn<X>(x, wants, query_begin.back(), x.heads(), x.d_v, 4, 0);
+    if (cached) place_keys(x, call);
     if (attention.normalizer.kind == oracle::Weights::softmax && x.uniform_at(15) < 0.3)
         call.dlse = drawn<X>(x, wants, query_begin.back(), x.heads(), 1, 5, 0);
     if (x.uniform_at(16) < 0.2) call.dweights = drawn<X>(x, wants, query_begin.back(), x.heads(), x.keys, 6, 0);
@@ -109,7 +113,7 @@ Setup<X>::Setup(const Case& x_, const Wants& wants, const oracle::Attention& att
                 for (Index i = query_begin[oracle::at(s)]; i < query_begin[oracle::at(s + 1)]; ++i) {
                     for (Index j = key_begin[oracle::at(s)]; j < key_begin[oracle::at(s + 1)]; ++j) {
                         const Index row = i - query_begin[oracle::at(s)], key = j - key_begin[oracle::at(s)];
-                        if (attention.mask({x.offset + row, key, row, h, h / x.group, s}))
+                        if (attention.mask(call.pair(s, h, row, key)))
                             seen_query(i, h, 0) = seen_key(j, h / x.group, 0) = 1;
                         else if (call.dweights.rows > 0)
                             call.dweights(i, h, key) = poison(x, i + key);
@@ -126,6 +130,10 @@ Setup<X>::Setup(const Case& x_, const Wants& wants, const oracle::Attention& att
         };
         hide(call.k, seen_key), hide(call.v, seen_key), hide(call.q, seen_query), hide(call.dlse, seen_query);
     }
+}
+
+template <class X>
+void Setup<X>::expect(const oracle::Attention& attention) {
     expected = oracle::run(attention, call);
     place();
 }
@@ -145,7 +153,8 @@ void Setup<X>::place() {
     const auto put = [&](const oracle::Tensor<double>& all, Index rows, std::uint64_t what) {
         return put_as(X(), all, rows, what);
     };
-    q = put(call.q, query_rows, 21), k = put(call.k, key_rows, 22), v = put(call.v, key_rows, 23);
+    q = put(call.q, query_rows, 21);
+    if (!cached) k = put(call.k, key_rows, 22), v = put(call.v, key_rows, 23);
     dout = put(call.dout, query_rows, 24);
     if (call.dlse.rows > 0) dlse = put_as(T(), call.dlse, query_rows, 28);
     if (call.dweights.rows > 0) dweights = put_as(T(), call.dweights, query_rows, 29);
@@ -162,8 +171,13 @@ void Setup<X>::place() {
         }
         return placed;
     };
-    dq = begin(query_rows, heads, x.d_q, 201), dk = begin(key_rows, x.kv_heads, x.d_k, 202);
-    dv = begin(key_rows, x.kv_heads, x.d_v, 203);
+    dq = begin(query_rows, heads, x.d_q, 201);
+    if (cached) {
+        cached_dk = put_as(T(), oracle::Tensor<double>(call.k.rows, x.kv_heads, x.d_k), call.k.rows, 202);
+        cached_dv = put_as(T(), oracle::Tensor<double>(call.v.rows, x.kv_heads, x.d_v), call.v.rows, 203);
+    } else {
+        dk = begin(key_rows, x.kv_heads, x.d_k, 202), dv = begin(key_rows, x.kv_heads, x.d_v, 203);
+    }
 }
 
 template <class X>
@@ -230,7 +244,12 @@ void Setup<X>::check(Statistics& statistics) {
         if (can_be_matrices()) all("out of matrices", matrix_out, expected.out, 0);
     }
     if (expected.weights_known && expected.gradients_known) {
-        all("dq", dq, expected.dq, 201), all("dk", dk, expected.dk, 202), all("dv", dv, expected.dv, 203);
+        all("dq", dq, expected.dq, 201);
+        if (cached) {
+            all("dk of a cache", cached_dk, expected.dk, 0), all("dv of a cache", cached_dv, expected.dv, 0);
+        } else {
+            all("dk", dk, expected.dk, 202), all("dv", dv, expected.dv, 203);
+        }
         if (can_be_matrices()) {
             all("dq of matrices", matrix_dq, expected.dq, 0), all("dk of matrices", matrix_dk, expected.dk, 0);
             all("dv of matrices", matrix_dv, expected.dv, 0);
@@ -262,6 +281,7 @@ std::string check_oracle(const Composition& composition, const Case& x) {
     call.k = drawn<double>(x, composition.wants, x.keys, x.kv_heads, x.d_k, 2, 0);
     call.v = drawn<double>(x, composition.wants, x.keys, x.kv_heads, x.d_v, 3, 0);
     call.dout = drawn<double>(x, composition.wants, x.queries, x.heads(), x.d_v, 4, 0);
+    if (composition.place_keys != nullptr) composition.place_keys(x, call);
     const oracle::Attention attention = composition.oracle(x);
     if (attention.normalizer.kind == oracle::Weights::softmax)
         call.dlse = drawn<double>(x, composition.wants, x.queries, x.heads(), 1, 5, 0);

@@ -356,6 +356,21 @@ struct RmsNormed : Score {
     }
 };
 
+/// The same of keys that are features already, as those that a cache holds.
+struct OfFeatures : Score {
+    std::shared_ptr<Score> score;
+    explicit OfFeatures(std::shared_ptr<Score> score_) : score(std::move(score_)) {}
+    Index parameters() const override { return score->parameters(); }
+    Row map_query(const std::vector<double>& q) const override { return score->map_query(q); }
+    void map_query_backward(const std::vector<double>& q, const Row& dmapped, Sums& dq, Sums& all) const override {
+        score->map_query_backward(q, dmapped, dq, all);
+    }
+    Number pair(const Row& q, const Row& k) const override { return score->pair(q, k); }
+    void pair_backward(const Row& q, const Row& k, const Number& ds, Sums& dq, Sums& dk, Sums& all) const override {
+        score->pair_backward(q, k, ds, dq, dk, all);
+    }
+};
+
 /// Σ_a f(q_a, k_a), with the derivatives of f.
 struct Elementwise : Score {
     using F = std::function<Number(const Number&, const Number&)>;
@@ -410,9 +425,17 @@ struct Call {
     Tensor<double> dlse{};  ///< empty: none; of softmax with or without sinks
     std::vector<Index> query_begin, key_begin;
     Index query_offset = 0;
-    Tensor<double> dweights{};  ///< empty: none; queries × heads × longest sequence of keys
+    std::vector<Index> query_offsets{};  ///< of each sequence, where they differ
+    std::vector<Index> key_positions{};  ///< of each row of k, where they are not its numbers in a sequence
+    Tensor<double> dweights{};           ///< empty: none; queries × heads × longest sequence of keys
 
     Index group() const { return q.heads / k.heads; }
+    /// Of a sequence, its rows of q and of k.
+    Pair pair(Index s, Index head, Index row, Index key) const {
+        const Index offset = query_offsets.empty() ? query_offset : query_offsets[at(s)];
+        const Index position = key_positions.empty() ? key : key_positions[at(key_begin[at(s)] + key)];
+        return {offset + row, position, row, head, head / group(), s};
+    }
 };
 
 struct Result {
@@ -470,12 +493,12 @@ private:
 
     void query(Index s, Index head, Index row) {
         const Index query_row = call_.query_begin[at(s)] + row, kv_head = head / call_.group();
-        const Index keys = call_.key_begin[at(s + 1)] - call_.key_begin[at(s)];
+        const Index first = call_.key_begin[at(s)], keys = call_.key_begin[at(s + 1)] - first;
         result_.lse(query_row, head, 0) = {-infinity};
         std::vector<Seen> seen;
         for (Index key = 0; key < keys; ++key) {
-            const Pair pair{call_.query_offset + row, key, row, head, kv_head, s};
-            if (attention_.mask(pair)) seen.push_back({.pair = pair, .key_row = call_.key_begin[at(s)] + key});
+            const Pair pair = call_.pair(s, head, row, key);
+            if (attention_.mask(pair)) seen.push_back({.pair = pair, .key_row = first + key});
         }
         if (seen.empty()) return;
         const std::vector<double> q = call_.q.line(query_row, head);
@@ -485,7 +508,7 @@ private:
             for (const Modifier& m : attention_.modifiers) x.scores.push_back(m.value(x.scores.back(), x.pair));
         }
         weigh(seen, head, result_.lse(query_row, head, 0));
-        for (const Seen& x : seen) result_.weights(query_row, head, x.pair.key) = x.weight;
+        for (const Seen& x : seen) result_.weights(query_row, head, x.key_row - first) = x.weight;
         Sum delta;
         double delta_error = 0;
         for (Index c = 0; c < call_.v.width; ++c) {
@@ -508,7 +531,7 @@ private:
                 if (x.again.value != 0 || x.again.error != 0) dv_(x.key_row, kv_head, c).add(rounded(x.again) * dy);
             }
             if (call_.dweights.rows > 0) {
-                const double own = call_.dweights(query_row, head, x.pair.key);
+                const double own = call_.dweights(query_row, head, x.key_row - first);
                 dweight.add(Number{own});
                 result_.loss += own * x.weight.value;
             }
