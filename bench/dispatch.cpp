@@ -64,6 +64,7 @@ const bool added = [] {
     add_pair<float>("alibi>>causal", scaled_dot_product >> alibi(alibi_slopes(4)) >> causal);
     add_pair<float>("window", scaled_dot_product >> (causal & sliding_window(256)));
     add_pair<float>("documents", scaled_dot_product >> (causal & documents({0, 100, 300, 700, 1024})));
+    add_pair<float>("lengths", scaled_dot_product >> lengths({100}));
     add_pair<float>("sink", scaled_dot_product >> causal >> softmax_with_sink(0.5));
     add_pair<double>("double", scaled_dot_product >> causal);
     add_pair<Eigen::bfloat16>("bfloat16", scaled_dot_product >> causal);

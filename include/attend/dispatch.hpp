@@ -18,7 +18,9 @@ namespace attend::inline ATTEND_ABI {
 /// The same calls, options, errors and, on operands and on caches, the same bits as those of the attention without it
 /// in a build for that instruction set. It serves dot_product and scaled_dot_product; soft_cap, alibi and bias(matrix),
 /// in this order; every mask that does not list its keys; softmax and softmax_with_sink; of key sources a KvCache,
-/// forward. Anything else does not compile; reductions (`.insight`) throw.
+/// forward. Anything else does not compile; reductions (`.insight`) throw. Masks meet
+/// the code that the header alone would have where they are causal, sliding_window, documents or lengths, or the first
+/// two joined with one of the others by `&`; any other is asked packet by packet, out of line.
 ///
 /// A level is an instruction set: x86-64 has "sse2", "avx2", "avx512", "avx512_bf16" and "amx". The environment
 /// variable ATTEND_LEVEL, read by the first call, names one, of which it throws `std::invalid_argument` where the

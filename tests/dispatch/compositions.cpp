@@ -51,6 +51,13 @@ void add_all() {
         auto d = c >> m.mask(m.dense_mask() & m.causal() & m.lengths());
         return dispatched(d >> m.sink());
     });
+    add<X>("dot>>documents", any, [](auto& m) { return dispatched(m.dot() >> m.mask(m.documents())); });
+    add<X>("scaled>>lengths&documents&window", any,
+           [](auto& m) { return dispatched(m.scaled() >> m.mask(m.lengths() & m.documents() & m.window())); });
+    add<X>("scaled>>cap>>causal&lengths", any, [](auto& m) {
+        auto a = m.scaled() >> m.soft_cap();
+        return dispatched(a >> m.mask(m.causal() & m.lengths()));
+    });
     add<X>("scaled>>odd keys&documents>>sink", any, [](auto& m) {
         auto a = m.scaled() >> m.mask(m.odd_keys() & m.documents());
         return dispatched(a >> m.sink());

@@ -155,6 +155,25 @@ void rest() {
         return scaled_dot_product >> alibi(alibi_slopes(n.heads)) >> bias(random<float>(n.queries, n.keys, 5)) >>
                (causal & documents({0, 60, 61, 400}));
     });
+    // Masks that cross as numbers: each alone, beside a band and beside each other.
+    same<float>("documents", [](const Size&) { return scaled_dot_product >> documents({40, 160, 160, 700, 2400}); });
+    same<float>("lengths", [](const Size& n) { return scaled_dot_product >> lengths({n.keys - 3}); });
+    same<float>("causal, lengths",
+                [](const Size& n) { return scaled_dot_product >> (causal & lengths({n.keys / 2})); });
+    same<float>("window, documents, cap", [](const Size&) {
+        return scaled_dot_product >> soft_cap(3) >> (sliding_window(30, 5) & documents({0, 100, 250, 2500}));
+    });
+    same<float>("lengths, documents, causal, sink", [](const Size& n) {
+        return scaled_dot_product >> (lengths({n.keys - 1}) & documents({0, 60, 400}) & causal) >>
+               softmax_with_sink(0.5);
+    });
+    same<float>("two of documents", [](const Size&) {
+        return scaled_dot_product >> (documents({0, 150, 400}) & documents({0, 70, 300}));
+    });
+    same<float>("documents, dense mask", [](const Size& n) {
+        const Eigen::MatrixXf kept = random<float>(n.queries, n.keys, 7);
+        return scaled_dot_product >> (documents({0, 60, 400}) & dense_mask(kept.array() > 0));
+    });
 }
 
 }  // namespace

@@ -53,6 +53,9 @@ TEMPLATE_TEST_CASE("masks of packets say of each pair what they say of it alone"
     check_lanes<TestType>(sliding_window(3, 1));
     check_lanes<TestType>(dense);
     check_lanes<TestType>(causal & ~dense);
+    check_lanes<TestType>(documents({5, 20, 20, 33, 61}));
+    check_lanes<TestType>(lengths({20}));
+    check_lanes<TestType>(causal & documents({0, 30, 100}) & ~lengths({9}));
     std::vector<Index> parents{-1};
     for (Index i = 1; i < 67; ++i) parents.push_back(random_index(random, -1, i - 1));
     check_lanes<TestType>(tree(parents, 3));

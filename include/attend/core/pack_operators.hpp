@@ -134,9 +134,15 @@ constexpr bool subtract(Index a, Index b, Index& difference) {
     return ((a ^ b) & (a ^ difference)) >= 0;  // it overflows where its sign is not that of a, and that of b is not
 }
 
-/// The signs of a − b, lane by lane, exactly: sign(lanes) is asked of lanes that have them.
+/// a compared with b, lane by lane, of indices of any kind.
+template <class T, class A, class B, class Compare>
+ATTEND_NOINLINE LaneMask<T> compare_each(const A& a, const B& b, Compare&& compare) {
+    return LaneMask<T>::each([&](Index lane) { return compare(index_at(a, lane), index_at(b, lane)); });
+}
+/// The signs of a − b, lane by lane, exactly: sign(lanes) is asked of lanes that have them. A mask is asked for each
+/// packet of scores: in their loop, what is the same for all of them is found once.
 template <class A, class B, class Sign, class Compare>
-auto compare_indices(const A& a, const B& b, Sign&& sign, Compare&& compare) {
+ATTEND_ALWAYS_INLINE inline auto compare_indices(const A& a, const B& b, Sign&& sign, Compare&& compare) {
     using T = PackScalarOf<A, B>;
     if constexpr (Affine<A> && Affine<B>) {
         const LaneIndex<T> x = as_affine<T>(a), y = as_affine<T>(b);
@@ -148,7 +154,7 @@ auto compare_indices(const A& a, const B& b, Sign&& sign, Compare&& compare) {
             return sign(Lanes<T>(LaneIndex<T>{first < -most ? -most : first > most ? most : first, step, 0}));
         }
     }
-    return LaneMask<T>::each([&](Index lane) { return compare(index_at(a, lane), index_at(b, lane)); });
+    return compare_each<T>(a, b, compare);
 }
 
 }  // namespace detail
@@ -244,7 +250,7 @@ constexpr auto max(const A& a, const B& b) {
     }                                                                                                              \
     template <class A, class B>                                                                                    \
         requires detail::OfIndices<A, B>                                                                           \
-    auto operator op(const A& a, const B& b) {                                                                     \
+    ATTEND_ALWAYS_INLINE inline auto operator op(const A& a, const B& b) {                                         \
         using L = Lanes<detail::PackScalarOf<A, B>>;                                                               \
         return detail::compare_indices(                                                                            \
             a, b, [](const L& difference) { return difference op L(); }, [](Index x, Index y) { return x op y; }); \

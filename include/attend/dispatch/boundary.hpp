@@ -52,6 +52,8 @@ struct Mask {
     Index left, right;
     const bool* dense;  ///< by columns
     Index dense_rows, dense_columns;
+    Indices documents;  ///< offsets: where documents begin, then the end of the last
+    Indices lengths;    ///< keys, by sequence
     const void* other;  ///< any mask of the program's, which it asks itself
     /// Of `count` pairs, whose queries or whose keys go by that step.
     void (*keep)(const void* other, const Position* first, Index query_step, Index row_step, Index key_step,

@@ -111,9 +111,6 @@ private:
                 x.row_stride,
                 x.column_stride};
     }
-    static boundary::Indices indices_of(std::span<const Index> indices) {
-        return {indices.data(), static_cast<Index>(indices.size())};
-    }
     template <class X>
     static std::size_t bytes(const boundary::Composition& attention, const Shape& s, Index workers, Pass pass) {
         const boundary::Shape shape = shape_of(s);

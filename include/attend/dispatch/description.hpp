@@ -2,7 +2,9 @@
 /// \file
 /// An attention as boundary.hpp describes it to calls of another instruction set.
 
+#include <algorithm>
 #include <concepts>
+#include <span>
 #include <tuple>
 #include <type_traits>
 #include <utility>
@@ -11,6 +13,8 @@
 #include <attend/dispatch/boundary.hpp>
 #include <attend/mask/causal.hpp>
 #include <attend/mask/dense.hpp>
+#include <attend/mask/documents.hpp>
+#include <attend/mask/lengths.hpp>
 #include <attend/mask/sliding_window.hpp>
 #include <attend/modifier/alibi.hpp>
 #include <attend/modifier/bias.hpp>
@@ -45,13 +49,14 @@ inline constexpr bool foreign_sink<SoftmaxWithSink<Logit>> = true;
 
 /// How many masks of a conjunction are of each kind.
 struct MaskCounts {
-    int windows = 0, dense = 0, others = 0;
+    int windows = 0, dense = 0, documents = 0, lengths = 0, others = 0;
 
     constexpr MaskCounts operator+(const MaskCounts& more) const {
-        return {windows + more.windows, dense + more.dense, others + more.others};
+        return {windows + more.windows, dense + more.dense, documents + more.documents, lengths + more.lengths,
+                others + more.others};
     }
     /// Whether each can be told by itself.
-    constexpr bool fit() const { return windows <= 1 && dense <= 1 && others <= 1; }
+    constexpr bool fit() const { return std::max({windows, dense, documents, lengths, others}) <= 1; }
 };
 template <class M>
 inline constexpr MaskCounts mask_counts = {.others = 1};
@@ -63,6 +68,10 @@ template <>
 inline constexpr MaskCounts mask_counts<SlidingWindow> = {.windows = 1};
 template <>
 inline constexpr MaskCounts mask_counts<DenseMask> = {.dense = 1};
+template <>
+inline constexpr MaskCounts mask_counts<Documents> = {.documents = 1};
+template <>
+inline constexpr MaskCounts mask_counts<Lengths> = {.lengths = 1};
 template <class A, class B>
 inline constexpr MaskCounts mask_counts<MaskAnd<A, B>> = mask_counts<A> + mask_counts<B>;
 
@@ -98,6 +107,11 @@ inline void describe(const DenseMask& mask, boundary::Mask& to) {
     to.dense = mask.keep.data();
     to.dense_rows = mask.keep.rows(), to.dense_columns = mask.keep.cols();
 }
+inline boundary::Indices indices_of(std::span<const Index> indices) {
+    return {indices.data(), static_cast<Index>(indices.size())};
+}
+inline void describe(const Documents& mask, boundary::Mask& to) { to.documents = indices_of(mask.offsets); }
+inline void describe(const Lengths& mask, boundary::Mask& to) { to.lengths = indices_of(mask.length); }
 template <class A, class B>
     requires(mask_counts<MaskAnd<A, B>>.fit())
 void describe(const MaskAnd<A, B>& mask, boundary::Mask& to) {

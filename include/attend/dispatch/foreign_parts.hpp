@@ -9,9 +9,8 @@
 
 #include <attend/attention.hpp>
 #include <attend/dispatch/boundary.hpp>
+#include <attend/dispatch/foreign_mask.hpp>
 #include <attend/dispatch/one_of.hpp>
-#include <attend/mask/causal.hpp>
-#include <attend/mask/sliding_window.hpp>
 #include <attend/modifier/alibi.hpp>
 #include <attend/modifier/bias.hpp>
 #include <attend/modifier/soft_cap.hpp>
@@ -29,95 +28,6 @@ using ForeignModifiers =
     OneOf<Modifiers<>, Modifiers<SoftCap>, Modifiers<ForeignAlibi>, Modifiers<SoftCap, ForeignAlibi>,
           Modifiers<ForeignBias<T>>, Modifiers<SoftCap, ForeignBias<T>>, Modifiers<ForeignAlibi, ForeignBias<T>>,
           Modifiers<SoftCap, ForeignAlibi, ForeignBias<T>>>;
-
-/// Keeps what all masks of the description keep; its cover is that of their conjunction. A causal mask and a window are
-/// one band, −right ≤ query − key ≤ left. What is asked of it for each packet is short for these alone, as that decides
-/// what a causal call costs.
-struct ForeignMask {
-    static constexpr Kind kind = Kind::mask;
-
-    boundary::Mask given;
-    SlidingWindow band;
-    bool only_causal, only_band;
-
-    explicit ForeignMask(const boundary::Mask& mask)
-        : given(mask),
-          band(mask.window ? SlidingWindow{mask.left, mask.right} : SlidingWindow{}),
-          only_causal(mask.causal && !mask.window && mask.dense == nullptr && mask.other == nullptr),
-          only_band(mask.dense == nullptr && mask.other == nullptr) {
-        if (mask.causal) band.right = std::min<Index>(band.right, 0);
-    }
-
-    bool operator()(const Position& p) const {
-        if (!band(p)) return false;
-        if (given.dense != nullptr && !given.dense[p.key * given.dense_rows + p.row]) return false;
-        bool kept = true;
-        if (given.other != nullptr) ask(p, 0, 0, 0, 1, &kept);
-        return kept;
-    }
-    template <PackPosition P>
-    ATTEND_ALWAYS_INLINE auto operator()(const P& p) const {
-        if (only_causal) return causal(p);
-        if (only_band) return band(p);
-        return all_kept(p);
-    }
-    ATTEND_ALWAYS_INLINE Cover cover(const Tile& t) const {
-        if (only_causal) return causal.cover(t);
-        if (only_band) return band.cover(t);
-        return cover_of_all(t);
-    }
-
-    /// Calls `f(mask)` with the causal mask, where there is no other, or with this.
-    template <class F>
-    void with(F&& f) const {
-        only_causal ? f(causal) : f(*this);
-    }
-
-private:
-    template <class P>
-    ATTEND_NOINLINE LaneMask<PositionScalar<P>> all_kept(const P& p) const {
-        using C = PositionScalar<P>;
-        LaneMask<C> kept = band(p);
-        if (given.dense != nullptr) kept = kept & dense<C>(p);
-        if (given.other != nullptr) kept = kept & other<C>(p);
-        return kept;
-    }
-    ATTEND_NOINLINE Cover cover_of_all(const Tile& t) const {
-        Cover all = band.cover(t);
-        if (all == Cover::none) return all;
-        if (given.dense != nullptr) all = Cover::some;
-        if (given.other == nullptr) return all;
-        const boundary::Tile tile{t.query_begin, t.query_end, t.key_begin, t.key_end,
-                                  t.row_begin,   t.head,      t.kv_head,   t.sequence};
-        const auto more = static_cast<Cover>(given.cover(given.other, &tile));
-        return more == Cover::all ? all : more;
-    }
-    void ask(const Position& p, Index query_step, Index row_step, Index key_step, Index count, bool* kept) const {
-        const boundary::Position first{p.query, p.key, p.row, p.head, p.kv_head, p.sequence};
-        given.keep(given.other, &first, query_step, row_step, key_step, count, kept);
-    }
-    template <class C>
-    LaneMask<C> other(const LanePosition<C>& p) const {
-        bool kept[simd::width<C>];
-        ask(scalar_position(p, 0), p.query.step, 1, 0, pairs_of(p), kept);
-        return LaneMask<C>::of(kept, pairs_of(p));
-    }
-    template <class C>
-    LaneMask<C> other(const KeyLanePosition<C>& p) const {
-        bool kept[simd::width<C>];
-        ask(scalar_position(p, 0), 0, 0, 1, pairs_of(p), kept);
-        return LaneMask<C>::of(kept, pairs_of(p));
-    }
-    template <class C>
-    LaneMask<C> dense(const LanePosition<C>& p) const {
-        return LaneMask<C>::of(given.dense + p.key * given.dense_rows + p.row.first, p.row.count);
-    }
-    template <class C>
-    LaneMask<C> dense(const KeyLanePosition<C>& p) const {
-        const bool* const first = given.dense + p.key.first * given.dense_rows + p.row;
-        return LaneMask<C>::each([&](Index lane) { return lane < p.key.count && first[lane * given.dense_rows]; });
-    }
-};
 
 /// Softmax, with a sink where there is one.
 struct ForeignSink : SoftmaxFold {

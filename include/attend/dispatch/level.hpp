@@ -3,7 +3,6 @@
 /// The calls of one instruction set, behind boundary.hpp: what a source of the library `attend::dispatch` compiles.
 
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include <attend/dispatch/foreign_cache.hpp>
@@ -20,9 +19,6 @@ StridedView<T> view_of(const boundary::View& x) {
 template <class T>
 Output<T> output_of(const boundary::View& x) {
     return x.data == nullptr ? Output<T>() : Output<T>(view_of<T>(x));
-}
-inline std::span<const Index> span_of(const boundary::Indices& indices) {
-    return {indices.first, static_cast<std::size_t>(indices.count)};
 }
 inline Shape shape_of(const boundary::Shape& s) {
     return {.sequences = s.sequences,

@@ -13,6 +13,14 @@
 
 namespace attend::inline ATTEND_ABI::detail {
 
+/// Calls f with the alternative that a variant holds. One of them it always holds: nothing here throws.
+template <class Variant, class F>
+ATTEND_ALWAYS_INLINE inline void with_chosen(Variant& variant, F&& f) {
+    [&]<std::size_t... i>(std::index_sequence<i...>) ATTEND_ALWAYS_INLINE {
+        static_cast<void>(((variant.index() == i && (static_cast<void>(f(*std::get_if<i>(&variant))), true)) || ...));
+    }(std::make_index_sequence<std::variant_size_v<std::remove_const_t<Variant>>>());
+}
+
 /// One of several chains of modifiers. Kernels ask which one once for many scores, so that these are modified by the
 /// code that the chain alone would have (parts/modifiers.hpp).
 template <class... Chains>
@@ -49,10 +57,7 @@ struct OneOf {
 private:
     template <class Self, class F>
     static void with(Self& self, F&& f) {
-        [&]<std::size_t... i>(std::index_sequence<i...>) {
-            static_cast<void>(
-                ((self.chosen.index() == i && (static_cast<void>(f(*std::get_if<i>(&self.chosen))), true)) || ...));
-        }(std::index_sequence_for<Chains...>());
+        with_chosen(self.chosen, f);
     }
 };
 

@@ -33,13 +33,14 @@ struct MaskAnd {
     constexpr bool operator()(const Position& p) const { return a(p) && b(p); }
     template <class P>
         requires detail::LaneWiseMask<A, P> && detail::LaneWiseMask<B, P>
-    auto operator()(const P& p) const {
+    ATTEND_ALWAYS_INLINE auto operator()(const P& p) const {
         return a(p) & b(p);
     }
-    constexpr Cover cover(const Tile& t) const {
-        const Cover x = cover_of(a, t), y = cover_of(b, t);
-        if (x == Cover::none || y == Cover::none) return Cover::none;
-        return x == Cover::all && y == Cover::all ? Cover::all : Cover::some;
+    ATTEND_ALWAYS_INLINE constexpr Cover cover(const Tile& t) const {
+        const Cover x = cover_of(a, t);
+        if (x == Cover::none) return x;
+        const Cover y = cover_of(b, t);
+        return x == Cover::all || y == Cover::none ? y : Cover::some;
     }
     template <class F>
         requires(detail::ListsKeys<A> || detail::ListsKeys<B>)

@@ -15,7 +15,7 @@ struct Causal {
 
     constexpr bool operator()(const Position& p) const { return p.key <= p.query; }
     template <detail::PackPosition P>
-    auto operator()(const P& p) const {
+    ATTEND_ALWAYS_INLINE auto operator()(const P& p) const {
         return p.key <= p.query;
     }
     constexpr Cover cover(const Tile& t) const {

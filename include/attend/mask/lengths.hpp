@@ -2,15 +2,44 @@
 /// \file
 /// Valid lengths: padding is masked.
 
-#include <algorithm>
 #include <initializer_list>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include <attend/core/concepts.hpp>
 #include <attend/core/errors.hpp>
+#include <attend/core/lanes.hpp>
 
 namespace attend::inline ATTEND_ABI {
+
+namespace detail {
+
+/// What is asked of lengths that stand anywhere.
+struct SequenceLengths {
+    static constexpr Kind kind = Kind::mask;
+
+    std::span<const Index> length;
+
+    bool operator()(const Position& p) const { return p.key < of(p.sequence); }
+    template <class T>
+    LaneMask<T> operator()(const LanePosition<T>& p) const {
+        return LaneMask<T>(p.key < of(p.sequence));
+    }
+    template <class T>
+    LaneMask<T> operator()(const KeyLanePosition<T>& p) const {
+        return p.key < of(p.sequence);
+    }
+    Cover cover(const Tile& t) const {
+        const Index n = of(t.sequence);
+        return t.key_end <= n ? Cover::all : t.key_begin < n ? Cover::some : Cover::none;
+    }
+
+private:
+    Index of(Index sequence) const { return length[static_cast<std::size_t>(sequence)]; }
+};
+
+}  // namespace detail
 
 /// Keeps the first `length[sequence]` keys of each sequence.
 struct Lengths {
@@ -31,14 +60,15 @@ struct Lengths {
             detail::require(n <= shape.keys, "lengths: a length of ", n, " is more than the ", shape.keys, " keys");
         }
     }
-    bool operator()(const Position& p) const { return p.key < of(p.sequence); }
-    Cover cover(const Tile& t) const {
-        const Index n = of(t.sequence);
-        return t.key_end <= n ? Cover::all : t.key_begin < n ? Cover::some : Cover::none;
+    bool operator()(const Position& p) const { return asked()(p); }
+    template <detail::PackPosition P>
+    auto operator()(const P& p) const {
+        return asked()(p);
     }
+    Cover cover(const Tile& t) const { return asked().cover(t); }
 
 private:
-    Index of(Index sequence) const { return length[static_cast<std::size_t>(sequence)]; }
+    detail::SequenceLengths asked() const { return {length}; }
 };
 
 /// `lengths({17, 40})`: one valid number of keys for each sequence of the batch. Holds the lengths. Throws

@@ -31,7 +31,7 @@ struct SlidingWindow {
     }
     constexpr bool operator()(const Position& p) const { return -right <= p.query - p.key && p.query - p.key <= left; }
     template <detail::PackPosition P>
-    auto operator()(const P& p) const {
+    ATTEND_ALWAYS_INLINE auto operator()(const P& p) const {
         return (-right <= p.query - p.key) & (p.query - p.key <= left);
     }
     constexpr Cover cover(const Tile& t) const {

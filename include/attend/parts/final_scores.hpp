@@ -26,7 +26,7 @@ ATTEND_ALWAYS_INLINE inline void with_mask(const M& mask, F&& f) {
 /// Scores that the mask hides become −∞; returns whether it hides any. Asks for all of a packet first, as on the edge
 /// of a causal tile one in four is cut; where queries beside each other see few keys and others each, nearly all are.
 template <class T, class M, PackPosition P>
-bool hide(const M& mask, simd::Packet<T>& s, const P& p) {
+ATTEND_ALWAYS_INLINE inline bool hide(const M& mask, simd::Packet<T>& s, const P& p) {
     constexpr T infinity = std::numeric_limits<T>::infinity();
     const Cover cover = !ListsKeys<M> && are_tile(p) ? cover_of(mask, tile_of_pairs(p)) : Cover::some;
     const auto hidden = simd::broadcast(-infinity);
@@ -49,6 +49,12 @@ bool hide(const M& mask, simd::Packet<T>& s, const P& p) {
     return true;
 }
 
+/// The same, out of line: for what is asked too seldom to have its code in every loop.
+template <class T, class M, PackPosition P>
+ATTEND_NOINLINE bool hide_by_call(const M& mask, simd::Packet<T>& s, const P& p) {
+    return hide<T>(mask, s, p);
+}
+
 /// The products of one query, from the key at `p` on, into final scores. Whole packets are written.
 template <class T, class Each, class M>
 void finish_row(const Each& modifiers, const M& mask, const Position& p, Index keys, Cover cover, T* row) {
@@ -58,7 +64,7 @@ void finish_row(const Each& modifiers, const M& mask, const Position& p, Index k
         at.key.count = std::min(w, keys - j);
         auto x = Lanes<T>::of(simd::load(row + j, at.key.count, T(0)));
         if constexpr (std::tuple_size_v<Each> > 0) x = on_lanes(modifiers, x, at);
-        if (cover == Cover::some) hide<T>(mask, x.packet, at);
+        if (cover == Cover::some) hide_by_call<T>(mask, x.packet, at);
         simd::store(row + j, x.packet);
     }
 }
