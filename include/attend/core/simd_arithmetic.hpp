@@ -138,7 +138,7 @@ inline constexpr bool has_tables =
 #endif
 /// For each lane the entry whose number its lowest bits are.
 template <class P>
-P look_up(const P& entries, const P& numbers) {
+P look_up([[maybe_unused]] const P& entries, [[maybe_unused]] const P& numbers) {
     static_assert(has_tables<PacketScalar<P>>);
 #if defined(EIGEN_VECTORIZE_AVX512)
     if constexpr (is_packet<P, float, 64>) {
@@ -150,7 +150,7 @@ P look_up(const P& entries, const P& numbers) {
 }
 /// x · 2^⌊n⌋, rounded to what numbers there are: down through the denormals to 0, and up to ∞.
 template <class P>
-P scale(const P& x, const P& n) {
+P scale([[maybe_unused]] const P& x, [[maybe_unused]] const P& n) {
     static_assert(has_tables<PacketScalar<P>>);
 #if defined(EIGEN_VECTORIZE_AVX512)
     if constexpr (is_packet<P, float, 64>) {

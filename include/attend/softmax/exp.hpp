@@ -4,7 +4,7 @@
 
 #include <cmath>
 #include <cstddef>
-#include <iterator>
+#include <cstdint>
 #include <limits>
 #include <type_traits>
 
