@@ -55,13 +55,18 @@ std::string run_cached_case(const Case& given, const Wants& wants, Statistics& s
         History<Held>(x, held, setup.call).run();
         setup.complain(read_back(held, setup.call));
         setup.expect(right);
-        CachedGradients<typename Held::T> gradients(setup);
-        call_all(
-            attention, setup, [&](auto out, auto& options) { attention(setup.q.input(), held.cache, out, options); },
-            [&](auto& options) {
+        call_forward(attention, setup,
+                     [&](auto out, auto& options) { attention(setup.q.input(), held.cache, out, options); });
+        // Keys at positions of their own serve forward calls alone.
+        if constexpr (requires { held.cache.position(Index(), Index()); }) {
+            setup.trains = false;
+        } else {
+            CachedGradients<typename Held::T> gradients(setup);
+            call_backward(attention, setup, [&](auto& options) {
                 attention.backward(setup.q.input(), held.cache, setup.out.input(), setup.lse.input(),
                                    setup.dout.input(), setup.dq.view(), gradients, options);
             });
+        }
     } catch (const std::exception& error) {
         return std::string("threw: ") + error.what();
     }

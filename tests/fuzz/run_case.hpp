@@ -151,7 +151,8 @@ struct Setup {
     };
 
     Case x;
-    bool cached;  ///< whether keys and values are those of a cache, not operands
+    bool cached;         ///< whether keys and values are those of a cache, not operands
+    bool trains = true;  ///< whether there is a backward call
     oracle::Call call{};
     oracle::Result expected{};
     attend::Shape shape{};
@@ -244,9 +245,9 @@ void call_of_matrices(const A& attention, Setup<X>& s) {
     s.matrix_dk = s.placed_of(dk, kv_heads), s.matrix_dv = s.placed_of(dv, kv_heads);
 }
 
-/// Everything that is asked of an attention, by `call(out, options)` and `call_backward(options)`.
-template <class X, class A, class Call, class CallBackward>
-void call_all(const A& attention, Setup<X>& s, const Call& call, const CallBackward& call_backward) {
+/// All forward calls that are asked of an attention, each by `call(out, options)`.
+template <class X, class A, class Call>
+void call_forward(const A& attention, Setup<X>& s, const Call& call) {
     using T = attend::Compute<X>;
     const auto executor = executor_of(s.x);
     const attend::Index workers = executor.concurrency();
@@ -272,6 +273,13 @@ void call_all(const A& attention, Setup<X>& s, const Call& call, const CallBackw
         forward(s.weighed_out.view(), {}, s.weights.view(), workspace.get());
         if (!workspace.end_is_untouched()) s.complain("a call for weights wrote behind its workspace");
     }
+}
+
+/// And backward, by `call(options)`.
+template <class X, class A, class Call>
+void call_backward(const A& attention, Setup<X>& s, const Call& call) {
+    const auto executor = executor_of(s.x);
+    const auto sequences = attend::Sequences(s.query_begin), key_sequences = attend::Sequences(s.key_begin);
     A gradient = attend::zero_gradient(attention);
     attend::Index which = 0;
     attend::visit_parameters(gradient, [&](std::string_view, auto& matrix) {
@@ -287,9 +295,10 @@ void call_all(const A& attention, Setup<X>& s, const Call& call, const CallBackw
     if (s.call.dweights.rows > 0) options.dweights = s.dweights.input();
     if (s.ragged()) options.sequences = sequences;
     if (s.ragged() && s.own_key_sequences && !s.cached) options.key_sequences = key_sequences;
-    ExactWorkspace workspace = need(attend::Pass::backward);
+    ExactWorkspace workspace(
+        attention.template workspace_bytes<X>(s.shape, executor.concurrency(), attend::Pass::backward));
     options.workspace = workspace.get();
-    call_backward(options);
+    call(options);
     if (!workspace.end_is_untouched()) s.complain("backward wrote behind its workspace");
     which = 0;
     attend::visit_parameters(gradient, [&](std::string_view name, auto& matrix) {
@@ -302,15 +311,15 @@ void call_all(const A& attention, Setup<X>& s, const Call& call, const CallBackw
     });
 }
 
-/// Of an attention on operands.
+/// Everything that is asked of an attention on operands.
 template <class X, class A>
 void call_all(const A& attention, Setup<X>& s) {
-    call_all(
-        attention, s, [&](auto out, auto& options) { attention(s.q.input(), s.k.input(), s.v.input(), out, options); },
-        [&](auto& options) {
-            attention.backward(s.q.input(), s.k.input(), s.v.input(), s.out.input(), s.lse.input(), s.dout.input(),
-                               s.dq.view(), s.dk.view(), s.dv.view(), options);
-        });
+    call_forward(attention, s,
+                 [&](auto out, auto& options) { attention(s.q.input(), s.k.input(), s.v.input(), out, options); });
+    call_backward(attention, s, [&](auto& options) {
+        attention.backward(s.q.input(), s.k.input(), s.v.input(), s.out.input(), s.lse.input(), s.dout.input(),
+                           s.dq.view(), s.dk.view(), s.dv.view(), options);
+    });
 }
 
 /// A composition: what it is called, of what family it is, and how a case of it runs. Gives what is wrong, or nothing.
