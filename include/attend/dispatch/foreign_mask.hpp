@@ -114,12 +114,12 @@ public:
 
     explicit ForeignMask(const boundary::Mask& mask) : chosen_(MixedMask(mask)) {
         if (mask.dense != nullptr || mask.other != nullptr) return;
-        const bool documents = mask.documents.count > 0, lengths = mask.lengths.count > 0;
-        if (documents && lengths) return;
-        if (documents) {
-            chosen_ = Beside<DocumentOffsets>{band_of(mask), {span_of(mask.documents)}};
-        } else if (lengths) {
-            chosen_ = Beside<SequenceLengths>{band_of(mask), {span_of(mask.lengths)}};
+        const bool banded = mask.causal || mask.window;
+        if (mask.documents.count > 0 && mask.lengths.count > 0) return;
+        if (mask.documents.count > 0) {
+            choose(banded, band_of(mask), DocumentOffsets{span_of(mask.documents)});
+        } else if (mask.lengths.count > 0) {
+            choose(banded, band_of(mask), SequenceLengths{span_of(mask.lengths)});
         } else if (mask.causal && !mask.window) {
             chosen_ = causal;
         } else {
@@ -148,7 +148,18 @@ private:
     template <class Mask>
     using Beside = MaskAnd<SlidingWindow, Mask>;
 
-    std::variant<Causal, SlidingWindow, Beside<DocumentOffsets>, Beside<SequenceLengths>, MixedMask> chosen_;
+    template <class Mask>
+    void choose(bool banded, const SlidingWindow& band, const Mask& mask) {
+        if (banded) {
+            chosen_ = Beside<Mask>{band, mask};
+        } else {
+            chosen_ = mask;
+        }
+    }
+
+    std::variant<Causal, SlidingWindow, DocumentOffsets, SequenceLengths, Beside<DocumentOffsets>,
+                 Beside<SequenceLengths>, MixedMask>
+        chosen_;
 };
 
 }  // namespace attend::detail

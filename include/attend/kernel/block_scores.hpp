@@ -285,8 +285,8 @@ private:
             const LanePosition<T> p{query, key + j, row, head, kv_head, sequence};
             auto x = Lanes<T>::of(whole ? simd::load(s) : simd::load(s, count, T(0)));
             if constexpr (any && !modifies_tiles<Each>) x = on_lanes(modifiers, x, p);
-            const bool hides =
-                cover == Cover::some && (whole ? hide<T>(mask, x.packet, p) : hide_by_call<T>(mask, x.packet, p));
+            const bool hides = cover == Cover::some &&
+                               (whole ? hide<T>(mask, x.packet, p) : hide_by_call<T>(attention_.mask, x.packet, p));
             if (any || hides) whole ? simd::store(s, x.packet) : simd::store<T>(s, x.packet, count);
             most = simd::max(most, x.packet);
         }

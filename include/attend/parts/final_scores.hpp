@@ -49,10 +49,12 @@ ATTEND_ALWAYS_INLINE inline bool hide(const M& mask, simd::Packet<T>& s, const P
     return true;
 }
 
-/// The same, out of line: for what is asked too seldom to have its code in every loop.
+/// The same, out of line: for what is asked too seldom to have the code of each mask in every loop.
 template <class T, class M, PackPosition P>
 ATTEND_NOINLINE bool hide_by_call(const M& mask, simd::Packet<T>& s, const P& p) {
-    return hide<T>(mask, s, p);
+    bool any = false;
+    with_mask(mask, [&](const auto& chosen) { any = hide<T>(chosen, s, p); });
+    return any;
 }
 
 /// The products of one query, from the key at `p` on, into final scores. Whole packets are written.
@@ -70,9 +72,8 @@ void finish_row(const Each& modifiers, const M& mask, const Position& p, Index k
 }
 template <class T, class A>
 void finish_row(const A& attention, const Position& p, Index keys, Cover cover, T* row) {
-    with_modifiers(attention.modifiers, [&](const auto& each) {
-        with_mask(attention.mask, [&](const auto& mask) { finish_row<T>(each, mask, p, keys, cover, row); });
-    });
+    with_modifiers(attention.modifiers,
+                   [&](const auto& each) { finish_row<T>(each, attention.mask, p, keys, cover, row); });
 }
 
 }  // namespace attend::detail
