@@ -33,7 +33,7 @@ WORD = (r"(?<!\w)(?:operator\(\)|(?<=struct )\w+|(?<=using )\w+|[A-Za-z_]\w*(?=`
 CONVENTIONAL = re.compile(r"operator(?:[-+*/%]=?|[<>=!]=|[<>]|!|\[\]|=|&&|\|\|| bool)$")
 # A body that does nothing but refuse a call in words, when it is compiled.
 ONLY_REFUSES = re.compile(
-    r"\{\s*(?:constexpr [^;]*;\s*)*(?:(?:static_assert\(|refuse_\w+<)[^;]*;\s*)+(?:return \{\};\s*)?\}$")
+    r"\{\s*(?:constexpr [^;]*;\s*)*(?:(?:static_assert\(|(?:\w+::)?refuse_\w+<)[^;]*;\s*)+(?:return \{\};\s*)?\}$")
 REFUSES = re.compile(r"(?<!\w)(?:require|refuse|fail|check\w*)\s*(?:<[\w:]+>)?\(")
 SAYS_REFUSAL = re.compile(r"\b(?:throws?|refuse[sd]?)\b", re.I)
 SHAPE = re.compile(r"×|\brows?\b|\bcolumns?\b|\bshape[sd]?\b|\bnumbers?\b")
