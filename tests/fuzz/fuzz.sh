@@ -27,4 +27,4 @@ if [ $status -ne 0 ]; then
     grep -m1 -B2 -A25 -E 'WRONG|ERROR|runtime error' log || tail -n 40 log
 fi
 echo "fuzzer: ${runs:-?} runs in $seconds s, $([ $status -eq 0 ] && echo 0 || echo 1) crashes"
-exit $status
+[ $status -eq 0 ]  # not libFuzzer's own code, 77, which says elsewhere that something cannot run here

@@ -3,7 +3,11 @@
 
 #include <attend/attend.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <limits>
+#include <span>
+#include <vector>
 
 #include <support/call.hpp>
 #include <support/catch.hpp>
@@ -150,6 +154,28 @@ TEST_CASE("modifiers empty rows, and behind a score of -infinity they have gradi
     check_all_rows_empty(attention(no_end, Hidden::all_rows, 0.1, Hidden::all_rows, nothing));
     check_one_empty_row(attention(no_end, Hidden::one_row, 0.1, nothing, nothing));
     check_masks([&](Hidden hidden) { return attention(no_end, nothing, 0.1, nothing, hidden); });
+}
+
+TEST_CASE("of tiles that a mask hides without saying so, nothing is left of what the scratch held") {
+    // Several blocks of queries and tiles of keys. The offsets of no document tell nothing of the tiles around them.
+    const Index queries = 130, keys = 100;
+    const RowMatrix<double> q = RowMatrix<double>::Random(queries, 3), k = RowMatrix<double>::Random(keys, 3),
+                            v = RowMatrix<double>::Random(keys, 2), dout = RowMatrix<double>::Random(queries, 2);
+    const auto check = [&](const auto& attention) {
+        std::vector<std::byte> memory(std::size_t{1} << 22, std::byte{0xff});  // every number is NaN
+        Workspace workspace{std::span<std::byte>(memory)};
+        RowMatrix<double> out, dq, dk, dv;
+        Eigen::MatrixXd lse;
+        attention(q, k, v, out, {.workspace = &workspace, .lse = lse});
+        std::fill(memory.begin(), memory.end(), std::byte{0xff});
+        attention.backward(q, k, v, out, lse, dout, dq, dk, dv, {.workspace = &workspace});
+        CHECK(all_zero(out));
+        CHECK((lse.array() == -infinity).all());
+        CHECK((all_zero(dq) && all_zero(dk) && all_zero(dv)));
+    };
+    check(scaled_dot_product >> mask([](Position) { return false; }));
+    check(dot_product >> documents({50, 50, 50}));
+    check(score([](auto a, auto b) { return a * b; }) >> mask([](Position) { return false; }));
 }
 
 TEST_CASE("an attention of no queries has no rows") {

@@ -146,24 +146,26 @@ public:
         scores_.load_queries(true);
         products_.load(gradients_.dout, gradients_.lse);
         score_gradients_.load_dout();
-        bool first = true;
+        bool begun = false;  // dq
+        const auto begin_queries = [&] {
+            std::fill_n(z_.dq, products_.width * rows_.lanes, T(0));
+            begun = true;
+        };
         score_gradients_.for_each_tile(
             Scores::dot && products_.finite,
             [&](Index begin, Index keys, Cover cover, const LaneRange& range, T* ds) {
                 if constexpr (!Scores::dot) return;
-                if (first && range.count() < rows_.lanes) {
-                    std::fill_n(z_.dq, products_.width * rows_.lanes, T(0));
-                    first = false;
-                }
+                if (!begun && range.count() < rows_.lanes) begin_queries();
                 products_.add_to_queries(score_gradients_.keys_of_tile(begin, keys), begin, keys, range,
-                                         cover == Cover::some, ds, first ? nullptr : z_.ones,
+                                         cover == Cover::some, ds, begun ? z_.ones : nullptr,
                                          PairTest(attention_.mask));
+                begun = true;
             },
             [&](Index begin, Index keys, const T* p, const T* ds) {
-                add_to_keys(begin, keys, p, ds, first);
-                first = false;
+                if (!begun) begin_queries();  // as features are paired one by one, or no range saw a key of the tile
+                add_to_keys(begin, keys, p, ds);
             });
-        if (!first) add_query_gradients();
+        if (begun) add_query_gradients();
     }
 
 private:
@@ -171,7 +173,7 @@ private:
     using Scores = BlockScores<T, A, X, E>;
 
     /// dv += p · dout and dk += ds · q of a tile; where features are paired one by one, their gradients.
-    void add_to_keys(Index begin, Index keys, const T* p, const T* ds, [[maybe_unused]] bool first) {
+    void add_to_keys(Index begin, Index keys, const T* p, const T* ds) {
         bool& touched = keys_.touched[begin / key_block];
         const T* const add = touched ? z_.ones : nullptr;
         touched = true;
@@ -180,7 +182,6 @@ private:
         if constexpr (Scores::dot) {
             products_.add_product(ds, keys, products_.q, keys_.dk_stride, dk, add);
         } else {
-            if (first) std::fill_n(z_.dq, products_.width * rows_.lanes, T(0));
             if (add == nullptr) std::fill_n(dk, keys * keys_.dk_stride, T(0));
             const StridedMatrix<T> k = score_gradients_.keys_of_tile(begin, keys);
             add_pair_gradients(attention_.score(), scores_.pair_tiles(k, keys), keys, ds, z_.dq, dk, keys_.dk_stride,
