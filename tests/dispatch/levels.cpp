@@ -35,7 +35,9 @@ std::string said() {
 }
 /// The same of a process with ATTEND_LEVEL=level.
 std::string said_with(const char* program, const std::string& level) {
-    const std::string command = "ATTEND_LEVEL='" + level + "' '" + program + "'";
+    const char* const runner = std::getenv("ATTEND_RUNNER");
+    const std::string command =
+        "ATTEND_LEVEL='" + level + "' " + (runner == nullptr ? "" : runner) + " '" + program + "'";
     std::string text;
     FILE* const pipe = popen(command.c_str(), "r");
     if (pipe == nullptr) return "no process";

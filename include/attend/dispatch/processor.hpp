@@ -18,6 +18,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
+#elif defined(__aarch64__) && defined(__linux__)
+#define ATTEND_DISPATCH_AARCH64 1
+#include <sys/auxv.h>
 #endif
 
 namespace attend::inline ATTEND_ABI::detail {
@@ -34,6 +37,8 @@ constexpr std::string_view compiled_level() {
     return "avx2";
 #elif defined(__x86_64__) && !defined(__SSE3__)
     return "sse2";
+#elif defined(__aarch64__) && defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+    return "neon_bf16";
 #elif defined(__aarch64__)
     return "neon";
 #else
@@ -92,6 +97,16 @@ private:
 };
 #endif
 
+#if defined(ATTEND_DISPATCH_AARCH64)
+/// Whether the system tells that the processor has what GCC and Clang may use for -march=armv8.2-a+bf16.
+inline bool aarch64_bf16() {
+    constexpr unsigned long crc32 = 1UL << 7, atomics = 1UL << 8, multiply_and_double = 1UL << 12,
+                            persistence = 1UL << 16, all = crc32 | atomics | multiply_and_double | persistence;
+    constexpr unsigned long bf16 = 1UL << 14;  // in the second word
+    return (getauxval(AT_HWCAP) & all) == all && (getauxval(AT_HWCAP2) & bf16) != 0;
+}
+#endif
+
 /// Whether code of a level runs here.
 inline bool processor_has([[maybe_unused]] std::string_view level) {
 #if defined(ATTEND_DISPATCH_X86)
@@ -100,6 +115,8 @@ inline bool processor_has([[maybe_unused]] std::string_view level) {
     if (level == "avx512") return processor.avx512();
     if (level == "avx512_bf16") return processor.avx512_bf16();
     if (level == "amx") return processor.amx();
+#elif defined(ATTEND_DISPATCH_AARCH64)
+    if (level == "neon_bf16") return aarch64_bf16();
 #endif
     return true;
 }
