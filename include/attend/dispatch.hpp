@@ -23,8 +23,8 @@ namespace attend::inline ATTEND_ABI {
 /// two joined with one of the others by `&`; any other is asked packet by packet, out of line.
 ///
 /// A level is an instruction set: x86-64 has "sse2", "avx2", "avx512", "avx512_bf16" and "amx", AArch64 on Linux "neon"
-/// and "neon_bf16". The environment variable ATTEND_LEVEL, read by the first call, names one, of which it throws `std::invalid_argument` where the
-/// processor or the library has it not.
+/// and "neon_bf16". The environment variable ATTEND_LEVEL, read by the first call, names one, of which it throws
+/// `std::invalid_argument` where the processor or the library has it not.
 struct Dispatched : detail::DispatchedCalls {
     auto spelled(const auto& say) const { return say("dispatched"); }
 
