@@ -42,10 +42,16 @@ constexpr const char* name_of_stored() {
 /// Room for tokens that are forgotten again.
 inline constexpr Index spare_keys = 20;
 
+/// Of a cache that keeps all tokens.
+struct KeepsAll {
+    static Index gone(const Case&, Index, Index) { return 0; }
+    static Index first_keys(const Case&) { return 0; }
+};
+
 /// Each of these makes the cache of a case, and says how many tokens of a sequence with so many keys are gone, and
 /// behind how many of its first keys they were.
 template <class T_, class Stored_>
-struct Kv {
+struct Kv : KeepsAll {
     using T = T_;
     using Stored = Stored_;
     static constexpr const char* name = "KvCache";
@@ -58,12 +64,10 @@ struct Kv {
                  .capacity = x.keys + spare_keys,
                  .sequences = x.sequences,
                  .latent = x.d_v <= x.d_k && x.uniform_at(301) < 0.25}) {}
-    static Index gone(const Case&, Index, Index) { return 0; }
-    static Index first_keys(const Case&) { return 0; }
 };
 
 template <class T_, class Stored_>
-struct Paged {
+struct Paged : KeepsAll {
     using T = T_;
     using Stored = Stored_;
     static constexpr const char* name = "PagedCache";
@@ -81,8 +85,6 @@ struct Paged {
         constexpr std::array<Index, 6> sizes{1, 5, 16, 32, 48, 128};
         return sizes[static_cast<std::size_t>(6 * x.uniform_at(302))];
     }
-    static Index gone(const Case&, Index, Index) { return 0; }
-    static Index first_keys(const Case&) { return 0; }
 };
 
 template <class T_, class Stored_>
