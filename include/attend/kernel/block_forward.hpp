@@ -104,8 +104,10 @@ public:
             set_lanes(z_.rows.factor, rows_.lanes, T(1));
         }
         output_.write(results.out, results.lse);
-        const bool writes = output_.wants_weights(results.weights), shows = output_.is_looked_at(results.insight);
-        if (writes || shows) weigh_again(writes ? &results.weights : nullptr, shows ? &results.insight : nullptr);
+        const BlockWeights<T, X> weights(rows_, z_, by_rows_);
+        const bool writes = weights.wants(results.weights), shows = weights.is_looked_at(results.insight);
+        if (writes || shows)
+            weigh_again(weights, writes ? &results.weights : nullptr, shows ? &results.insight : nullptr);
     }
 
 private:
@@ -257,12 +259,13 @@ private:
     }
     /// The weights of all keys, tile by tile, formed again but where a normalizer needed its rows whole: they are
     /// written, and shown to those who look at them.
-    ATTEND_NOINLINE void weigh_again(const WeightsOutput<T>* weights, const Insight<T>* insight) {
+    ATTEND_NOINLINE void weigh_again(const BlockWeights<T, X>& weights, const WeightsOutput<T>* output,
+                                     const Insight<T>* insight) {
         [[maybe_unused]] const auto session = engine().session();
         const Index end = rows_.problem.keys(rows_.block.sequence);
         walk_keys(0, end, [&](KeyTile<T>& tile, Cover cover) {
             if (cover == Cover::none) {
-                if (weights != nullptr) output_.hide_weights(tile.begin, tile.begin + tile.keys, *weights);
+                if (output != nullptr) weights.hide(tile.begin, tile.begin + tile.keys, *output);
                 return;
             }
             T* const s = scores_of(tile);
@@ -276,10 +279,10 @@ private:
                 }
                 rows_.drop(tile.position, tile.keys, s, apart_);
             }
-            if (weights != nullptr) output_.write_weights(tile.begin, tile.keys, s, apart_, *weights);
-            if (insight != nullptr) output_.show(tile, s, apart_, *insight);
+            if (output != nullptr) weights.write(tile.begin, tile.keys, s, apart_, *output);
+            if (insight != nullptr) weights.show(tile, s, apart_, *insight);
         });
-        if (weights != nullptr) output_.hide_weights(end, weights->to.columns, *weights);
+        if (output != nullptr) weights.hide(end, output->to.columns, *output);
     }
 
     const A& attention_;

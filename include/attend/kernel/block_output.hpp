@@ -1,32 +1,21 @@
 #pragma once
 /// \file
-/// What the forward pass of a block does without knowing its attention: it weighs values, and writes the output, the
-/// LSE and the weights.
+/// What the forward pass of a block does without knowing its attention: it weighs values, and writes the output and the
+/// LSE.
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <new>
-#include <span>
 
-#include <attend/core/insight.hpp>
 #include <attend/core/read_ahead.hpp>
 #include <attend/kernel/block_scratch.hpp>
+#include <attend/kernel/block_weights.hpp>
 #include <attend/kernel/held_rows.hpp>
 #include <attend/kernel/listed_keys.hpp>
 #include <attend/kernel/walk.hpp>
 
 namespace attend::inline ATTEND_ABI::detail::fused {
-
-/// Where weights go, of all rows or of some; nowhere, where there is no memory.
-template <class T>
-struct WeightsOutput {
-    StridedView<T> to;
-    bool some = false;
-    std::span<const Index> rows;  ///< which, in rising order
-
-    bool wanted() const { return to.data != nullptr; }
-};
 
 /// What a forward call writes, and who looks at its weights.
 template <class T, class X>
@@ -185,99 +174,7 @@ public:
         }
     }
 
-    /// Writes factor ∘ weights of a tile, after dropout, into the block's rows of the weights.
-    ATTEND_NOINLINE void write_weights(Index begin, Index count, const T* weights, const ScoreStrides& apart,
-                                       const WeightsOutput<T>& output) const {
-        const StridedView<T>& to = output.to;
-        if (output.some) {
-            return for_each_chosen(output, [&](auto row, Index lane) {
-                for (Index j = 0; j < count; ++j)
-                    row[begin + j] = z.rows.factor[lane] * weights[j * apart.key + lane * apart.query];
-            });
-        }
-        for (Index h = 0; h < rows.block.heads; ++h) {
-            auto of_head = rows.of(to, h).middleCols(begin, count);
-            const Index from = h * rows.block.rows;
-            if (!by_rows) {
-                lanes_to_rows(weights, rows.lanes, from, z.rows.factor, rows.block.rows, count, of_head.data(),
-                              of_head.outerStride(), of_head.innerStride());
-                continue;
-            }
-            for (Index i = 0; i < rows.block.rows; ++i) {
-                for (Index j = 0; j < count; ++j)
-                    of_head(i, j) = z.rows.factor[from + i] * weights[j * apart.key + (from + i) * apart.query];
-            }
-        }
-    }
-    /// The weights of keys that nobody sees, or that a shorter sequence has not.
-    void hide_weights(Index begin, Index end, const WeightsOutput<T>& output) const {
-        if (output.some)
-            return for_each_chosen(output, [&](auto row, Index) { row.segment(begin, end - begin).setZero(); });
-        for (Index h = 0; h < rows.block.heads; ++h) rows.of(output.to, h).middleCols(begin, end - begin).setZero();
-    }
-    /// Whether weights of some of the block's rows are wanted.
-    bool wants_weights(const WeightsOutput<T>& output) const {
-        if (!output.some) return output.wanted();
-        const auto [from, end] = chosen(output);
-        return output.wanted() && from < end;
-    }
-
-    /// Shows a tile of weights to those who look at them, head by head.
-    ATTEND_NOINLINE void show(const KeyTile<T>& tile, const T* weights, const ScoreStrides& apart,
-                              const Insight<T>& insight) const {
-        for (Index h = 0; h < rows.block.heads; ++h) {
-            const Index lane = h * rows.block.rows, from = lane * apart.query;
-            insight.take({.sequence = rows.block.sequence,
-                          .head = rows.block.head + h,
-                          .part = rows.block.part_of_head,
-                          .row = first_row(),
-                          .rows = rows.block.rows,
-                          .key = tile.begin,
-                          .keys = tile.keys,
-                          .query_position = rows.position(lane, 0).query,
-                          .key_position = tile.position,
-                          .row_stride = apart.query,
-                          .key_stride = apart.key,
-                          .weights = weights + from,
-                          .factors = z.rows.factor + lane,
-                          .scores = z.seen == nullptr ? nullptr : z.seen + from});
-        }
-    }
-    /// Whether anybody looks at some of the block's rows.
-    bool is_looked_at(const Insight<T>& insight) const {
-        bool is = false;
-        for (Index h = 0; insight && rows.block.rows > 0 && h < rows.block.heads; ++h)
-            is = is || insight.wants(rows.block.head + h, first_row(), rows.block.rows);
-        return is;
-    }
-
 private:
-    /// The block's first row, counted through all sequences.
-    Index first_row() const {
-        const Problem<X>& problem = rows.problem;
-        const Index sequence = rows.block.sequence;
-        return problem.batch(sequence) * problem.q.rows + problem.first_row(sequence) + rows.block.row;
-    }
-    /// Which of the chosen rows are the block's.
-    std::pair<Index, Index> chosen(const WeightsOutput<T>& output) const {
-        const Index start = rows.problem.first_row(rows.block.sequence) + rows.block.row;
-        const auto at = [&](Index row) {
-            return std::lower_bound(output.rows.begin(), output.rows.end(), row) - output.rows.begin();
-        };
-        return {at(start), at(start + rows.block.rows)};
-    }
-    /// Calls `f(row, lane)` for them, of each head.
-    template <class F>
-    void for_each_chosen(const WeightsOutput<T>& output, F&& f) const {
-        const auto [from, end] = chosen(output);
-        const Index start = rows.problem.first_row(rows.block.sequence) + rows.block.row;
-        for (Index h = 0; h < rows.block.heads; ++h) {
-            Slice<T> slice = rows_of(output.to, rows.problem.batch(rows.block.sequence) * output.to.sequence_stride,
-                                     rows.block.head + h, output.to.rows);
-            for (Index i = from; i < end; ++i)
-                f(slice.row(i), h * rows.block.rows + output.rows[static_cast<std::size_t>(i)] - start);
-        }
-    }
     void add_values(KeyTile<T>& tile, const LaneRange& range, LaneOperand<T>& weights, const T* factor,
                     const ScoreStrides& apart, const Products<T, E>& products) const {
         const Index count = tile.keys;
