@@ -116,6 +116,15 @@ TEST_CASE("shift_left shifts the bits of every lane and nothing across lanes") {
     for (const double lane : wide) CHECK(std::bit_cast<std::uint64_t>(lane) == 0x3ff0000000000000ULL);
 }
 
+TEST_CASE("add_bits adds the bits of every lane and carries nothing across lanes") {
+    const auto narrow = lanes<float>(simd::add_bits(simd::broadcast(std::bit_cast<float>(0xff80007fU)),
+                                                    simd::broadcast(std::bit_cast<float>(0x40000001U))));
+    for (const float lane : narrow) CHECK(std::bit_cast<std::uint32_t>(lane) == 0x3f800080U);
+    const auto wide = lanes<double>(simd::add_bits(simd::broadcast(std::bit_cast<double>(0xfff00000000003ffULL)),
+                                                   simd::broadcast(std::bit_cast<double>(0x4000000000000001ULL))));
+    for (const double lane : wide) CHECK(std::bit_cast<std::uint64_t>(lane) == 0x3ff0000000000400ULL);
+}
+
 #if defined(EIGEN_VECTORIZE_AVX512) && !defined(ATTEND_GNU_PACKETS)
 TEMPLATE_TEST_CASE("look_up asks the lowest bits of a lane alone", "", float, double) {
     using T = TestType;

@@ -29,6 +29,12 @@ P shift_left(const P& x) {
     using Bits = typename CompilersVector<P, LaneBits<PacketScalar<P>>>::type;
     return bit_cast<P>(bit_cast<Bits>(x) << count);
 }
+/// The sum of each lane's bits, as unsigned integers.
+template <class P>
+P add_bits(const P& a, const P& b) {
+    using Bits = typename CompilersVector<P, LaneBits<PacketScalar<P>>>::type;
+    return bit_cast<P>(bit_cast<Bits>(a) + bit_cast<Bits>(b));
+}
 
 template <class T>
 ATTEND_ALWAYS_INLINE inline Scientific<T> exponent_and_mantissa(const Packet<T>& x) {

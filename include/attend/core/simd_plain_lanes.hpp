@@ -45,6 +45,23 @@ P shift_left(const P& x) {
     store(from, x);
     return lane_by_lane<T>([&](int i) { return bit_cast<T>(bit_cast<LaneBits<T>>(from[i]) << count); });
 }
+/// The sum of each lane's bits, as unsigned integers.
+template <class P>
+P add_bits(const P& a, const P& b) {
+    using T = PacketScalar<P>;
+#if defined(EIGEN_VECTORIZE_AVX512)
+    if constexpr (is_packet<P, float, 64>)
+        return _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), _mm512_castps_si512(b)));
+    if constexpr (is_packet<P, double, 64>)
+        return _mm512_castsi512_pd(_mm512_add_epi64(_mm512_castpd_si512(a), _mm512_castpd_si512(b)));
+#endif
+    T left[width<T>], right[width<T>];
+    store(left, a);
+    store(right, b);
+    return lane_by_lane<T>([&](int i) {
+        return bit_cast<T>(static_cast<LaneBits<T>>(bit_cast<LaneBits<T>>(left[i]) + bit_cast<LaneBits<T>>(right[i])));
+    });
+}
 
 /// Each lane rounded to the nearest number of 16 bits.
 template <class T>

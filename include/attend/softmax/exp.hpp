@@ -2,9 +2,12 @@
 /// \file
 /// The exponential function, on packets.
 
+#include <array>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <type_traits>
 
@@ -14,15 +17,30 @@
 
 namespace attend::inline ATTEND_ABI::detail {
 
+/// The roots of 2, from the bits of each its number, shifted, taken away.
+template <class T, int shift>
+alignas(64) inline constexpr auto roots_less_numbers = [] {
+    std::array<T, std::size(ExpConstants<T>::roots)> roots{};
+    for (std::size_t i = 0; i < roots.size(); ++i) {
+        using Bits = simd::LaneBits<T>;
+        roots[i] = simd::bit_cast<T>(simd::bit_cast<Bits>(ExpConstants<T>::roots[i]) - (static_cast<Bits>(i) << shift));
+    }
+    return roots;
+}();
+
 /// The parts of e^x = 2^n · e^r of float or double lanes, with ln 2 in one part unless `exact`.
-template <class T, bool exact>
+///
+/// Of several packets a step is made of each before the next: one takes so many that wait for each other that a
+/// processor does not see far enough to begin with the next packet by itself.
+template <class T, bool exact, int packets = 1>
 struct ExpParts {
     using C = ExpConstants<T>;
+    using Packets = simd::Packet<T>[packets];
     static constexpr bool by_table = simd::has_tables<T>;
 
-    simd::Packet<T> n_rounder;   ///< n + `rounder`
-    simd::Packet<T> n;           ///< a multiple of 1, or `by_table` of 1 / width
-    simd::Packet<T> e_r_less_1;  ///< e^r − 1, for |r| <= ln 2 / 2, or a width-th of it
+    Packets n_rounder;   ///< n + `rounder`
+    Packets n;           ///< a multiple of 1, or `by_table` of 1 / width
+    Packets e_r_less_1;  ///< e^r − 1, for |r| <= ln 2 / 2, or a width-th of it
 
     /// Adding this rounds to n. It leaves n + bias in the lowest bits of the sum, where a shift makes it an exponent,
     /// or the number of a root.
@@ -32,39 +50,67 @@ struct ExpParts {
     }();
     static constexpr T log2e = T(1.44269504088896340736L);
 
-    ATTEND_ALWAYS_INLINE explicit ExpParts(const simd::Packet<T>& x) {
+    ATTEND_ALWAYS_INLINE explicit ExpParts(const Packets& x) {
         const auto c = [](T constant) ATTEND_ALWAYS_INLINE { return simd::broadcast(constant); };
         constexpr T upper = by_table ? C::fused_ln2_upper : C::ln2_upper,
                     lower = by_table ? C::fused_ln2_lower : C::ln2_lower;
-        n_rounder = simd::as_written(simd::madd(x, c(log2e), c(rounder)));
-        n = simd::sub(n_rounder, c(rounder));
-        const auto r = exact ? simd::madd(n, c(-lower), simd::as_written(simd::madd(n, c(-upper), x)))
-                             : simd::madd(n, c(-(upper + lower)), x);
-        if constexpr (by_table) {
-            e_r_less_1 = simd::madd(polynomial(C::short_polynomial, r), simd::mul(r, r), r);
+        each([&](auto i)
+                 ATTEND_ALWAYS_INLINE { n_rounder[i] = simd::as_written(simd::madd(x[i], c(log2e), c(rounder))); });
+        each([&](auto i) ATTEND_ALWAYS_INLINE { n[i] = simd::sub(n_rounder[i], c(rounder)); });
+        Packets r;
+        if constexpr (exact) {
+            each([&](auto i) ATTEND_ALWAYS_INLINE { r[i] = simd::as_written(simd::madd(n[i], c(-upper), x[i])); });
+            each([&](auto i) ATTEND_ALWAYS_INLINE { r[i] = simd::madd(n[i], c(-lower), r[i]); });
         } else {
-            e_r_less_1 = simd::madd(polynomial(C::polynomial, r), simd::mul(r, r), r);
+            each([&](auto i) ATTEND_ALWAYS_INLINE { r[i] = simd::madd(n[i], c(-(upper + lower)), x[i]); });
+        }
+        if constexpr (by_table) {
+            add_square(C::short_polynomial, r);
+        } else {
+            add_square(C::polynomial, r);
         }
     }
 
-    /// q(r)
+    /// e^x, where it is a normal number.
+    ATTEND_ALWAYS_INLINE void normal(Packets& e) const {
+        if constexpr (by_table) {
+            // A root's number would be added to its mantissa by the shift that makes an exponent of what is above it.
+            constexpr int shift = C::mantissa_bits - std::countr_zero(static_cast<unsigned>(simd::width<T>));
+            const auto roots = simd::load(roots_less_numbers<T, shift>.data());
+            each([&](auto i) ATTEND_ALWAYS_INLINE {
+                e[i] = simd::add_bits(simd::look_up(roots, n_rounder[i]), simd::shift_left<shift>(n_rounder[i]));
+            });
+        } else {
+            each([&](auto i) ATTEND_ALWAYS_INLINE { e[i] = simd::shift_left<C::mantissa_bits>(n_rounder[i]); });
+        }
+        multiply(e);
+    }
+    /// e^x wherever r is a number, `by_table`: to the same bits, by an instruction more expensive.
+    ATTEND_ALWAYS_INLINE void any(Packets& e) const {
+        const auto roots = simd::load(C::roots);
+        each([&](auto i) ATTEND_ALWAYS_INLINE { e[i] = simd::look_up(roots, n_rounder[i]); });
+        multiply(e);
+        each([&](auto i) ATTEND_ALWAYS_INLINE { e[i] = simd::scale(e[i], n[i]); });
+    }
+
+private:
+    template <class F>
+    ATTEND_ALWAYS_INLINE static void each(F&& f) {
+        repeat<packets>(f);
+    }
+    /// e^r − 1 = r + r² q(r)
     template <std::size_t count>
-    ATTEND_ALWAYS_INLINE static simd::Packet<T> polynomial(const T (&q_of)[count], const simd::Packet<T>& r) {
-        auto q = simd::broadcast(q_of[0]);
-        repeat<static_cast<int>(count) - 1>(
-            [&](auto i) ATTEND_ALWAYS_INLINE { q = simd::madd(q, r, simd::broadcast(q_of[i + 1])); });
-        return q;
+    ATTEND_ALWAYS_INLINE void add_square(const T (&q_of)[count], const Packets& r) {
+        Packets q;
+        each([&](auto i) ATTEND_ALWAYS_INLINE { q[i] = simd::broadcast(q_of[0]); });
+        repeat<static_cast<int>(count) - 1>([&](auto term) ATTEND_ALWAYS_INLINE {
+            each([&](auto i) ATTEND_ALWAYS_INLINE { q[i] = simd::madd(q[i], r[i], simd::broadcast(q_of[term + 1])); });
+        });
+        each([&](auto i) ATTEND_ALWAYS_INLINE { e_r_less_1[i] = simd::madd(q[i], simd::mul(r[i], r[i]), r[i]); });
     }
-
-    /// e^x, where it is a normal number; `by_table` wherever r is a number.
-    ATTEND_ALWAYS_INLINE simd::Packet<T> product() const {
-        if constexpr (by_table) {
-            const auto root = simd::look_up(simd::load(C::roots), n_rounder);
-            return simd::scale(simd::madd(e_r_less_1, root, root), n);
-        } else {
-            const auto power = simd::shift_left<C::mantissa_bits>(n_rounder);
-            return simd::madd(e_r_less_1, power, power);
-        }
+    /// By e^r.
+    ATTEND_ALWAYS_INLINE void multiply(Packets& powers) const {
+        each([&](auto i) ATTEND_ALWAYS_INLINE { powers[i] = simd::madd(e_r_less_1[i], powers[i], powers[i]); });
     }
 };
 
@@ -82,18 +128,21 @@ simd::Packet<T> exp_packet(const simd::Packet<T>& x) {
         using C = ExpConstants<T>;
         using Parts = ExpParts<T, true>;
         const auto c = [](T constant) { return simd::broadcast(constant); };
-        const auto clamped = simd::max(simd::min(x, c(C::highest)), c(C::lowest));  // in this order NaN survives
+        const typename Parts::Packets clamped = {
+            simd::max(simd::min(x, c(C::highest)), c(C::lowest))};  // in this order NaN survives
         const Parts parts(clamped);
         if constexpr (Parts::by_table) {
-            return parts.product();
+            typename Parts::Packets e;
+            parts.any(e);
+            return e[0];
         } else {
             // 2^n itself may be no normal number, so it is split into two that are; only the last product rounds.
             const auto half_rounder =
-                simd::as_written(simd::madd(clamped, c(T(0.5) * Parts::log2e), c(Parts::rounder)));
+                simd::as_written(simd::madd(clamped[0], c(T(0.5) * Parts::log2e), c(Parts::rounder)));
             const auto half = simd::as_written(simd::sub(half_rounder, c(Parts::rounder)));
             const auto upper = simd::shift_left<C::mantissa_bits>(half_rounder);
-            const auto lower = simd::shift_left<C::mantissa_bits>(simd::sub(parts.n_rounder, half));
-            return simd::mul(simd::mul(simd::add(c(T(1)), parts.e_r_less_1), upper), lower);
+            const auto lower = simd::shift_left<C::mantissa_bits>(simd::sub(parts.n_rounder[0], half));
+            return simd::mul(simd::mul(simd::add(c(T(1)), parts.e_r_less_1[0]), upper), lower);
         }
     }
 }
@@ -109,38 +158,57 @@ ATTEND_ALWAYS_INLINE inline simd::Packet<T> exp_of_nonpositive(const simd::Packe
     if constexpr (!std::is_same_v<T, float> && !std::is_same_v<T, double>) {
         return x < least ? T(0) : exp_packet<T>(x);
     } else {
-        return simd::zero_below<T>(ExpParts<T, exact>(x).product(), x, least);
+        simd::Packet<T> e[1] = {x};
+        ExpParts<T, exact>(e).normal(e);
+        return simd::zero_below<T>(e[0], x, least);
     }
 }
 
-/// e^x where it is known to be a normal number, at most 2 ulp off: without asking.
-template <class T>
-ATTEND_ALWAYS_INLINE inline simd::Packet<T> exp_to_normal(const simd::Packet<T>& x) {
+/// The same of some packets, exact, in their place.
+template <class T, int packets>
+ATTEND_ALWAYS_INLINE inline void exp_of_nonpositive(simd::Packet<T> (&x)[packets]) {
+    repeat<packets>([&](auto i) ATTEND_ALWAYS_INLINE { x[i] = exp_of_nonpositive<T, true>(x[i]); });
+}
+
+/// x -> e^x where it is known to be a normal number, at most 2 ulp off: without asking.
+template <class T, int packets>
+ATTEND_ALWAYS_INLINE inline void exp_to_normal(simd::Packet<T> (&x)[packets]) {
     if constexpr (!std::is_same_v<T, float> && !std::is_same_v<T, double>) {
-        return exp_packet<T>(x);
+        repeat<packets>([&](auto i) ATTEND_ALWAYS_INLINE { x[i] = exp_packet<T>(x[i]); });
     } else {
-        return ExpParts<T, true>(x).product();
+        ExpParts<T, true, packets>(x).normal(x);
     }
+}
+
+/// Whether e^x of some lane is above 0 and no normal number.
+template <class T, int packets>
+ATTEND_ALWAYS_INLINE inline bool any_denormal(const simd::Packet<T> (&x)[packets]) {
+    using C = ExpConstants<T>;
+    const auto lowest = simd::broadcast(C::lowest), least = simd::broadcast(C::least_normal);
+    auto denormal = simd::broadcast(T(0));
+    repeat<packets>([&](auto i) ATTEND_ALWAYS_INLINE {
+        denormal = simd::bit_or(denormal, simd::bit_and(simd::less(x[i], least), simd::less(lowest, x[i])));
+    });
+    return simd::any<T>(denormal);
 }
 
 /// Whether `exp_below` takes as long where e^x is no normal number.
 template <class T>
 inline constexpr bool exp_is_even = simd::has_tables<T>;
 
-/// e^x for x <= 0, at most 2 ulp off, also where it is no normal number, which is rare.
-template <class T>
-ATTEND_ALWAYS_INLINE inline simd::Packet<T> exp_below(const simd::Packet<T>& x) {
+/// x -> e^x for x <= 0, at most 2 ulp off, also where it is no normal number, which is rare.
+template <class T, int packets>
+ATTEND_ALWAYS_INLINE inline void exp_below(simd::Packet<T> (&x)[packets]) {
+    const auto each = [](auto f) ATTEND_ALWAYS_INLINE { repeat<packets>(f); };
     if constexpr (!std::is_same_v<T, float> && !std::is_same_v<T, double>) {
-        return exp_packet<T>(x);
+        each([&](auto i) ATTEND_ALWAYS_INLINE { x[i] = exp_packet<T>(x[i]); });
     } else if constexpr (exp_is_even<T>) {
-        return ExpParts<T, true>(simd::max(x, simd::broadcast(ExpConstants<T>::lowest))).product();
+        each([&](auto i) ATTEND_ALWAYS_INLINE { x[i] = simd::max(x[i], simd::broadcast(ExpConstants<T>::lowest)); });
+        ExpParts<T, true, packets>(x).any(x);
+    } else if (any_denormal<T>(x)) [[unlikely]] {
+        each([&](auto i) ATTEND_ALWAYS_INLINE { x[i] = exp_packet<T>(x[i]); });
     } else {
-        using C = ExpConstants<T>;
-        const auto denormal =
-            simd::bit_and(simd::less(x, simd::broadcast(C::least_normal)), simd::less(simd::broadcast(C::lowest), x));
-        if (simd::any<T>(denormal)) [[unlikely]]
-            return exp_packet<T>(x);
-        return exp_of_nonpositive<T, true>(x);
+        exp_of_nonpositive<T>(x);
     }
 }
 

@@ -30,21 +30,15 @@ ATTEND_ALWAYS_INLINE inline bool weigh_short_row(std::span<const T> row, T* to, 
     if (!std::isfinite(sum.shift)) return false;
     const auto shift = simd::broadcast(sum.shift);
     repeat<packets>([&](auto r) ATTEND_ALWAYS_INLINE { x[r] = simd::sub(x[r], shift); });
-    if constexpr (!exp_is_even<T>) {
-        using C = ExpConstants<T>;
-        const auto lowest = simd::broadcast(C::lowest), least = simd::broadcast(C::least_normal);
-        auto denormal = simd::broadcast(T(0));
-        repeat<packets>([&](auto r) ATTEND_ALWAYS_INLINE {
-            denormal = simd::bit_or(denormal, simd::bit_and(simd::less(x[r], least), simd::less(lowest, x[r])));
-        });
-        if (simd::any<T>(denormal)) [[unlikely]]
-            return false;
+    if constexpr (exp_is_even<T>) {
+        exp_below<T>(x);
+    } else if (any_denormal<T>(x)) [[unlikely]] {
+        return false;
+    } else {
+        exp_of_nonpositive<T>(x);
     }
     auto all = x[0];
-    repeat<packets>([&](auto r) ATTEND_ALWAYS_INLINE {
-        x[r] = exp_is_even<T> ? exp_below<T>(x[r]) : exp_of_nonpositive<T, true>(x[r]);
-        all = r == 0 ? x[0] : simd::add(all, x[r]);
-    });
+    repeat<packets - 1>([&](auto r) ATTEND_ALWAYS_INLINE { all = simd::add(all, x[r + 1]); });
     sum.total = simd::sum<T>(all);
     const auto factor = simd::broadcast(T(1) / sum.total);
     repeat<packets>([&](auto r) ATTEND_ALWAYS_INLINE { x[r] = simd::mul(x[r], factor); });

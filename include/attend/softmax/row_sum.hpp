@@ -29,20 +29,26 @@ struct LastPacket {
     void store(T* to, const simd::Packet<T>& x) const { simd::store<T>(to, x, count); }
 };
 
-/// Calls `f(r, i, packet)` for the packets of a row of `size` scalars, in order: `packet` loads and stores what begins
-/// at i, and r, from 0 to 3, tells neighbours apart, so that each of them has a sum of its own to add to and none waits
-/// for another.
+/// Calls `f(count, i, packet)` for the packets of a row of `size` scalars, in order, four of them as long as there are
+/// so many, and then one at a time: `packet` loads and stores each of the `count` that follow each other from i.
 ///
 /// How a row is cut depends on its size alone, never on its alignment, so sums have the same bits wherever it stands.
 template <class T, class F>
-ATTEND_ALWAYS_INLINE inline void for_each_packet(Index size, F&& f) {
+ATTEND_ALWAYS_INLINE inline void for_some_packets(Index size, F&& f) {
     constexpr Index w = simd::width<T>;
-    constexpr std::integral_constant<int, 0> first;
+    constexpr std::integral_constant<int, 1> one;
     Index i = 0;
-    for (; i + 4 * w <= size; i += 4 * w)
-        repeat<4>([&](auto r) ATTEND_ALWAYS_INLINE { f(r, i + r * w, WholePacket<T>()); });
-    for (; i + w <= size; i += w) f(first, i, WholePacket<T>());
-    if (i < size) f(first, i, LastPacket<T>{size - i});
+    for (; i + 4 * w <= size; i += 4 * w) f(std::integral_constant<int, 4>(), i, WholePacket<T>());
+    for (; i + w <= size; i += w) f(one, i, WholePacket<T>());
+    if (i < size) f(one, i, LastPacket<T>{size - i});
+}
+/// Calls `f(r, i, packet)` for each of them: r, from 0 to 3, tells neighbours apart, so that each has a sum of its own
+/// to add to and none waits for another.
+template <class T, class F>
+ATTEND_ALWAYS_INLINE inline void for_each_packet(Index size, F&& f) {
+    for_some_packets<T>(size, [&](auto count, Index i, auto packet) ATTEND_ALWAYS_INLINE {
+        repeat<count>([&](auto r) ATTEND_ALWAYS_INLINE { f(r, i + r * simd::width<T>, packet); });
+    });
 }
 /// Sums or maxima of neighbours.
 template <class T>
@@ -83,10 +89,13 @@ struct RowSum {
     void add_terms(std::span<const T> row, T* to = nullptr) {
         const auto m = simd::broadcast(shift);
         FourPackets<T> sum(T(0));
-        for_each_packet<T>(std::ssize(row), [&](auto r, Index i, auto packet) ATTEND_ALWAYS_INLINE {
-            const auto e = term<range>(packet.load(row.data() + i, absent<T>), m, packet);
-            sum[r] = simd::add(sum[r], e);
-            if (to != nullptr) packet.store(to + i, e);
+        for_some_packets<T>(std::ssize(row), [&](auto count, Index i, auto packet) ATTEND_ALWAYS_INLINE {
+            constexpr Index w = simd::width<T>;
+            simd::Packet<T> e[count];
+            repeat<count>([&](auto r) ATTEND_ALWAYS_INLINE { e[r] = packet.load(row.data() + i + r * w, absent<T>); });
+            make_terms<range>(e, m, packet);
+            repeat<count>([&](auto r) ATTEND_ALWAYS_INLINE { sum[r] = simd::add(sum[r], e[r]); });
+            if (to != nullptr) repeat<count>([&](auto r) ATTEND_ALWAYS_INLINE { packet.store(to + i + r * w, e[r]); });
         });
         total += sum.sum();
     }
@@ -95,15 +104,18 @@ struct RowSum {
     T lse() const { return shift + std::log(total); }
 
 private:
-    template <Range range, class SomePacket>
-    ATTEND_ALWAYS_INLINE static simd::Packet<T> term(const simd::Packet<T>& s, const simd::Packet<T>& m, SomePacket) {
-        if constexpr (range == Range::any) return exp_difference<T>(s, m);
-        if constexpr (range == Range::below) return exp_below<T>(simd::sub(s, m));
-        if constexpr (range == Range::normal) {
-            constexpr bool filled_up = std::is_same_v<SomePacket, LastPacket<T>>;  // with what is absent
-            if constexpr (filled_up) return exp_of_nonpositive<T, true>(simd::sub(s, m));
-            if constexpr (!filled_up) return exp_to_normal<T>(simd::sub(s, m));
+    /// Scores -> terms.
+    template <Range range, int count, class SomePacket>
+    ATTEND_ALWAYS_INLINE static void make_terms(simd::Packet<T> (&s)[count], const simd::Packet<T>& m, SomePacket) {
+        constexpr bool filled_up = std::is_same_v<SomePacket, LastPacket<T>>;  // with what is absent
+        if constexpr (range == Range::any) {
+            repeat<count>([&](auto r) ATTEND_ALWAYS_INLINE { s[r] = exp_difference<T>(s[r], m); });
+            return;
         }
+        repeat<count>([&](auto r) ATTEND_ALWAYS_INLINE { s[r] = simd::sub(s[r], m); });
+        if constexpr (range == Range::below) exp_below<T>(s);
+        if constexpr (range == Range::normal && filled_up) exp_of_nonpositive<T>(s);
+        if constexpr (range == Range::normal && !filled_up) exp_to_normal<T>(s);
     }
 };
 
