@@ -88,6 +88,9 @@ const bool added = [] {
     add_fixed<4, 4, 8>();
     add_backward(1, 1, 1);
     add_backward(4, 4, 8);
+    add_backward(8, 8, 16);
+    add_backward(1, 32, 64);
+    add_backward(16, 16, 32);
     return true;
 }();
 

@@ -7,7 +7,7 @@
 
 #include <attend/call/checks.hpp>
 #include <attend/kernel/backward.hpp>
-#include <attend/kernel/direct.hpp>
+#include <attend/kernel/direct_backward.hpp>
 #include <attend/kernel/forward.hpp>
 #include <attend/kernel/plain_call.hpp>
 
@@ -183,6 +183,14 @@ void run_backward(const A& attention, const Problem<X>& problem, const BackwardI
     if constexpr (CallEngine<typename A::EngineType>) {
         attention.engine.backward(attention, problem, inputs, dq, dk, dv, options, writes);
     } else {
+        if constexpr (fused::DirectlyBackward<Compute<X>, A, X>) {
+            using Small = fused::DirectBackward<X, A>;
+            if (Small::serves(problem, inputs, options) &&
+                fused::run_backward_directly<X>(attention, problem, inputs, dq, dk, dv)) {
+                if (writes != nullptr) *writes = true;
+                return;
+            }
+        }
         with_compute_form(attention, options, [&]<class Form>(const Form& form, Form* gradient) {
             using T = Compute<X>;
             using E = fused::ForwardEngine<T, Form, X, SourceOf<T, Form, X>>;

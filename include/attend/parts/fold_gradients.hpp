@@ -33,6 +33,10 @@ struct FoldScratch {
           rows(arena, members, lanes) {}
 };
 
+/// Beyond it, the rounding of an LSE is felt: it would move all weights of a row by more than eight of theirs.
+template <class T>
+inline constexpr T precise_lse = 16;
+
 template <class T, class X, class F>
 class FoldGradients {
 public:
@@ -50,7 +54,7 @@ public:
             for (Index i = 0; i < rows_.block.rows; ++i) {
                 if (lse(i, 0) == -std::numeric_limits<T>::infinity()) continue;
                 z_.rows.lse[h * rows_.block.rows + i] = std::min(lse(i, 0), most);
-                sees_again_ = sees_again_ || std::abs(lse(i, 0)) > precise_lse;
+                sees_again_ = sees_again_ || std::abs(lse(i, 0)) > precise_lse<T>;
             }
         }
     }
@@ -79,7 +83,7 @@ public:
             // whole row's; one that is not large is as good, and what a row's bits are must not depend on those beside
             // it.
             const bool whole = std::min(fold_.lse(row, states_.head(i)), most) >= lse - roundings * std::abs(lse);
-            if (whole && std::abs(lse) > precise_lse) z_.rows.factor[i] = fold_.factor(row, states_.head(i));
+            if (whole && std::abs(lse) > precise_lse<T>) z_.rows.factor[i] = fold_.factor(row, states_.head(i));
         }
     }
 
@@ -149,8 +153,6 @@ public:
 private:
     static constexpr Index w = simd::width<T>;
     static constexpr T most = std::numeric_limits<T>::max();
-    /// Beyond it, the rounding of an LSE is felt: it would move all weights of a row by more than eight of theirs.
-    static constexpr T precise_lse = 16;
 
     /// Makes the weights of a packet of rows.
     template <class Whole>
