@@ -426,4 +426,30 @@ TEST_CASE("an out that is a shifted part of x is refused") {
     CHECK((memory.array() == 7).all());
 }
 
+// A row's extremes are found while the row before is scaled.
+TEMPLATE_TEST_CASE("a row's weights have the same bits whatever stands above and below it", "", float, double) {
+    using T = TestType;
+    for (const Index columns : {3, 100, 129, 500, 2048, 4096, 5000}) {
+        CAPTURE(columns);
+        Random random(static_cast<std::uint64_t>(columns));
+        RowMatrix<T> x = random_matrix<T>(random, 12, columns, 4.0);
+        x.row(1).setConstant(-infinity<T>);
+        x(3, columns / 2) = infinity<T>;
+        x(5, 0) = not_a_number<T>;
+        x.row(7) *= T(1e5);
+        x.row(8).array() -= T(1e4);
+        x(10, columns - 1) = -infinity<T>;
+        RowMatrix<T> expected(x.rows(), columns), in_place = x;
+        for (Index i = 0; i < x.rows(); ++i) expected.row(i) = softmax(RowMatrix<T>(x.row(i)));
+        CHECK(same_bits(softmax(x), expected));
+        softmax(in_place, in_place);
+        CHECK(same_bits(in_place, expected));
+        RowMatrix<T> wide = RowMatrix<T>::Zero(x.rows(), columns + 7);
+        softmax(x, wide.middleCols(3, columns));
+        CHECK(same_bits(wide.middleCols(3, columns), expected));
+        const RowMatrix<T> columns_of_x = x.transpose();
+        CHECK(same_bits(RowMatrix<T>(softmax(columns_of_x, columnwise).transpose()), expected));
+    }
+}
+
 }  // namespace test_softmax

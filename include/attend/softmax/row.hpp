@@ -61,21 +61,51 @@ ATTEND_NOINLINE bool weigh_if_short(std::span<const T> row, T* to, RowSum<T>& su
     return weighed;
 }
 
-/// Scores -> weights, into `to`, which may be the row itself. A `sink` takes weight and stands nowhere. Returns what
-/// the LSE is made of: with the sink, unless the row itself has no score.
-template <class T>
-RowSum<T> weigh_row(std::span<const T> row, T* to, T sink = absent<T>) {
-    if (RowSum<T> sum(T(0)); sink == absent<T> && weigh_if_short(row, to, sum)) return sum;
-    const Extremes<T> of(row);
+/// The same of a row whose extremes are known. Calls `meanwhile()` when all terms are there, but not yet scaled.
+template <class T, class F>
+RowSum<T> weigh_row(std::span<const T> row, const Extremes<T>& of, T* to, T sink, F&& meanwhile) {
     RowSum<T> sum = row_sum(row, of, to, sink);
     const bool empty = of.largest == absent<T> && sum.total == T(0);
     if (sink != absent<T>) sum.add_term(sink);
     const auto factor = simd::broadcast(sum.total == T(0) ? T(0) : T(1) / sum.total);
+    meanwhile();
     for_each_packet<T>(std::ssize(row), [&](auto, Index i, auto packet) ATTEND_ALWAYS_INLINE {
         packet.store(to + i, simd::mul(packet.load(to + i, T(0)), factor));
     });
     return empty ? RowSum<T>(absent<T>) : sum;
 }
+/// Scores -> weights, into `to`, which may be the row itself. A `sink` takes weight and stands nowhere. Returns what
+/// the LSE is made of: with the sink, unless the row itself has no score.
+template <class T>
+RowSum<T> weigh_row(std::span<const T> row, T* to, T sink = absent<T>) {
+    if (RowSum<T> sum(T(0)); sink == absent<T> && weigh_if_short(row, to, sum)) return sum;
+    return weigh_row(row, Extremes<T>(row), to, sink, [] {});
+}
+/// Weighs rows that follow each other. The extremes of the next are found while the sum of this one is on its way, and
+/// theirs while this one is scaled: neither is waited for.
+template <class T>
+class RowWeigher {
+public:
+    /// `next`: the row that comes after this, if it is there already.
+    void operator()(std::span<const T> row, T* to, std::span<const T> next) {
+        if (row.size_bytes() < least_bytes || row.size_bytes() > most_bytes) {
+            weigh_row(row, to);
+            return;
+        }
+        const Extremes<T> of = known_ ? next_ : Extremes<T>(row);
+        known_ = !next.empty();
+        weigh_row(row, of, to, absent<T>, [&] {
+            if (known_) next_ = Extremes<T>(next);
+        });
+    }
+
+private:
+    /// Shorter rows stay in registers, longer ones are in the way of each other in the first level of the cache.
+    static constexpr std::size_t least_bytes = 8 * sizeof(simd::Packet<T>) + 1, most_bytes = 1 << 14;
+
+    bool known_ = false;
+    Extremes<T> next_;
+};
 /// The same in place; returns the LSE.
 template <class T>
 T softmax_row(std::span<T> row, T sink = absent<T>) {

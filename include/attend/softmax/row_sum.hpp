@@ -122,8 +122,9 @@ private:
 /// The largest and the least score. In a row with a NaN they may be any other.
 template <class T>
 struct Extremes {
-    T largest, least;
+    T largest = absent<T>, least = -absent<T>;  ///< of no scores
 
+    Extremes() = default;
     explicit Extremes(std::span<const T> scores) {
         FourPackets<T> most(absent<T>), fewest(-absent<T>);
         for_each_packet<T>(std::ssize(scores), [&](auto r, Index i, auto packet) ATTEND_ALWAYS_INLINE {

@@ -26,8 +26,9 @@ public:
         : Operand<X>(x), Lines<const typename X::Scalar, X>(Operand<X>::view(), along) {}
 };
 
-/// Calls `f(from, to, i)` for the lines of x and of out, a span and a pointer, which are the same where one of them
-/// does not stand in memory as scalars that compute.
+/// Calls `f(from, to, i, next)` for the lines of x and of out, a span and a pointer, which are the same where one of
+/// them does not stand in memory as scalars that compute. `next` is the line of x that comes after, where it stands in
+/// memory already, or nothing.
 template <class X, class Out, class F>
 void transform_lines(const X& x, Out& out, Along along, F f) {
     using T = typename Out::Scalar;
@@ -50,8 +51,11 @@ void transform_lines(const X& x, Out& out, Along along, F f) {
             const Index size = by_rows ? from.columns : from.rows,
                         step = by_rows ? from.row_stride : from.column_stride;
             if (size <= 1 || (by_rows ? from.column_stride : from.row_stride) == 1) {
-                for (Index i = 0; i < lines.count(); ++i)
-                    f(std::span<const T>(from.data + i * step, static_cast<std::size_t>(size)), lines[i].data(), i);
+                const auto line = [&](Index i) {
+                    return i < lines.count() ? std::span<const T>(from.data + i * step, static_cast<std::size_t>(size))
+                                             : std::span<const T>();
+                };
+                for (Index i = 0; i < lines.count(); ++i) f(line(i), lines[i].data(), i, line(i + 1));
                 return;
             }
         }
@@ -59,18 +63,20 @@ void transform_lines(const X& x, Out& out, Along along, F f) {
     if (!copied) out = x.template cast<T>();
     for (Index i = 0; i < lines.count(); ++i) {
         const auto line = lines[i];
-        f(std::span<const Scalar>(line), line.data(), i);
+        f(std::span<const Scalar>(line), line.data(), i, std::span<const Scalar>());
     }
 }
 
-/// What softmax and log-softmax have in common. `Self::forward(x, out)` makes a row; `Self::gradient(y, dy, dx)` makes
-/// of the gradients of outputs, given these, those of the inputs. Each may write where it reads.
+/// What softmax and log-softmax have in common. `Self::forward<T>()` gives what makes rows, one after the other, by
+/// `(x, out, next x)`; `Self::gradient(y, dy, dx)` makes of the gradients of outputs, given these, those of the inputs.
+/// Each may write where it reads.
 template <class Self>
 struct LineFunction {
     /// Writes to `out`, which may be x itself; an empty `out` is resized.
     template <RealDense X, WritableMemory Out>
     void operator()(const X& x, Out&& out, Along along = rowwise) const {
-        transform_lines(x, out, along, [](auto from, auto* to, Index) { Self::forward(from, to); });
+        auto forward = Self::template forward<Compute<typename std::remove_cvref_t<Out>::Scalar>>();
+        transform_lines(x, out, along, [&](auto from, auto* to, Index, auto next) { forward(from, to, next); });
     }
     template <RealDense X>
     auto operator()(const X& x, Along along = rowwise) const {
@@ -86,7 +92,7 @@ struct LineFunction {
                 named(words("d", Self::result), dy.rows(), dy.cols()), " must have the same shape");
         InputLines<Y> results(y, along);
         typename DY::PlainObject dx;
-        transform_lines(dy, dx, along, [&](auto from, auto* to, Index i) {
+        transform_lines(dy, dx, along, [&](auto from, auto* to, Index i, auto) {
             Self::gradient(std::span<const std::remove_pointer_t<decltype(to)>>(results[i]), from, to);
         });
         return dx;
@@ -123,7 +129,10 @@ private:
     friend LineFunction;
     static constexpr const char* name = "softmax";
     static constexpr const char* result = "p";
-    static void forward(auto row, auto* p) { detail::weigh_row(row, p); }
+    template <class T>
+    static auto forward() {
+        return detail::RowWeigher<T>();
+    }
     static void gradient(auto p, auto dp, auto* ds) { detail::softmax_row_backward(p, dp, ds); }
 };
 /// The function, and the normalizer: `softmax(x)`, `attention >> softmax`.
@@ -136,7 +145,10 @@ private:
     friend LineFunction;
     static constexpr const char* name = "log_softmax";
     static constexpr const char* result = "log_p";
-    static void forward(auto row, auto* log_p) { detail::log_softmax_row(row, log_p); }
+    template <class T>
+    static auto forward() {
+        return [](std::span<const T> row, T* log_p, std::span<const T>) { detail::log_softmax_row(row, log_p); };
+    }
     static void gradient(auto log_p, auto dlog_p, auto* ds) { detail::log_softmax_row_backward(log_p, dlog_p, ds); }
 };
 /// The function.
@@ -173,7 +185,7 @@ struct LogSumExp {
         const auto& lses = lse.eval();
         const auto& dlses = dlse.eval();
         typename X::PlainObject dx;
-        detail::transform_lines(x, dx, along, [&](auto from, auto* to, Index i) {
+        detail::transform_lines(x, dx, along, [&](auto from, auto* to, Index i, auto) {
             detail::row_logsumexp_backward(from, to, static_cast<T>(lses[i]), static_cast<T>(dlses[i]));
         });
         return dx;
