@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include <support/call.hpp>
 #include <support/catch.hpp>
@@ -103,6 +104,32 @@ TEMPLATE_TEST_CASE("small backward calls have the bits of the fused kernel", "",
     check<TestType>(scaled_dot_product >> sliding_window(20) >> softmax_with_sink(0.25), layout);
     check<TestType>(scaled_dot_product,
                     {.queries = 3, .keys = 6, .d_q = 8, .d_k = 8, .d_v = 16, .heads = 4, .kv_heads = 2});
+}
+
+TEMPLATE_TEST_CASE("small backward calls read operands of any strides, and nothing beside them", "", float, double) {
+    using T = TestType;
+    Call<T> c(scaled_dot_product, {.queries = 7, .keys = 5, .d_q = 4, .d_k = 4, .d_v = 3});
+    for (RowMatrix<T>* const x : {&c.x.q, &c.x.dout}) x->rowwise() = RowMatrix<T>(x->row(0)).row(0);
+    scaled_dot_product(c.x.q, c.x.k, c.x.v, c.out, {.lse = c.lse});
+    const auto rows = gradients<RowMatrix<T>, RowMatrix<T>>(scaled_dot_product, c, {.dlse = c.none});
+    // In memory that ends with the last number and holds NaN where none stands; `apart`: rows, which may be all one.
+    std::vector<std::vector<T>> memory;
+    const auto strided = [&](const RowMatrix<T>& x, Index apart) {
+        std::vector<T>& of_x =
+            memory.emplace_back((x.rows() - 1) * apart + 2 * x.cols() - 1, std::numeric_limits<T>::quiet_NaN());
+        for (Index i = 0; i < x.rows(); ++i) {
+            for (Index a = 0; a < x.cols(); ++a) of_x[static_cast<std::size_t>(i * apart + 2 * a)] = x(i, a);
+        }
+        StridedView<const T> view{of_x.data(), 1, 1, x.rows(), x.cols()};
+        view.row_stride = apart, view.column_stride = 2;
+        return view;
+    };
+    for (const Index apart : {0, 11}) {
+        Gradients<RowMatrix<T>> d(c.x);
+        scaled_dot_product.backward(strided(c.x.q, apart), strided(c.x.k, 9), strided(c.x.v, 9), c.out, c.lse,
+                                    strided(c.x.dout, apart), d.dq, d.dk, d.dv);
+        CHECK(d == rows);
+    }
 }
 
 TEST_CASE("small backward calls at large scores, empty rows and what is not finite are the fused kernel's") {

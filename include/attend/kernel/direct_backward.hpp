@@ -80,7 +80,7 @@ private:
         const bool by_columns = is_column_major<T>(x);
         const Index lines = by_columns ? x.cols() : x.rows(), size = by_columns ? x.rows() : x.cols(),
                     apart = by_columns ? x.innerStride() : x.outerStride();
-        if (!by_columns && x.innerStride() != 1) return all_finite<T>({x.data(), apart, x.innerStride()}, lines, size);
+        if (!by_columns && x.innerStride() != 1) return x.allFinite();
         return apart == size ? all_finite<T>({x.data(), 0, 1}, 1, lines * size)
                              : all_finite<T>({x.data(), apart, 1}, lines, size);
     }
