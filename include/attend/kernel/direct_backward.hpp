@@ -37,10 +37,10 @@ public:
         if (options.gradient != nullptr || inputs.dlse.data != nullptr || inputs.dweights.data != nullptr) return false;
         if (problem.ragged() || options.key_sequences || problem.dropout || problem.own_positions()) return false;
         if (s.heads != s.kv_heads || std::min({s.queries, s.keys, s.d_q, s.d_v}) == 0) return false;
+        if (s.queries > most_queries || s.keys > most_keys || width > most_width) return false;
         // Queries that fill half a packet's lanes are as fast there, but for what it takes to plan.
         const bool few = w > 2 && s.queries <= w / 2, little = s.queries * s.keys * width <= 128 * w;
-        return (few || little) && s.queries <= most_queries && s.keys <= most_keys && width <= most_width &&
-               simd::padded<T>(s.keys) * simd::padded<T>(width) <= most_of_keys;
+        return (few || little) && simd::padded<T>(s.keys) * simd::padded<T>(width) <= most_of_keys;
     }
 
     /// False, and nothing is written, where a mask cuts a head, or the fused kernel would take numbers one by one.

@@ -15,8 +15,8 @@
 
 namespace attend::inline ATTEND_ABI::detail {
 
-/// The same of a row that fills so many packets, in registers from reading to writing. False, and nothing is written,
-/// of scores that are not finite and of terms that are no normal numbers.
+/// Scores -> weights, into `to`, of a row that fills so many packets, in registers from reading to writing. False, and
+/// nothing is written, of scores that are not finite and of terms that are no normal numbers.
 template <int packets, class T>
 ATTEND_ALWAYS_INLINE inline bool weigh_short_row(std::span<const T> row, T* to, RowSum<T>& sum) {
     constexpr Index w = simd::width<T>, begin = (packets - 1) * w;
@@ -61,7 +61,8 @@ ATTEND_NOINLINE bool weigh_if_short(std::span<const T> row, T* to, RowSum<T>& su
     return weighed;
 }
 
-/// The same of a row whose extremes are known. Calls `meanwhile()` when all terms are there, but not yet scaled.
+/// The same of a row of any length, whose extremes are known. A `sink` takes weight and stands nowhere. Calls
+/// `meanwhile()` when all terms are there, but not yet scaled.
 template <class T, class F>
 RowSum<T> weigh_row(std::span<const T> row, const Extremes<T>& of, T* to, T sink, F&& meanwhile) {
     RowSum<T> sum = row_sum(row, of, to, sink);
@@ -74,8 +75,8 @@ RowSum<T> weigh_row(std::span<const T> row, const Extremes<T>& of, T* to, T sink
     });
     return empty ? RowSum<T>(absent<T>) : sum;
 }
-/// Scores -> weights, into `to`, which may be the row itself. A `sink` takes weight and stands nowhere. Returns what
-/// the LSE is made of: with the sink, unless the row itself has no score.
+/// The same of any row, which may be `to` itself. Returns what the LSE is made of: with the sink, unless the row itself
+/// has no score.
 template <class T>
 RowSum<T> weigh_row(std::span<const T> row, T* to, T sink = absent<T>) {
     if (RowSum<T> sum(T(0)); sink == absent<T> && weigh_if_short(row, to, sum)) return sum;
